@@ -1,0 +1,135 @@
+"""The bodies of policy objects: what the control plane tells gateways and the operator.
+
+One frozen dataclass a kind. FastAPI and msgspec both encode standard dataclasses, so these travel unchanged
+from a database row to a gateway. `KINDS` maps the kind written in `policy_log` to its type.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """A legal person: the unit that accepts licenses. Several tenants may belong to one."""
+
+    id: str
+    legal_name: str
+    principal_place_of_business: str
+    """ISO 3166-1 alpha-2 country code."""
+    affiliates: tuple[str, ...] = ()
+    receives_integrated_product: bool = False
+    is_operator: bool = False
+    """True for exactly one entity: the one that runs this platform."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What may be used. None means that this level sets no limit of that kind."""
+
+    requests_per_minute: int | None = None
+    input_tokens_per_minute: int | None = None
+    output_tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
+    max_output_tokens: int | None = None
+    """Cap on the output of a single request, in tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """A customer of the platform: owns namespaces, deployments and API keys."""
+
+    id: str
+    entity: str
+    priced: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    """A Kubernetes namespace in which a tenant may create LlamaDeployments. The id is the namespace's name."""
+
+    id: str
+    tenant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """A key of a tenant. `secret_sha256` is the lower-case hex digest of the key's secret part; the key is never stored."""
+
+    id: str
+    tenant: str
+    secret_sha256: str
+    expires_at: float | None = None
+    """Unix time in seconds."""
+    models: tuple[str, ...] = ()
+    """Served model names that the key may call; empty means every one its tenant may call."""
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseText:
+    """An imported license text: the id is `<license>:<role>`, role is agreement or aup."""
+
+    id: str
+    license: str
+    role: str
+    raw: str
+    """`sha256:<hex>` of the file's bytes, as imported."""
+    canonical: str
+    """`sha256:<hex>` of the canonical words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """One entity's acceptance of one license in one role."""
+
+    id: str
+    entity: str
+    license: str
+    role: str
+    """operator, deployer or consumer."""
+    canonical: str
+    """Canonical digest of the agreement that was accepted."""
+    at: float
+    state: str = "active"
+    """active, suspended, terminated or revoked."""
+    flow_down: bool = False
+    """True if the entity also promised to pass the acceptable-use terms on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A signed statement of monthly active users, for the month that the license names."""
+
+    id: str
+    entity: str
+    license: str
+    band: str
+    """le_700m or gt_700m."""
+    at: float
+    value: int | None = None
+    current: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A vendor's grant to an entity above the threshold."""
+
+    id: str
+    entity: str
+    licenses: tuple[str, ...]
+    models: tuple[str, ...]
+    valid_from: float
+    valid_to: float
+    state: str = "active"
+
+
+KINDS: dict[str, type] = {
+    "entity": Entity,
+    "tenant": Tenant,
+    "namespace": Namespace,
+    "api_key": ApiKey,
+    "license_text": LicenseText,
+    "acceptance": Acceptance,
+    "statement": Statement,
+    "grant": Grant,
+}

@@ -1,0 +1,156 @@
+"""The LlamaDeployment custom resource, group paddock.dev, version v1alpha1, as types.
+
+`crds/llamadeployments.yaml` is the schema that the API server enforces; a test checks that both agree.
+"""
+
+from typing import Any
+
+import msgspec
+
+GROUP = "paddock.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "LlamaDeployment"
+PLURAL = "llamadeployments"
+FINALIZER = "paddock.dev/serving-resources"
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """Base: camelCase on the wire, snake_case here."""
+
+
+class ModelSpec(_Document, frozen=True, kw_only=True):
+    id: str
+
+
+class LicenseUse(_Document, frozen=True, kw_only=True):
+    purpose: str = "commercial"
+
+
+class LicenseSpec(_Document, frozen=True, kw_only=True):
+    """What the tenant says of the license. It must agree with the record; it is never consent by itself."""
+
+    accept: bool = False
+    id: str | None = None
+    revision: str | None = None
+    acceptance_ref: str | None = None
+    use: LicenseUse = LicenseUse()
+
+
+class AccessSpec(_Document, frozen=True, kw_only=True):
+    tenants: tuple[str, ...] = ()
+
+
+class EngineSpec(_Document, frozen=True, kw_only=True):
+    type: str | None = None
+    """LLMAPI, TensorRTEngine or LlamaCpp; None means the catalogue entry's default."""
+    context_length: int | None = None
+    """Tokens of prompt and answer together; None means the model's own, capped by the platform's default."""
+    max_concurrency: int | None = None
+    """Sequences that the engine runs at once."""
+
+
+class ParallelismSpec(_Document, frozen=True, kw_only=True):
+    tensor: int | None = None
+    pipeline: int | None = None
+
+
+class Toleration(_Document, frozen=True, kw_only=True):
+    key: str | None = None
+    operator: str | None = None
+    value: str | None = None
+    effect: str | None = None
+
+
+class PlacementSpec(_Document, frozen=True, kw_only=True):
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+
+
+class Spec(_Document, frozen=True, kw_only=True):
+    model: ModelSpec
+    license: LicenseSpec = LicenseSpec()
+    access: AccessSpec = AccessSpec()
+    engine: EngineSpec = EngineSpec()
+    parallelism: ParallelismSpec = ParallelismSpec()
+    placement: PlacementSpec = PlacementSpec()
+    replicas: int = 1
+
+
+class Condition(_Document, frozen=True, kw_only=True):
+    type: str
+    status: str
+    """True, False or Unknown."""
+    reason: str
+    message: str
+    observed_generation: int
+    last_transition_time: str
+
+
+class Endpoint(_Document, frozen=True, kw_only=True):
+    """One Triton that answers. `url` is `http://<pod ip>:<port>`."""
+
+    pod: str
+    url: str
+
+
+class RoutingStatus(_Document, frozen=True, kw_only=True):
+    """All that a gateway needs to serve this deployment, beside the policy."""
+
+    model: str
+    """Catalogue id."""
+    tokenizer: str
+    """`sha256:<hex>` of the published tokenizer document: GET /internal/v1/artifacts/<digest>."""
+    context_length: int
+    max_concurrency: int
+    secret_rotation: int = 0
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class PlanStatus(_Document, frozen=True, kw_only=True):
+    engine: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    gpus_per_pod: int
+    pods_per_group: int
+    context_length: int
+    max_concurrency: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    explanation: str
+
+
+class LicenseStatus(_Document, frozen=True, kw_only=True):
+    id: str
+    acceptance: str | None = None
+
+
+class Status(_Document, frozen=True, kw_only=True):
+    observed_generation: int = 0
+    phase: str = "Pending"
+    """Derived from the conditions, for people; never read back."""
+    conditions: tuple[Condition, ...] = ()
+    license: LicenseStatus | None = None
+    plan: PlanStatus | None = None
+    replicas: int = 0
+    ready_replicas: int = 0
+    selector: str = ""
+    url: str = ""
+    served_model_name: str = ""
+    serving_namespace: str = ""
+    routing: RoutingStatus | None = None
+
+
+class LlamaDeployment(_Document, frozen=True, kw_only=True):
+    """A whole object; `metadata` stays the API's own document."""
+
+    api_version: str = API_VERSION
+    kind: str = KIND
+    metadata: dict[str, Any]
+    spec: Spec
+    status: Status = Status()
+
+    @property
+    def served_model_name(self) -> str:
+        """What a client sends as `model`: `<namespace>/<name>`, unique in the cluster."""
+        return f"{self.metadata['namespace']}/{self.metadata['name']}"

@@ -1,0 +1,54 @@
+"""What the gateway, the operator and the pods agree on about Triton.
+
+One leaf model, decoupled, named `tensorrt_llm`; tensor names are those of NVIDIA's llmapi backend plus two counts,
+so that an unmodified NVIDIA repository can still be driven (then the counts are absent).
+"""
+
+import hashlib
+import hmac
+
+MODEL_NAME = "tensorrt_llm"
+HTTP_PORT = 8000
+GRPC_PORT = 8001
+METRICS_PORT = 8002
+
+INPUT_IDS = "input_ids"
+TEXT_INPUT = "text_input"
+STREAMING = "streaming"
+STOP = "stop"
+MAX_TOKENS = "sampling_param_max_tokens"  # noqa: S105 - a tensor's name
+TOP_K = "sampling_param_top_k"
+TEMPERATURE = "sampling_param_temperature"
+TOP_P = "sampling_param_top_p"
+FREQUENCY_PENALTY = "sampling_param_frequency_penalty"
+PRESENCE_PENALTY = "sampling_param_presence_penalty"
+SEED = "sampling_param_seed"
+STOP_WORDS = "sampling_param_stop"
+
+TEXT_OUTPUT = "text_output"
+FINISH_REASON = "finish_reason"
+NUM_INPUT_TOKENS = "num_input_tokens"
+NUM_OUTPUT_TOKENS = "num_output_tokens"
+"""The number of tokens in this response alone (a delta); their sum is the request's output."""
+
+SECRET_HEADER = "paddock-triton-secret"  # noqa: S105 - a header's name
+"""Header that Triton's restricted APIs demand over HTTP; over gRPC it is prefixed `triton-grpc-protocol-`."""
+RESTRICTED_APIS = (
+    "inference",
+    "metadata",
+    "model-config",
+    "model-repository",
+    "shared-memory",
+    "statistics",
+    "trace",
+    "logging",
+)
+
+
+def deployment_secret(*, platform_key: bytes, deployment_uid: str, rotation: int) -> str:
+    """The secret that a deployment's Triton demands: derived, so that nobody has to distribute it.
+
+    `HMAC-SHA256(platform_key, "triton:<uid>:<rotation>")` in hex, 64 characters.
+    """
+    message = f"triton:{deployment_uid}:{rotation}".encode()
+    return hmac.new(platform_key, message, hashlib.sha256).hexdigest()

@@ -1,0 +1,25 @@
+"""Names of telemetry attributes and instruments, in one place: OpenTelemetry's GenAI conventions, then our own.
+
+The GenAI conventions are still in development: when one is renamed, this file is what changes.
+"""
+
+OPERATION_NAME = "gen_ai.operation.name"
+PROVIDER_NAME = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"  # noqa: S105 - an attribute's name
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons"
+USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"  # noqa: S105
+USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"  # noqa: S105
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
+ERROR_TYPE = "error.type"
+
+SERVER_REQUEST_DURATION = "gen_ai.server.request.duration"
+SERVER_TIME_TO_FIRST_TOKEN = "gen_ai.server.time_to_first_token"  # noqa: S105
+SERVER_TIME_PER_OUTPUT_TOKEN = "gen_ai.server.time_per_output_token"  # noqa: S105
+CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105
+
+PADDOCK_REASON = "paddock.reason"
+PADDOCK_DEPLOYMENT = "paddock.deployment"
+PADDOCK_USAGE_ID = "paddock.usage_id"
