@@ -1,7 +1,8 @@
 """The tokenizer document: all that a gateway needs to turn messages into the model's own token ids.
 
-It is built where a model's weights are prepared, from the model's own files, and published by digest: the same files
-give the same bytes. So a gateway counts a prompt exactly before admission without a second download of a gated model.
+It is built where a model's weights are prepared, from the model's own files, and published by digest: the
+same files give the same bytes. So a gateway counts a prompt exactly before admission, without a second download
+of a gated model.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class TokenizerDocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerDocument:
-    """`tokenizer` is the JSON of Hugging Face's tokenizers library, `chat_template` the model's own Jinja template."""
+    """`tokenizer` is JSON of Hugging Face's tokenizers library, `chat_template` the model's own Jinja template."""
 
     format: str = FORMAT
     tokenizer: str
@@ -30,7 +31,7 @@ class TokenizerDocument:
     stop_tokens: tuple[str, ...]
     """Tokens that end an answer, the eos token among them."""
     add_bos: bool
-    """True if the engine expects the bos token before a plain prompt; a chat template usually writes its own."""
+    """True if a plain prompt must begin with the bos token; a chat template usually writes its own."""
 
 
 def encode_document(document: TokenizerDocument) -> bytes:
@@ -48,6 +49,6 @@ def decode_document(data: bytes) -> TokenizerDocument:
         raise TokenizerDocumentError(f"not a tokenizer document: {error}") from error
     if document.format != FORMAT:
         raise TokenizerDocumentError(
-            f"tokenizer document has format {document.format!r}; this version reads {FORMAT!r}: upgrade the reader"
+            f"tokenizer document has format {document.format!r}, this version reads {FORMAT!r}: upgrade the reader"
         )
     return document

@@ -2,7 +2,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from paddock_core.serving.tokenizer_document import (
     TokenizerDocument,
     TokenizerDocumentError,
