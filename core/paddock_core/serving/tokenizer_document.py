@@ -1,8 +1,8 @@
 """The tokenizer document: all that a gateway needs to turn messages into the model's own token ids.
 
 It is built where a model's weights are prepared, from the model's own files, and published by digest: the
-same files give the same bytes. So a gateway counts a prompt exactly before admission, without a second download
-of a gated model.
+same files give the same bytes. So a gateway counts a prompt exactly before admission, without a second
+download of a gated model.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class TokenizerDocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerDocument:
-    """`tokenizer` is JSON of Hugging Face's tokenizers library, `chat_template` the model's own Jinja template."""
+    """`tokenizer` is JSON of Hugging Face's tokenizers, `chat_template` the model's own Jinja template."""
 
     format: str = FORMAT
     tokenizer: str
@@ -48,7 +48,6 @@ def decode_document(data: bytes) -> TokenizerDocument:
     except msgspec.DecodeError as error:
         raise TokenizerDocumentError(f"not a tokenizer document: {error}") from error
     if document.format != FORMAT:
-        raise TokenizerDocumentError(
-            f"tokenizer document has format {document.format!r}, this version reads {FORMAT!r}: upgrade the reader"
-        )
+        message = f"tokenizer document has format {document.format!r}, this version reads {FORMAT!r}"
+        raise TokenizerDocumentError(f"{message}: upgrade the reader")
     return document
