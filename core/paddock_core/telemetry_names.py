@@ -6,12 +6,12 @@ The GenAI conventions are still in development: when one is renamed, this file i
 OPERATION_NAME = "gen_ai.operation.name"
 PROVIDER_NAME = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
-REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"  # noqa: S105 - an attribute's name
+REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"
 RESPONSE_MODEL = "gen_ai.response.model"
 RESPONSE_ID = "gen_ai.response.id"
 RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons"
-USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"  # noqa: S105
-USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"  # noqa: S105
+USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens"
+USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
 TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
 ERROR_TYPE = "error.type"
 

@@ -1,0 +1,17 @@
+"""The catalogue that ships with Paddock. The one place in core that reads files: its own package data, once."""
+
+from functools import cache
+from importlib import resources
+
+from paddock_core.catalog.loader import Catalog, load_catalog
+
+
+@cache
+def packaged_catalog() -> Catalog:
+    """Every model and license file of this package."""
+    return load_catalog(models=_folder("models"), licenses=_folder("licenses"))
+
+
+def _folder(name: str) -> dict[str, bytes]:
+    folder = resources.files(__package__) / name
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith(".yaml")}

@@ -1,0 +1,27 @@
+"""How long a copy of the policy may be trusted when the control plane cannot be reached."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """When the copy was last confirmed. Times are CLOCK_BOOTTIME seconds, never the wall clock.
+
+    That clock counts through suspend and cannot be set, so neither a changed wall clock nor a restart of the process
+    stretches the copy's life. It starts again at a boot: a copy persisted under another `boot_id` is therefore expired.
+    """
+
+    max_age_seconds: float
+    renewed_at: float
+    boot_id: str
+
+    def expired(self, *, now: float, boot_id: str) -> bool:
+        """True if the copy must no longer be used. A clock that ran backwards is not to be trusted either."""
+        age = now - self.renewed_at
+        return boot_id != self.boot_id or not 0 <= age <= self.max_age_seconds
+
+    def expires_in(self, *, now: float, boot_id: str) -> float:
+        """Seconds until the copy expires, 0 if it has."""
+        if self.expired(now=now, boot_id=boot_id):
+            return 0.0
+        return self.renewed_at + self.max_age_seconds - now

@@ -1,0 +1,124 @@
+"""A follower's copy of the policy at one revision: immutable, replaced as a whole by each batch of changes.
+
+Readers keep a reference and need no lock; `apply` copies only the kinds that a batch touches.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import msgspec
+
+from paddock_core.licensing.types import Facts
+from paddock_core.policy.documents import (
+    KINDS,
+    Acceptance,
+    ApiKey,
+    Entity,
+    Grant,
+    LicenseText,
+    Namespace,
+    Statement,
+    Tenant,
+)
+from paddock_core.policy.wire import Change, Snapshot
+
+_T = TypeVar("_T")
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+FIELDS: dict[str, str] = {
+    "entity": "entities",
+    "tenant": "tenants",
+    "namespace": "namespaces",
+    "api_key": "api_keys",
+    "license_text": "license_texts",
+    "acceptance": "acceptances",
+    "statement": "statements",
+    "grant": "grants",
+}
+"""Which attribute of the view holds a kind. A kind that is not here comes from a newer control plane and is passed over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """Every policy object by kind and id, as of `revision`."""
+
+    revision: int
+    entities: Mapping[str, Entity] = field(default_factory=lambda: _EMPTY)
+    tenants: Mapping[str, Tenant] = field(default_factory=lambda: _EMPTY)
+    namespaces: Mapping[str, Namespace] = field(default_factory=lambda: _EMPTY)
+    api_keys: Mapping[str, ApiKey] = field(default_factory=lambda: _EMPTY)
+    license_texts: Mapping[str, LicenseText] = field(default_factory=lambda: _EMPTY)
+    acceptances: Mapping[str, Acceptance] = field(default_factory=lambda: _EMPTY)
+    statements: Mapping[str, Statement] = field(default_factory=lambda: _EMPTY)
+    grants: Mapping[str, Grant] = field(default_factory=lambda: _EMPTY)
+    _facts: list[Facts] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @classmethod
+    def empty(cls) -> "PolicyView":
+        """The view before anything is known: it allows nothing."""
+        return cls(revision=0)
+
+    @classmethod
+    def from_snapshot(cls, snapshot: Snapshot) -> "PolicyView":
+        """The view that a snapshot describes.
+
+        Raises:
+            msgspec.ValidationError: a body does not fit its kind.
+        """
+        kinds: dict[str, Any] = {
+            FIELDS[kind]: {key: msgspec.convert(body, KINDS[kind]) for key, body in bodies.items()}
+            for kind, bodies in snapshot.objects.items()
+            if kind in FIELDS
+        }
+        return cls(revision=snapshot.revision, **kinds)
+
+    def apply(self, changes: Iterable[Change], *, revision: int | None = None) -> "PolicyView":
+        """The view after these changes, oldest first; changes that it already holds are passed over.
+
+        `revision` is the one the answer reports, where it is newer than the last change.
+
+        Raises:
+            msgspec.ValidationError: a body does not fit its kind.
+        """
+        touched: dict[str, dict[str, Any]] = {}
+        newest = max(self.revision, revision or 0)
+        for change in changes:
+            if change.revision <= self.revision:
+                continue
+            newest = max(newest, change.revision)
+            name = FIELDS.get(change.kind)
+            if name is None:
+                continue
+            objects = touched.setdefault(name, dict(getattr(self, name)))
+            if change.body is None:
+                objects.pop(change.id, None)
+            else:
+                objects[change.id] = msgspec.convert(change.body, KINDS[change.kind])
+        if newest == self.revision:
+            return self
+        return replace(self, revision=newest, **touched)
+
+    def facts(self) -> Facts:
+        """What a license decision may know; made once per view."""
+        if not self._facts:
+            self._facts.append(self._make_facts())
+        return self._facts[0]
+
+    def namespace_tenant(self, namespace: str) -> Tenant | None:
+        """The tenant that owns a Kubernetes namespace, or None."""
+        owned = self.namespaces.get(namespace)
+        return None if owned is None else self.tenants.get(owned.tenant)
+
+    def _make_facts(self) -> Facts:
+        operator = next((entity.id for entity in self.entities.values() if entity.is_operator), "")
+        return Facts(
+            operator=operator,
+            entities=dict(self.entities),
+            tenants=dict(self.tenants),
+            texts=tuple(self.license_texts.values()),
+            acceptances=tuple(self.acceptances.values()),
+            statements=tuple(self.statements.values()),
+            grants=tuple(self.grants.values()),
+        )
