@@ -33,7 +33,7 @@ class Catalog:
 def load_catalog(*, models: Mapping[str, bytes], licenses: Mapping[str, bytes]) -> Catalog:
     """Build the catalogue from files: name of the file (for messages) to its bytes.
 
-    Raises CatalogError for a file that does not fit its type, an id that is there twice, or a license that is not there.
+    Raises CatalogError for a file that does not fit its type, an id that is there twice, or an absent license.
     """
     license_entries = _unique(_license(name, data) for name, data in sorted(licenses.items()))
     model_entries = _unique(_decode(name, data, ModelEntry) for name, data in sorted(models.items()))

@@ -53,7 +53,7 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """A key of a tenant. `secret_sha256` is the lower-case hex digest of the key's secret part; the key is never stored."""
+    """A key of a tenant. `secret_sha256` is the hex digest of its secret part; the key itself is never stored."""
 
     id: str
     tenant: str

@@ -22,7 +22,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """The changes after a revision, oldest first. `revision` is the newest that the follower knows after applying them."""
+    """The changes after a revision, oldest first. `revision` is where the follower stands after applying them."""
 
     revision: int
     max_age_seconds: float
