@@ -30,7 +30,8 @@ class LicenseUse(_Document, frozen=True, kw_only=True):
 class LicenseSpec(_Document, frozen=True, kw_only=True):
     """What the tenant says of the license. It must agree with the record; it is never consent by itself."""
 
-    accept: bool = False
+    accept: bool | None = None
+    """None: nothing said, the record alone decides. False: the tenant does not want to be served under this license."""
     id: str | None = None
     revision: str | None = None
     acceptance_ref: str | None = None
