@@ -1,7 +1,8 @@
 """The words of a license decision: who asks for what, the facts, and the answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from paddock_core.policy.documents import Acceptance, Entity, Grant, LicenseText, Statement, Tenant
 
@@ -60,6 +61,8 @@ class Facts:
     acceptances: tuple[Acceptance, ...] = ()
     statements: tuple[Statement, ...] = ()
     grants: tuple[Grant, ...] = ()
+    _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Look-up tables made from the fields above on first use (paddock_core.licensing.index)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer; `valid_until` (Unix seconds) is how long it may be cached while no fact changes, None for as long as that."""
+    """The answer. It may be kept while no fact changes, and until `valid_until` (Unix seconds) where that is not None."""
 
     allowed: bool
     reason: Reason

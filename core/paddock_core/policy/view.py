@@ -37,7 +37,7 @@ FIELDS: dict[str, str] = {
     "statement": "statements",
     "grant": "grants",
 }
-"""Which attribute of the view holds a kind. A kind that is not here comes from a newer control plane and is passed over."""
+"""Which attribute of the view holds a kind. A kind that is not here is a newer control plane's and is passed over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class PolicyView:
         Raises:
             msgspec.ValidationError: a body does not fit its kind.
         """
-        touched: dict[str, dict[str, Any]] = {}
+        touched: dict[str, Any] = {}
         newest = max(self.revision, revision or 0)
         for change in changes:
             if change.revision <= self.revision:

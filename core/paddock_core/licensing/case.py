@@ -1,0 +1,65 @@
+"""What a clause is given to judge, and what it answers."""
+
+from dataclasses import dataclass
+
+from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry
+from paddock_core.licensing.index import FactsIndex
+from paddock_core.licensing.types import Reason, Request, Role, Verb
+from paddock_core.policy.documents import Acceptance, Entity
+
+CLOCK_SKEW_SECONDS = 300.0
+"""How far a decider's clock may lag behind the control plane's before a fresh acceptance counts as not yet given."""
+
+COVERING: dict[Role, tuple[Role, ...]] = {
+    Role.OPERATOR: (Role.OPERATOR,),
+    Role.DEPLOYER: (Role.DEPLOYER,),
+    Role.CONSUMER: (Role.CONSUMER, Role.DEPLOYER, Role.OPERATOR),
+    Role.END_USER: (),
+}
+"""In which roles an entity may have accepted to act in a role: acceptance of the whole agreement covers consuming."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One clause of one license, put to one entity in one role."""
+
+    request: Request
+    entity: Entity
+    role: Role
+    model: ModelEntry
+    license: LicenseEntry
+    clause: Clause
+    index: FactsIndex
+
+    @property
+    def verb(self) -> Verb:
+        return self.request.verb
+
+    def acceptances(self) -> list[Acceptance]:
+        """The entity's acceptances of this license that may cover the role, newest first, as far as they are given."""
+        known = self.index.acceptances.get((self.entity.id, self.license.id), ())
+        roles = COVERING[self.role]
+        return [item for item in known if item.role in roles and item.at <= self.request.at + CLOCK_SKEW_SECONDS]
+
+    def offer_command(self) -> str:
+        """The command that mends a missing acceptance or statement."""
+        offer = f"paddock license offer --entity {self.entity.id} --model {self.model.id} --role {self.role.value}"
+        return f"`{offer}`, then its signatory runs `paddock license accept`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one clause says. `until` (Unix seconds) is when it may say otherwise although no fact changed."""
+
+    reason: Reason = Reason.ALLOWED
+    message: str = ""
+    mendable: bool = True
+    until: float | None = None
+    acceptances: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> bool:
+        return self.reason is Reason.ALLOWED
+
+
+PASSED = Verdict()

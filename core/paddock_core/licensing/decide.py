@@ -1,0 +1,211 @@
+"""The one license decision: `decide(request, facts, catalog) -> Decision`. Deny is the default.
+
+The control plane, the operator's webhook and loop, and the gateway all call this function on their copy of the facts.
+Order: is the model known; does it have the license that the tenant names; are the texts imported; may the platform's
+own entity do it; may the asking entity. Every clause is judged, so that a denial that nobody can mend is told before
+one that an acceptance would mend, and the answer's life is that of its shortest-lived part.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry
+from paddock_core.licensing.case import Case, Verdict
+from paddock_core.licensing.clauses import CHECKS
+from paddock_core.licensing.index import FactsIndex, index_of
+from paddock_core.licensing.types import Decision, Facts, Reason, Request, Role
+from paddock_core.policy.documents import Entity
+
+_Finding = tuple[str, Verdict]
+"""`<license>#<clause>`, or the license alone, and what it says."""
+
+_OPERATOR_LACKS = frozenset(
+    {
+        Reason.ACCEPTANCE_MISSING,
+        Reason.ACCEPTANCE_STALE,
+        Reason.THRESHOLD_STATEMENT_MISSING,
+        Reason.THRESHOLD_GRANT_REQUIRED,
+        Reason.GRANT_EXPIRED,
+        Reason.FLOW_DOWN_MISSING,
+        Reason.SUSPENDED,
+        Reason.TERMINATED,
+    }
+)
+"""Denials of the platform's own entity that a tenant sees as OperatorNotLicensed: only the platform can mend them."""
+
+
+def decide(*, request: Request, facts: Facts, catalog: Catalog) -> Decision:
+    """Whether `request.entity` may do `request.verb` with the model, why, and for how long that holds."""
+    model = catalog.models.get(request.model)
+    if model is None:
+        return _denied(
+            Reason.MODEL_UNKNOWN,
+            f"no model {request.model} in the catalogue: see `paddock model list`",
+            clauses=(),
+        )
+    if request.claimed_license is not None and request.claimed_license not in model.licenses:
+        return _denied(
+            Reason.LICENSE_MISMATCH,
+            f"{model.title} is under {', '.join(model.licenses)}, not {request.claimed_license}: correct the license",
+            clauses=model.licenses,
+            mendable=False,
+        )
+    return _sum_up(list(_findings(request, facts, model, catalog)))
+
+
+def _findings(request: Request, facts: Facts, model: ModelEntry, catalog: Catalog) -> Iterator[_Finding]:
+    """What everything that matters says, in the order in which denials are to be told."""
+    index = index_of(facts)
+    licenses: list[LicenseEntry] = []
+    for license_id in model.licenses:
+        entry = catalog.licenses.get(license_id)
+        if entry is None:
+            yield (
+                license_id,
+                Verdict(reason=Reason.LICENSE_UNKNOWN, message=f"no license {license_id} in the catalogue"),
+            )
+        else:
+            licenses.append(entry)
+            yield from _texts(entry, index)
+    yield from _operator(request, facts, model, licenses, index)
+    if request.role is not Role.OPERATOR:
+        yield from _asker(request, facts, model, licenses, index)
+
+
+def _texts(entry: LicenseEntry, index: FactsIndex) -> Iterator[_Finding]:
+    """Nobody can agree to words that are not there: each pinned text must be imported, with the pinned words."""
+    for pin in entry.texts:
+        text = index.texts.get((entry.id, pin.role))
+        if text is None or text.canonical.removeprefix("sha256:") not in (pin.canonical, *pin.equivalent_to):
+            yield (
+                entry.id,
+                Verdict(
+                    reason=Reason.TEXT_NOT_IMPORTED,
+                    message=f"the {pin.role} text of {entry.title} is not imported: the platform team runs "
+                    f"`paddock license import {entry.id} --agreement FILE{' --aup FILE' if entry.text('aup') else ''}`",
+                ),
+            )
+
+
+def _operator(
+    request: Request, facts: Facts, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
+) -> Iterator[_Finding]:
+    """The platform copies and runs the model, so its own entity needs every right first."""
+    operator = facts.entities.get(facts.operator)
+    if operator is None or (request.role is Role.OPERATOR and request.entity != operator.id):
+        missing = (
+            "no entity is registered as the operator" if operator is None else f"{request.entity} is not the operator"
+        )
+        yield (
+            model.licenses[0],
+            Verdict(
+                reason=Reason.OPERATOR_NOT_LICENSED,
+                message=f"{missing}: register it with `paddock entity create`, then accept as operator",
+            ),
+        )
+        return
+    for name, verdict in _clauses(request, operator, Role.OPERATOR, model, licenses, index):
+        if verdict.reason in _OPERATOR_LACKS:
+            message = f"the platform's own entity is not licensed ({verdict.reason.value}): {verdict.message}"
+            yield name, replace(verdict, reason=Reason.OPERATOR_NOT_LICENSED, message=message)
+        elif request.role is Role.OPERATOR:
+            yield name, verdict
+        else:
+            # Records on which the platform's part rests are its own business, not the asking entity's.
+            yield name, replace(verdict, acceptances=())
+
+
+def _asker(
+    request: Request, facts: Facts, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
+) -> Iterator[_Finding]:
+    entity = facts.entities.get(request.entity)
+    if entity is None:
+        yield (
+            model.licenses[0],
+            Verdict(
+                reason=Reason.ACCEPTANCE_MISSING,
+                message=f"no entity {request.entity or '(none named)'} is registered: the platform team "
+                "registers it with `paddock entity create`, then it accepts",
+            ),
+        )
+        return
+    yield from _clauses(request, entity, request.role, model, licenses, index)
+
+
+def _clauses(
+    request: Request, entity: Entity, role: Role, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
+) -> Iterator[_Finding]:
+    for entry in licenses:
+        for clause in entry.clauses:
+            if not _matches(clause, request, role, model):
+                continue
+            name = f"{entry.id}#{clause.id}"
+            check = CHECKS.get(clause.type)
+            if check is None:
+                yield name, _unjudged(entry, clause)
+                continue
+            yield (
+                name,
+                check(
+                    Case(
+                        request=request,
+                        entity=entity,
+                        role=role,
+                        model=model,
+                        license=entry,
+                        clause=clause,
+                        index=index,
+                    )
+                ),
+            )
+
+
+def _matches(clause: Clause, request: Request, role: Role, model: ModelEntry) -> bool:
+    """`when` narrows a clause to verbs, roles and modalities; another condition does not narrow it."""
+    when = clause.params.get("when")
+    if not when:
+        return True
+    return (
+        request.verb.value in when.get("verbs", (request.verb.value,))
+        and role.value in when.get("roles", (role.value,))
+        and not set(when.get("modality", model.modality)).isdisjoint(model.modality)
+    )
+
+
+def _unjudged(entry: LicenseEntry, clause: Clause) -> Verdict:
+    return Verdict(
+        reason=Reason.LICENSE_UNKNOWN,
+        message=f"no judge for clauses of type {clause.type} ({entry.title}, {clause.id}): upgrade Paddock",
+    )
+
+
+def _sum_up(findings: list[_Finding]) -> Decision:
+    until = min((verdict.until for _, verdict in findings if verdict.until is not None), default=None)
+    denials = [finding for finding in findings if not finding[1].allowed]
+    if denials:
+        first = next((finding for finding in denials if not finding[1].mendable), denials[0])[1]
+        return Decision(
+            allowed=False,
+            reason=first.reason,
+            message=first.message,
+            clauses=_unique(name for name, verdict in denials if verdict.reason is first.reason),
+            valid_until=until,
+            mendable=first.mendable,
+        )
+    return Decision(
+        allowed=True,
+        reason=Reason.ALLOWED,
+        message="every clause is met",
+        clauses=_unique(name for name, _ in findings),
+        acceptances=_unique(item for _, verdict in findings for item in verdict.acceptances),
+        valid_until=until,
+    )
+
+
+def _denied(reason: Reason, message: str, *, clauses: tuple[str, ...], mendable: bool = True) -> Decision:
+    return Decision(allowed=False, reason=reason, message=message, clauses=clauses, mendable=mendable)
+
+
+def _unique(names: Iterator[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
