@@ -1,0 +1,196 @@
+"""A real etcd and kube-apiserver for tests and benchmarks: nothing else of Kubernetes, so nothing acts but the operator.
+
+Loaded by path (there is no package of tests): see `conftest.py` beside it and `bench/operator.py`.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_SECONDS = 60.0
+
+USERS = {
+    "admin": ("admin", "system:masters"),
+    "operator": ("paddock-operator", "paddock"),
+    "tenant": ("someone-of-acme", "acme"),
+}
+
+
+class NoKubernetes(RuntimeError):
+    """The Kubernetes binary is not there; the message names the command that builds it."""
+
+
+@dataclass(frozen=True)
+class KubeApi:
+    """A running API server. `kubeconfigs` maps a short name of a user to a file."""
+
+    url: str
+    folder: Path
+    kubeconfigs: dict[str, Path]
+
+    def kubectl(self, *arguments: str, user: str = "admin", stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the real kubectl as this user."""
+        return subprocess.run(
+            [find_kubectl(), "--kubeconfig", str(self.kubeconfigs[user]), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def apply(self, *documents: dict[str, object], user: str = "admin") -> subprocess.CompletedProcess[str]:
+        """`kubectl apply --server-side` of these documents."""
+        return self.kubectl("apply", "--server-side", "-f", "-", user=user, stdin=yaml.safe_dump_all(documents))
+
+
+def find_binary() -> Path:
+    """The multi-call binary: named by PADDOCK_KUBERNETES_BIN, else the one that `paddock local build` made."""
+    named = os.environ.get("PADDOCK_KUBERNETES_BIN")
+    if named and (Path(named) / "kubernetes").exists():
+        return Path(named) / "kubernetes"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paddock" / "kubernetes"
+    built = sorted(cache.glob("*/kubernetes"), key=lambda path: path.stat().st_mtime)
+    if not built:
+        raise NoKubernetes("no Kubernetes binary: run `paddock local build`, or name its folder in PADDOCK_KUBERNETES_BIN")
+    return built[-1]
+
+
+def find_kubectl() -> str:
+    """The environment's kubectl, since the machine's own may be too old for this API server."""
+    own = Path(sys.executable).parent / "kubectl"
+    return str(own) if own.exists() else shutil.which("kubectl") or "kubectl"
+
+
+@contextlib.contextmanager
+def running_api(folder: Path, *, base_port: int) -> Iterator[KubeApi]:
+    """Start etcd on base_port (+1) and the API server on base_port+2, install what Paddock needs, stop both at the end."""
+    binary = find_binary()
+    _write_keys(folder)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_process([str(binary), "etcd", *_etcd_flags(folder, base_port)], folder / "etcd.log"))
+        url = f"https://127.0.0.1:{base_port + 2}"
+        stack.enter_context(_process([str(binary), "kube-apiserver", *_api_flags(folder, base_port)], folder / "api.log"))
+        _wait_ready(url, folder)
+        api = KubeApi(url=url, folder=folder, kubeconfigs=_write_kubeconfigs(folder, url))
+        _install(api)
+        yield api
+
+
+def _write_keys(folder: Path) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "sa.key").write_bytes(pem)
+    lines = [f'{name}-token,{user},{name},"{group}"' for name, (user, group) in USERS.items()]
+    (folder / "tokens.csv").write_text("\n".join(lines) + "\n")
+
+
+def _etcd_flags(folder: Path, base_port: int) -> list[str]:
+    client, peer = f"http://127.0.0.1:{base_port}", f"http://127.0.0.1:{base_port + 1}"
+    return [
+        f"--data-dir={folder / 'etcd'}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=default={peer}",
+        "--unsafe-no-fsync",
+    ]
+
+
+def _api_flags(folder: Path, base_port: int) -> list[str]:
+    return [
+        f"--etcd-servers=http://127.0.0.1:{base_port}",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=127.0.0.1",
+        f"--secure-port={base_port + 2}",
+        f"--cert-dir={folder / 'certs'}",
+        f"--token-auth-file={folder / 'tokens.csv'}",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={folder / 'sa.key'}",
+        f"--service-account-signing-key-file={folder / 'sa.key'}",
+        "--service-cluster-ip-range=10.0.0.0/24",
+        # Without a controller manager nobody makes the `default` ServiceAccount that this plugin demands.
+        "--disable-admission-plugins=ServiceAccount",
+    ]
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path) -> Iterator[None]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_ready(url: str, folder: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": "Bearer admin-token"})
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, urllib.error.URLError):
+            if urllib.request.urlopen(request, context=context, timeout=2).status == 200:
+                return
+        time.sleep(0.2)
+    tail = (folder / "api.log").read_text()[-2000:]
+    raise RuntimeError(f"kube-apiserver was not ready within {START_SECONDS:.0f} s:\n{tail}")
+
+
+def _write_kubeconfigs(folder: Path, url: str) -> dict[str, Path]:
+    files = {}
+    for name in USERS:
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [
+                {
+                    "name": "test",
+                    "cluster": {"server": url, "certificate-authority": str(folder / "certs" / "apiserver.crt")},
+                }
+            ],
+            "users": [{"name": "test", "user": {"token": f"{name}-token"}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        }
+        files[name] = folder / f"{name}.yaml"
+        files[name].write_text(yaml.safe_dump(document))
+    return files
+
+
+def _install(api: KubeApi) -> None:
+    """The namespace of the platform, the custom resource and the access rights, as `paddock local up` installs them."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "paddock-system"}}
+    done = [api.apply(namespace)]
+    done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds")))
+    done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "charts/paddock/files/rbac")))
+    done.append(api.kubectl("wait", "--for=condition=Established", "crd/llamadeployments.paddock.dev", "--timeout=30s"))
+    failed = [result.stderr for result in done if result.returncode != 0]
+    if failed:
+        raise RuntimeError(f"could not install Paddock's resources: {failed}")
