@@ -1,0 +1,209 @@
+"""Admission: one request against the limits of several levels, all or none, then the refund of what it did not use.
+
+A level is a tenant or a key (a project or an end user would be one more entry in the list). A reservation takes one
+request, the counted input and the whole output cap from every level; settling gives back the output that was not
+produced. The state lives here in memory and belongs to one process; time is an argument.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from paddock_core.policy.documents import Limits
+from paddock_core.quotas.rates import Bucket
+
+REQUESTS = "requests_per_minute"
+INPUT_TOKENS = "input_tokens_per_minute"
+OUTPUT_TOKENS = "output_tokens_per_minute"
+CONCURRENCY = "concurrent_requests"
+
+
+@dataclass(slots=True)
+class LevelState:
+    """What one level has used."""
+
+    requests: Bucket = field(default_factory=Bucket)
+    inputs: Bucket = field(default_factory=Bucket)
+    outputs: Bucket = field(default_factory=Bucket)
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One level that a request counts against. The id is unique over all kinds of level, as `tenant:acme`."""
+
+    id: str
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a request was not admitted."""
+
+    level: str
+    limit_name: str
+    limit: int
+    asked: int
+    remaining: int
+    retry_after: int | None
+    """Nanoseconds until it would fit; None if it never will under this limit."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Reservation:
+    """What an admitted request holds until it is settled."""
+
+    levels: tuple[tuple[Limits, LevelState], ...]
+    output_tokens: int
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headroom:
+    """The tightest limit over the levels, as a client may see it. None where no level sets such a limit."""
+
+    limit: int
+    remaining: int
+    reset: int
+    """Nanoseconds until the whole limit is free again."""
+
+
+def output_cap(*, levels: Sequence[Level], asked: int | None, default: int, room: int) -> int:
+    """The number of output tokens that the engine may produce, which is also what is reserved.
+
+    `room` is what the context leaves; `default` stands in for an absent max_tokens. A per-request cap of any level
+    always holds. A per-minute limit lowers only the default: a client that asks for more than a minute's
+    allowance is told so instead of getting a shorter answer.
+    """
+    cap = room
+    for level in levels:
+        if level.limits.max_output_tokens is not None:
+            cap = min(cap, level.limits.max_output_tokens)
+    if asked is not None:
+        return max(0, min(cap, asked))
+    per_minute = (level.limits.output_tokens_per_minute for level in levels)
+    return max(0, min(cap, default, *(limit for limit in per_minute if limit is not None)))
+
+
+class Admission:
+    """The limits' state of one process. Not thread-safe: it belongs to the event loop."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, LevelState] = {}
+
+    def reserve(
+        self, *, levels: Sequence[Level], input_tokens: int, output_tokens: int, now: int
+    ) -> Reservation | Refusal:
+        """Take from every level or from none. `now` is in nanoseconds of a steady clock."""
+        held: list[tuple[Limits, LevelState]] = []
+        for level in levels:
+            state = self._states.get(level.id)
+            if state is None:
+                state = self._states[level.id] = LevelState()
+            refusal = _check(level, state, input_tokens, output_tokens, now)
+            if refusal is not None:
+                return refusal
+            held.append((level.limits, state))
+        for limits, state in held:
+            _take(limits, state, input_tokens, output_tokens)
+        return Reservation(levels=tuple(held), output_tokens=output_tokens)
+
+    def settle(self, reservation: Reservation, *, output_tokens: int, now: int) -> None:
+        """Release the slot and give back the output that was not produced. Settling twice changes nothing."""
+        if not reservation.open:
+            return
+        reservation.open = False
+        unused = max(0, reservation.output_tokens - output_tokens)
+        for limits, state in reservation.levels:
+            state.in_flight -= 1
+            if limits.output_tokens_per_minute is not None:
+                state.outputs.drain(limits.output_tokens_per_minute, now)
+                state.outputs.give_back(unused)
+
+    def requests_headroom(self, *, levels: Iterable[Level], now: int) -> Headroom | None:
+        """The tightest requests-per-minute limit."""
+        found = (
+            _headroom(state.requests, level.limits.requests_per_minute, now) for level, state in self._known(levels)
+        )
+        return min((item for item in found if item is not None), key=_tightness, default=None)
+
+    def tokens_headroom(self, *, levels: Iterable[Level], now: int) -> Headroom | None:
+        """The tightest tokens-per-minute limit, of input or of output."""
+        found: list[Headroom | None] = []
+        for level, state in self._known(levels):
+            found.append(_headroom(state.inputs, level.limits.input_tokens_per_minute, now))
+            found.append(_headroom(state.outputs, level.limits.output_tokens_per_minute, now))
+        return min((item for item in found if item is not None), key=_tightness, default=None)
+
+    def forget_idle(self, *, now: int, idle: int) -> int:
+        """Drop the state of levels unused for `idle` nanoseconds (at least a minute); gives how many."""
+        stale = [
+            level
+            for level, state in self._states.items()
+            if state.in_flight == 0 and now - max(state.requests.at, state.inputs.at, state.outputs.at) > idle
+        ]
+        for level in stale:
+            del self._states[level]
+        return len(stale)
+
+    def in_flight(self, level: str) -> int:
+        """Requests of a level that are not settled."""
+        state = self._states.get(level)
+        return 0 if state is None else state.in_flight
+
+    def _known(self, levels: Iterable[Level]) -> Iterable[tuple[Level, LevelState]]:
+        for level in levels:
+            state = self._states.get(level.id)
+            yield level, LevelState() if state is None else state
+
+
+def _check(level: Level, state: LevelState, input_tokens: int, output_tokens: int, now: int) -> Refusal | None:
+    limits = level.limits
+    slots = limits.concurrent_requests
+    if slots is not None and state.in_flight >= slots:
+        return Refusal(
+            level=level.id, limit_name=CONCURRENCY, limit=slots, asked=1, remaining=0, retry_after=1_000_000_000
+        )
+    # Every bucket's `at` is kept moving, limited or not, so that forget_idle knows when the level was last used.
+    state.requests.at = max(state.requests.at, now) if limits.requests_per_minute is None else state.requests.at
+    return (
+        _refuses(level.id, REQUESTS, state.requests, limits.requests_per_minute, 1, now)
+        or _refuses(level.id, INPUT_TOKENS, state.inputs, limits.input_tokens_per_minute, input_tokens, now)
+        or _refuses(level.id, OUTPUT_TOKENS, state.outputs, limits.output_tokens_per_minute, output_tokens, now)
+    )
+
+
+def _refuses(level: str, name: str, bucket: Bucket, limit: int | None, cost: int, now: int) -> Refusal | None:
+    if limit is None:
+        return None
+    bucket.drain(limit, now)
+    if bucket.fits(limit, cost):
+        return None
+    return Refusal(
+        level=level,
+        limit_name=name,
+        limit=limit,
+        asked=cost,
+        remaining=bucket.room(limit),
+        retry_after=bucket.wait(limit, cost),
+    )
+
+
+def _take(limits: Limits, state: LevelState, input_tokens: int, output_tokens: int) -> None:
+    state.in_flight += 1
+    if limits.requests_per_minute is not None:
+        state.requests.add(1)
+    if limits.input_tokens_per_minute is not None:
+        state.inputs.add(input_tokens)
+    if limits.output_tokens_per_minute is not None:
+        state.outputs.add(output_tokens)
+
+
+def _headroom(bucket: Bucket, limit: int | None, now: int) -> Headroom | None:
+    if limit is None:
+        return None
+    bucket.drain(limit, now)
+    return Headroom(limit=limit, remaining=bucket.room(limit), reset=bucket.reset(limit))
+
+
+def _tightness(headroom: Headroom) -> float:
+    return headroom.remaining / headroom.limit if headroom.limit > 0 else 0.0

@@ -1,0 +1,119 @@
+"""The journal's bytes: what a gateway writes before a request may begin, while it runs, and when it is settled.
+
+A segment is `MAGIC` and then frames; a frame is length (u32), CRC-32 (u32) of kind and payload, kind (u8), payload
+(MessagePack), little-endian. Segments are allocated ahead of use, so a length of zero means "no more frames here".
+A frame that is cut off or does not match its CRC ends the segment: a crash can tear only the last one.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+
+from paddock_core.usage.record import UsageRecord
+
+MAGIC = b"PDKJNL01"
+INTENT = 1
+CHECKPOINT = 2
+SETTLEMENT = 3
+
+_HEADER = struct.Struct("<IIB")
+HEADER_BYTES = _HEADER.size
+MAX_PAYLOAD = 64 * 1024
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that was admitted: all that a usage record needs beside its outcome. Fields as in UsageRecord."""
+
+    usage_id: str
+    tenant: str
+    key_id: str
+    owner_tenant: str
+    deployment: str
+    model: str
+    dialect: str
+    operation: str
+    stream: bool
+    t_admit: float
+    reserved_tokens: int
+    input_tokens: int
+    acceptance_id: str
+    end_user_hash: str | None
+    gateway_instance: str
+    journal_seq: int
+
+
+class Progress(msgspec.Struct, kw_only=True):
+    """How far a request has come. Written to the journal now and then as its checkpoint."""
+
+    usage_id: str
+    at: float
+    """Unix seconds of the last change."""
+    engine_tokens: int = 0
+    """Sum of the engine's counts so far."""
+    sent_tokens: int = 0
+    """Of those, the ones handed to the client's connection."""
+    first_token_at: float | None = None
+
+
+Payload = Intent | Progress | UsageRecord
+_KINDS: dict[int, type[Payload]] = {INTENT: Intent, CHECKPOINT: Progress, SETTLEMENT: UsageRecord}
+_NUMBERS: dict[type[Payload], int] = {kind: number for number, kind in _KINDS.items()}
+_encoder = msgspec.msgpack.Encoder()
+_decoders = {number: msgspec.msgpack.Decoder(kind) for number, kind in _KINDS.items()}
+_kind_bytes = {number: bytes([number]) for number in _KINDS}
+
+
+class FrameTooLargeError(ValueError):
+    """A payload does not fit a frame; something unbounded got into it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """What a stretch of journal held."""
+
+    payloads: tuple[Payload, ...]
+    end: int
+    """Offset after the last whole frame."""
+    damaged: bool
+    """True if bytes that are no whole frame follow `end`."""
+
+
+def encode_frame(payload: Payload) -> bytes:
+    """One frame. Raises FrameTooLargeError above MAX_PAYLOAD bytes."""
+    body = _encoder.encode(payload)
+    if len(body) > MAX_PAYLOAD:
+        raise FrameTooLargeError(f"journal payload of {len(body)} bytes is larger than {MAX_PAYLOAD}")
+    kind = _NUMBERS[type(payload)]
+    checksum = zlib.crc32(body, zlib.crc32(_kind_bytes[kind]))
+    return _HEADER.pack(len(body), checksum, kind) + body
+
+
+def decode_frames(data: bytes, *, offset: int = 0) -> Decoded:
+    """Read whole frames from `offset` on until the first that is not whole, or the zeros of unused space."""
+    payloads: list[Payload] = []
+    while True:
+        if len(data) - offset < HEADER_BYTES:
+            return Decoded(payloads=tuple(payloads), end=offset, damaged=any(data[offset:]))
+        length, checksum, kind = _HEADER.unpack_from(data, offset)
+        if length == 0:
+            return Decoded(payloads=tuple(payloads), end=offset, damaged=checksum != 0 or kind != 0)
+        payload = _read(data, offset, length, checksum, kind)
+        if payload is None:
+            return Decoded(payloads=tuple(payloads), end=offset, damaged=True)
+        payloads.append(payload)
+        offset += HEADER_BYTES + length
+
+
+def _read(data: bytes, offset: int, length: int, checksum: int, kind: int) -> Payload | None:
+    start = offset + HEADER_BYTES
+    if length > MAX_PAYLOAD or start + length > len(data) or kind not in _decoders:
+        return None
+    body = data[start : start + length]
+    if zlib.crc32(body, zlib.crc32(_kind_bytes[kind])) != checksum:
+        return None
+    try:
+        return _decoders[kind].decode(body)
+    except msgspec.DecodeError:
+        return None
