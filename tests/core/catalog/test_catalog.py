@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from paddock_core.catalog.loader import CatalogError, load_catalog
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.licensing.texts import canonical_digest
 
 ROOT = Path(__file__).parents[3]
 
@@ -77,3 +78,32 @@ def test_a_sound_catalogue_loads():
 def test_a_broken_file_is_refused(models, message):
     with pytest.raises(CatalogError, match=message):
         load_catalog(models=models, licenses={"l.yaml": LICENSE})
+
+
+TEXTS = ROOT.parent / "shared" / "license-texts"
+FOLDERS = {"llama1", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4"}
+
+
+@pytest.mark.skipif(
+    not TEXTS.is_dir(), reason="the licensors' texts are not beside this checkout; digests stay as pinned"
+)
+@pytest.mark.parametrize("folder", sorted(FOLDERS | {"bloom", "llama-guard-1", "llama-guard-4", "llama2-alt-bytes"}))
+def test_the_pins_are_those_of_the_licensors_texts(folder):
+    license_id = {
+        "bloom": "bigscience-bloom-rail-1.0",
+        "llama-guard-1": "llama2",
+        "llama2-alt-bytes": "llama2",
+        "llama-guard-4": "llama4",
+    }.get(folder, folder)
+    license_entry = packaged_catalog().licenses[license_id]
+    for name, role in (("LICENSE", "agreement"), ("USE_POLICY.md", "aup")):
+        file = TEXTS / folder / name
+        if file.is_file():
+            pin = license_entry.text(role)
+            assert pin is not None
+            assert canonical_digest(file.read_text(encoding="utf-8-sig")).removeprefix("sha256:") in {
+                pin.canonical,
+                *pin.equivalent_to,
+            }
+            if folder in FOLDERS | {"bloom"}:
+                assert hashlib.sha256(file.read_bytes()).hexdigest() in pin.raw
