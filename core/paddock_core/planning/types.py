@@ -1,0 +1,126 @@
+"""What the fit planner is asked, and what it answers. Sizes are bytes unless the name says otherwise."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Engine(StrEnum):
+    """What runs a model."""
+
+    LLMAPI = "LLMAPI"
+    """TensorRT-LLM's LLM API, on GPUs."""
+    LLAMA_CPP = "LlamaCpp"
+    """llama.cpp, on CPUs."""
+
+
+class RefusalReason(StrEnum):
+    """Stable reasons why there is no plan."""
+
+    ENGINE_UNKNOWN = "EngineUnknown"
+    ENGINE_CANNOT_LOAD = "EngineCannotLoad"
+    PRECISION_UNKNOWN = "PrecisionUnknown"
+    PRECISION_UNSUPPORTED = "PrecisionUnsupported"
+    CONTEXT_TOO_LONG = "ContextTooLong"
+    INVALID_PARALLELISM = "InvalidParallelism"
+    NO_GPU = "NoGPU"
+    DOES_NOT_FIT = "DoesNotFit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A GPU product."""
+
+    id: str
+    memory: int
+    compute_capability: int
+    """Major times ten plus minor: 90 is 9.0."""
+    nvlink: bool
+    products: tuple[str, ...] = ()
+    per_node: int = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePool:
+    """Equal nodes."""
+
+    gpu: Gpu
+    gpus_per_node: int
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The GPUs of a cluster. Whether they are free now is the scheduler's question, not the planner's."""
+
+    pools: tuple[NodePool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a deployment wants. None leaves the choice to the planner."""
+
+    engine: str | None = None
+    precision: str | None = None
+    context_length: int | None = None
+    max_concurrency: int | None = None
+    tensor: int | None = None
+    pipeline: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryUse:
+    """One GPU's memory (or, on a CPU, the process's), by what holds it. `free` is what is left for more cache."""
+
+    total: int
+    weights: int
+    kv_cache: int
+    activations: int
+    runtime: int
+
+    @property
+    def free(self) -> int:
+        return self.total - self.weights - self.kv_cache - self.activations - self.runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a model is cut and what each pod needs."""
+
+    engine: Engine
+    precision: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    gpu: str | None
+    """Id of the GPU product, None on a CPU."""
+    gpu_products: tuple[str, ...]
+    """Values of the node label nvidia.com/gpu.product on which it may run."""
+    gpus_per_pod: int
+    pods_per_group: int
+    context_length: int
+    max_concurrency: int
+    kv_tokens: int
+    """Tokens that the cache of one copy can hold."""
+    weights_bytes: int
+    kv_cache_bytes: int
+    """Cache for `context_length * max_concurrency` tokens, of one copy."""
+    per_gpu: MemoryUse
+    cpu_millicores: int
+    memory_bytes: int
+    """Host memory that each pod requests."""
+    explanation: str
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of one copy of the model."""
+        return self.gpus_per_pod * self.pods_per_group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why there is no plan, what is short, and what would work instead."""
+
+    reason: RefusalReason
+    message: str
+    shortfall_bytes: int = 0
+    """For each GPU."""
+    alternatives: tuple[str, ...] = ()
