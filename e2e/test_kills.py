@@ -1,0 +1,78 @@
+"""Every process of the product is killed with SIGKILL in the middle of its work; restarted, it goes on by itself."""
+
+import json
+import time
+import uuid
+
+import httpx
+import pytest
+from paddock_local.demo import steps
+from paddock_local.demo.cast import SERVED, TENANTS
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+PARTS = ("operator", "controlplane", "gateway", "kubelet", "cri", "etcd", "kube-apiserver", "postgres")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_killed_in_the_middle_of_the_story(world, serving, kill, part):
+    """The license is taken and given again, and the part dies while the deployment is on its way back."""
+    revoke_deployer(world)
+    world.wait("the pods to go", lambda: not steps.serving_pods(world) or None, seconds=60)
+    steps.accept(world, party=TENANTS["acme"], role="deployer", who="acme")
+    kill(part)
+    world.wait("a new answer", lambda: answered_through_anything(world), seconds=120)
+
+
+def test_gateway_killed_in_mid_stream(world, serving, kill):
+    """After its restart the ledger holds the request exactly once, with the count that the client was sent."""
+    marker = f"kill-{uuid.uuid4().hex[:8]}"
+    seen = 0
+    with pytest.raises(httpx.HTTPError), streaming(world, user=marker) as response:
+        for line in response.iter_lines():
+            seen += line.startswith("data: {") and '"content"' in line
+            if seen == 5:
+                kill("gateway")
+    rows = world.wait("the ledger", lambda: lost_rows(world) or None, seconds=60)
+    time.sleep(3)
+    again = lost_rows(world)
+    assert [row["usage_id"] for row in again] == [row["usage_id"] for row in rows]
+    newest = again[-1]
+    assert len({row["usage_id"] for row in again}) == len(again)
+    assert newest["usage_source"] in {"exact", "counted", "bounded"}
+    assert newest["billed_from"] in {"engine", "sent", "reserved"}
+    assert newest["output_tokens_sent"] >= 0
+    assert newest["output_tokens"] >= 1
+
+
+def lost_rows(world):
+    rows = world.paddock("usage", "--records", "--tenant", "acme").json["records"]
+    return [row for row in rows if row["status"] == "gateway_lost"]
+
+
+def streaming(world, *, user):
+    body = {
+        "model": SERVED,
+        "messages": [{"role": "user", "content": "Count slowly from one to two hundred, in words."}],
+        "max_tokens": 400,
+        "stream": True,
+        "user": user,
+    }
+    headers = {"authorization": f"Bearer {world.secret('acme-key')}", "content-type": "application/json"}
+    return httpx.stream(
+        "POST", f"{world.gateway_url}/v1/chat/completions", content=json.dumps(body), headers=headers, timeout=60
+    )
+
+
+def revoke_deployer(world):
+    for item in world.paddock("license", "list", "--entity", TENANTS["acme"].entity, who="acme").json:
+        if item["role"] == "deployer" and item["state"] == "active":
+            world.paddock("license", "revoke", item["id"], "--reason", "a test", who="acme")
+
+
+def answered_through_anything(world):
+    """An answer, or None while any part of the way is still down."""
+    try:
+        return steps.ask(world, "acme")
+    except Exception:  # noqa: BLE001 - refused, reset, 403, 404, 503: all mean not yet
+        return None
