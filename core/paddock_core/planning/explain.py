@@ -24,7 +24,9 @@ def gpu_plan(model: ModelEntry, plan: Plan, *, smaller: tuple[Cut, int] | None) 
     ]
     if smaller is not None:
         cut, missing = smaller
-        parts.append(f"{_sizes(cut)} would lack {gib(missing)} on each GPU." if missing > 0 else f"{_sizes(cut)} fits too.")
+        parts.append(
+            f"{_sizes(cut)} would lack {gib(missing)} on each GPU." if missing > 0 else f"{_sizes(cut)} fits too."
+        )
     return " ".join(parts)
 
 

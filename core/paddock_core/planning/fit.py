@@ -74,7 +74,8 @@ def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
     context = ask.context_length or min(model.context_length, CONSTANTS.default_context)
     if context > model.context_length:
         return _refuse(
-            RefusalReason.CONTEXT_TOO_LONG, f"{model.id} was trained for {model.context_length} tokens, asked: {context}"
+            RefusalReason.CONTEXT_TOO_LONG,
+            f"{model.id} was trained for {model.context_length} tokens, asked: {context}",
         )
     default = CONSTANTS.cpu_concurrency if engine is Engine.LLAMA_CPP else CONSTANTS.gpu_concurrency
     wish = Wish(
@@ -92,7 +93,9 @@ def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
 def impossible_cut(wish: Wish) -> Refusal | None:
     """Refuse a tensor or pipeline size that no GPU could make possible."""
     if wish.engine is Engine.LLAMA_CPP and max(wish.tensor or 1, wish.pipeline or 1) > 1:
-        return _refuse(RefusalReason.INVALID_PARALLELISM, "LlamaCpp runs on one CPU pod: leave tensor and pipeline unset")
+        return _refuse(
+            RefusalReason.INVALID_PARALLELISM, "LlamaCpp runs on one CPU pod: leave tensor and pipeline unset"
+        )
     problem = invalid_tensor(wish.model, wish.tensor) if wish.tensor else None
     if problem is not None:
         return _refuse(RefusalReason.INVALID_PARALLELISM, problem)

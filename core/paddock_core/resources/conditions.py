@@ -1,0 +1,152 @@
+"""Conditions of a LlamaDeployment: their types and reasons, how they change, and the phase that people read."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from paddock_core.resources.llamadeployment import Condition
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+MAX_MESSAGE = 4000
+
+
+class ConditionType(StrEnum):
+    """Parts of the state, in the order in which a deployment comes up. A part that is not reached yet is absent."""
+
+    ACCEPTED = "Accepted"
+    LICENSE_ACCEPTED = "LicenseAccepted"
+    PLANNED = "Planned"
+    WEIGHTS_READY = "WeightsReady"
+    SCHEDULED = "Scheduled"
+    SERVING = "Serving"
+
+
+class ConditionReason(StrEnum):
+    """Stable reasons beside those of the license decision and of the planner."""
+
+    ACCEPTED = "Accepted"
+    """The specification makes sense."""
+    INVALID_SPEC = "InvalidSpec"
+    """The specification makes no sense; the message says where."""
+    DELETING = "Deleting"
+    """The object is being deleted and its serving resources are cleaned up."""
+    NAMESPACE_UNKNOWN = "NamespaceUnknown"
+    """The namespace belongs to no tenant: nobody could be licensed or billed."""
+    ACCEPT_DECLINED = "AcceptDeclined"
+    """spec.license.accept is false."""
+    RECORD_MISMATCH = "RecordMismatch"
+    """spec.license names a revision or an acceptance that is not the one on record."""
+    POLICY_EXPIRED = "PolicyExpired"
+    """The control plane was not reached for too long: what runs stays, nothing new is created."""
+    PLANNED = "Planned"
+    """The model fits; the message explains how it is cut."""
+    MULTI_NODE_UNSUPPORTED = "MultiNodeUnsupported"
+    """The plan needs several pods for one copy, which this version does not render."""
+    WEIGHTS_PREPARING = "Preparing"
+    """The weights Job is running."""
+    WEIGHTS_PREPARED = "Prepared"
+    """The weights are there and checked, the tokenizer is published."""
+    WEIGHTS_FAILED = "WeightsFailed"
+    """The weights Job failed; it is tried again later."""
+    DOWNLOAD_DENIED = "DownloadDenied"
+    """The control plane refuses the download."""
+    CONTROL_PLANE_UNREACHABLE = "ControlPlaneUnreachable"
+    """The control plane did not answer where it was needed; tried again."""
+    APPLY_FAILED = "ApplyFailed"
+    """The API server refused an object of the operator; tried again."""
+    SCHEDULED = "Scheduled"
+    """Every pod has a node."""
+    INSUFFICIENT_RESOURCES = "InsufficientResources"
+    """A pod finds no node with enough free resources."""
+    PODS_PENDING = "PodsPending"
+    """Pods are being created."""
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    """The image of a pod cannot be had."""
+    CRASH_LOOPING = "CrashLooping"
+    """The engine keeps ending; the message has its last words."""
+    ENGINE_OUT_OF_MEMORY = "EngineOOM"
+    """The engine was ended for using more memory than planned."""
+    LOADING = "Loading"
+    """The engine is loading the weights."""
+    PROBE_FAILED = "ProbeFailed"
+    """A pod is ready but did not answer a generation of one token."""
+    SERVING = "Serving"
+    """At least one copy answered a generation of one token."""
+    STOPPED = "Stopped"
+    """spec.replicas is 0."""
+    DRAINING = "Draining"
+    """Requests are led elsewhere; the pods go when the gateways have heard."""
+    NOT_SERVED = "NotServed"
+    """An earlier condition keeps it from being served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What a round found of one condition; becomes a `Condition` by `merge`."""
+
+    type: ConditionType
+    status: str
+    reason: str
+    message: str
+
+
+def holds(kind: ConditionType, reason: str, message: str) -> Finding:
+    """A condition that holds."""
+    return Finding(type=kind, status=TRUE, reason=reason, message=message)
+
+
+def fails(kind: ConditionType, reason: str, message: str) -> Finding:
+    """A condition that does not hold."""
+    return Finding(type=kind, status=FALSE, reason=reason, message=message)
+
+
+def unknown(kind: ConditionType, reason: str, message: str) -> Finding:
+    """A condition of which nothing can be said now."""
+    return Finding(type=kind, status=UNKNOWN, reason=reason, message=message)
+
+
+def merge(*, old: Iterable[Condition], found: Iterable[Finding], generation: int, now: str) -> tuple[Condition, ...]:
+    """The conditions after a round: the transition time changes only with the status. `now` is RFC 3339."""
+    before = {condition.type: condition for condition in old}
+    merged = []
+    for finding in found:
+        previous = before.get(finding.type)
+        unchanged = previous is not None and previous.status == finding.status
+        merged.append(
+            Condition(
+                type=finding.type.value,
+                status=finding.status,
+                reason=str(finding.reason),
+                message=finding.message[:MAX_MESSAGE],
+                observed_generation=generation,
+                last_transition_time=previous.last_transition_time if previous and unchanged else now,
+            )
+        )
+    return tuple(merged)
+
+
+PHASES = {
+    ConditionType.ACCEPTED: "Invalid",
+    ConditionType.LICENSE_ACCEPTED: "LicenseRequired",
+    ConditionType.PLANNED: "Unplannable",
+    ConditionType.WEIGHTS_READY: "Preparing",
+    ConditionType.SCHEDULED: "Scheduling",
+    ConditionType.SERVING: "Starting",
+}
+"""The word for the first condition that does not hold."""
+
+
+def phase(conditions: Iterable[Condition]) -> str:
+    """One word for people: that of the first condition that does not hold. Never read back."""
+    ordered = {condition.type: condition for condition in conditions}
+    serving = ordered.get(ConditionType.SERVING)
+    if serving is not None and serving.reason in (ConditionReason.STOPPED, ConditionReason.DRAINING):
+        return serving.reason
+    accepted = ordered.get(ConditionType.ACCEPTED)
+    if accepted is not None and accepted.reason == ConditionReason.DELETING:
+        return "Terminating"
+    for kind, word in PHASES.items():
+        condition = ordered.get(kind)
+        if condition is not None and condition.status != TRUE:
+            return word if condition.status == FALSE else "Unknown"
+    return "Serving" if serving is not None else "Pending"

@@ -1,0 +1,85 @@
+"""Names and labels of everything that the operator creates: one place, because cleaning up goes by them."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from paddock_core.catalog.types import ModelEntry
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OPERATOR = "paddock-operator"
+"""Value of MANAGED_BY, and the operator's field manager."""
+PART_OF = "app.kubernetes.io/part-of"
+PRODUCT = "paddock"
+COMPONENT = "paddock.dev/component"
+SERVING = "serving"
+WEIGHTS = "weights"
+TENANT = "paddock.dev/tenant"
+MODEL = "paddock.dev/model"
+MODEL_DIGEST = "paddock.dev/model-digest"
+DEPLOYMENT_NAMESPACE = "paddock.dev/deployment-namespace"
+DEPLOYMENT_NAME = "paddock.dev/deployment-name"
+DEPLOYMENT_UID = "paddock.dev/deployment-uid"
+RENDERING = "paddock.dev/rendering"
+"""Annotation: digest of the manifest as rendered; on pods, of what they must be restarted for."""
+RESULT = "paddock.dev/result"
+"""Annotation of a finished weights Job: what its container left, so that it outlives the pod."""
+
+WEIGHTS_NAMESPACE = "paddock-weights"
+PLATFORM_NAMESPACE = "paddock-system"
+
+SELECTOR = f"{MANAGED_BY}={OPERATOR}"
+"""Label selector of everything that the operator created."""
+
+
+def serving_namespace(tenant: str) -> str:
+    """Namespace of the platform in which this tenant's models run."""
+    return f"paddock-serving-{tenant}"
+
+
+def serving_name(*, namespace: str, name: str) -> str:
+    """Name of a deployment's serving objects: several of the tenant's namespaces share one serving namespace."""
+    return f"{name}-{hashlib.sha256(f'{namespace}/{name}'.encode()).hexdigest()[:8]}"
+
+
+def model_digest(model: ModelEntry, *, precision: str) -> str:
+    """Hex digest that names a model's weights: of the one file where that is all, else of the description of the set."""
+    weights = model.weights[precision]
+    if len(weights.files) == 1 and weights.files[0].sha256:
+        return weights.files[0].sha256
+    text = json.dumps([model.id, precision, asdict(weights)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def weights_job_name(digest: str) -> str:
+    """One Job for each set of weights, whoever needs it."""
+    return f"weights-{digest[:12]}"
+
+
+def weights_path(model: ModelEntry, *, precision: str, weights: str) -> str:
+    """Where a serving pod finds the weights: the file itself where the set is one file, else its folder.
+
+    `weights` is the digest that the weights Job reported.
+    """
+    files = model.weights[precision].files
+    folder = f"/weights/{weights}"
+    return f"{folder}/{files[0].name}" if len(files) == 1 else folder
+
+
+def deployment_labels(*, namespace: str, name: str, uid: str, tenant: str, model: str) -> dict[str, str]:
+    """Labels of everything that belongs to one LlamaDeployment."""
+    return {
+        MANAGED_BY: OPERATOR,
+        PART_OF: PRODUCT,
+        COMPONENT: SERVING,
+        TENANT: tenant,
+        MODEL: model[:63].rstrip("-."),
+        DEPLOYMENT_NAMESPACE: namespace,
+        DEPLOYMENT_NAME: name,
+        DEPLOYMENT_UID: uid,
+    }
+
+
+def pod_selector(*, namespace: str, name: str) -> dict[str, str]:
+    """Labels by which the pods of one LlamaDeployment are selected. Never changes during its life."""
+    return {MANAGED_BY: OPERATOR, DEPLOYMENT_NAMESPACE: namespace, DEPLOYMENT_NAME: name}

@@ -1,0 +1,110 @@
+"""The Triton model repository of one deployment, rendered: `config.pbtxt`, `model.yaml` and `model.py`.
+
+One leaf model, decoupled: Triton does not see a cancelled request through an ensemble. `decoupled` stands in both files,
+since Triton is started with --disable-auto-complete-config and then never asks the model for its configuration.
+"""
+
+import json
+from dataclasses import dataclass
+
+import yaml
+
+from paddock_core.planning.types import Engine, Plan
+from paddock_core.serving import contract
+
+ENGINE_MODULES = {Engine.LLMAPI: "llmapi", Engine.LLAMA_CPP: "llamacpp"}
+"""Name of the module in paddock_serving.engines."""
+
+VERSION_FOLDER = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor of the leaf model; `many` means any number of elements, else exactly one."""
+
+    name: str
+    data_type: str
+    many: bool = False
+
+
+INPUTS = (
+    Tensor(contract.INPUT_IDS, "TYPE_INT32", many=True),
+    Tensor(contract.TEXT_INPUT, "TYPE_STRING", many=True),
+    Tensor(contract.STREAMING, "TYPE_BOOL"),
+    Tensor(contract.STOP, "TYPE_BOOL"),
+    Tensor(contract.MAX_TOKENS, "TYPE_INT32"),
+    Tensor(contract.TOP_K, "TYPE_INT32"),
+    Tensor(contract.TEMPERATURE, "TYPE_FP32"),
+    Tensor(contract.TOP_P, "TYPE_FP32"),
+    Tensor(contract.FREQUENCY_PENALTY, "TYPE_FP32"),
+    Tensor(contract.PRESENCE_PENALTY, "TYPE_FP32"),
+    Tensor(contract.SEED, "TYPE_UINT64"),
+    Tensor(contract.STOP_WORDS, "TYPE_STRING", many=True),
+    # NVIDIA's llmapi repository has these too; a client written for it may send them.
+    Tensor("sampling_param_best_of", "TYPE_INT32"),
+    Tensor("sampling_param_exclude_input_from_output", "TYPE_BOOL"),
+    Tensor("return_finish_reason", "TYPE_BOOL"),
+    Tensor("return_num_input_tokens", "TYPE_BOOL"),
+    Tensor("return_num_output_tokens", "TYPE_BOOL"),
+)
+OUTPUTS = (
+    Tensor(contract.TEXT_OUTPUT, "TYPE_STRING", many=True),
+    Tensor(contract.FINISH_REASON, "TYPE_STRING", many=True),
+    Tensor(contract.NUM_INPUT_TOKENS, "TYPE_INT32"),
+    Tensor(contract.NUM_OUTPUT_TOKENS, "TYPE_INT32"),
+)
+
+
+def config_pbtxt() -> str:
+    """Triton's configuration of the leaf model, in protobuf's text form."""
+    lines = [
+        f'name: "{contract.MODEL_NAME}"',
+        'backend: "python"',
+        "max_batch_size: 0",
+        "model_transaction_policy { decoupled: true }",
+        "instance_group [ { count: 1 kind: KIND_CPU } ]",
+    ]
+    lines += [f"input [ {_tensor(tensor)} optional: true }} ]" for tensor in INPUTS]
+    lines += [f"output [ {_tensor(tensor)} }} ]" for tensor in OUTPUTS]
+    return "\n".join(lines) + "\n"
+
+
+def model_yaml(plan: Plan, *, model_path: str) -> str:
+    """What `paddock_serving.model` reads beside itself: the engine and its figures, from the plan."""
+    document = {
+        "engine": ENGINE_MODULES[plan.engine],
+        "model": model_path,
+        "context_length": plan.context_length,
+        "max_concurrency": plan.max_concurrency,
+        "tensor_parallel_size": plan.tensor_parallel,
+        "pipeline_parallel_size": plan.pipeline_parallel,
+        "triton_config": {"max_batch_size": 0, "decoupled": True},
+    }
+    if plan.engine is Engine.LLMAPI:
+        document["backend"] = "pytorch"
+    return yaml.safe_dump(document, sort_keys=True)
+
+
+def model_py() -> str:
+    """Triton's entry. Some interpreters ignore PYTHONPATH inside the Python backend, so the path is set here first."""
+    return (
+        "import os\n"
+        "import sys\n\n"
+        'sys.path[:0] = filter(None, os.environ.get("PADDOCK_SERVING_SITE_PACKAGES", "").split(os.pathsep))\n\n'
+        "from paddock_serving.model import TritonPythonModel  # noqa: E402, F401\n"
+    )
+
+
+def repository_files(plan: Plan, *, model_path: str) -> dict[str, str]:
+    """Every file of the model repository, by its path below the repository's folder."""
+    model = contract.MODEL_NAME
+    return {
+        f"{model}/config.pbtxt": config_pbtxt(),
+        f"{model}/{VERSION_FOLDER}/model.yaml": model_yaml(plan, model_path=model_path),
+        f"{model}/{VERSION_FOLDER}/model.py": model_py(),
+    }
+
+
+def _tensor(tensor: Tensor) -> str:
+    dims = "-1" if tensor.many else "1"
+    return f"{{ name: {json.dumps(tensor.name)} data_type: {tensor.data_type} dims: [ {dims} ]"
