@@ -5,20 +5,21 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
-	_ "k8s.io/component-base/logs/json/register"
+	_ "k8s.io/component-base/logs/json/register" // for --logging-format=json
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
-
-	"context"
 )
+
+const usage = "usage: kubernetes etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet [flags]"
 
 func command(name string) *cobra.Command {
 	switch name {
@@ -36,7 +37,7 @@ func command(name string) *cobra.Command {
 
 func main() {
 	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: kubernetes etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet [flags]")
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)
 	}
 	name := os.Args[1]
@@ -47,7 +48,7 @@ func main() {
 	}
 	part := command(name)
 	if part == nil {
-		fmt.Fprintf(os.Stderr, "kubernetes: no part is called %q\n", name)
+		fmt.Fprintf(os.Stderr, "kubernetes: no part is called %q; %s\n", name, usage)
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(part))

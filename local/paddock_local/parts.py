@@ -1,0 +1,63 @@
+"""The parts of a stack, in the order in which they start. Data: what runs, how it is made, how it says that it is ready."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from paddock_local import programs, ready
+from paddock_local.errors import LocalError
+from paddock_local.programs import Context, Spec
+from paddock_local.ready import Check
+
+KUBERNETES, POSTGRES, PADDOCK = "kubernetes", "postgres", "paddock"
+
+
+@dataclass(frozen=True)
+class Part:
+    """`patience_s`: how long it may take to be ready. `stop_s`: how long it may take to end before it is killed."""
+
+    name: str
+    group: str
+    spec: Callable[[Context], Spec]
+    ready: Check
+    listeners: tuple[str, ...] = ()
+    patience_s: float = 60.0
+    stop_s: int = 15
+
+
+PARTS = (
+    Part("postgres", POSTGRES, programs.postgres, ready.postgres, ("postgres",), stop_s=30),
+    Part("etcd", KUBERNETES, programs.etcd, ready.etcd, ("etcd", "etcd_peer")),
+    Part("apiserver", KUBERNETES, programs.apiserver, ready.kubernetes_ok("apiserver", "/readyz"), ("apiserver",), 120.0, 20),
+    Part(
+        "controller-manager", KUBERNETES, programs.controller_manager,
+        ready.tls_up("controller_manager", "/healthz"), ("controller_manager",),
+    ),
+    Part("scheduler", KUBERNETES, programs.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
+    Part("node", KUBERNETES, programs.node, ready.always),
+    Part("runtime", KUBERNETES, programs.runtime, ready.socket_file(lambda c: c.paths.cri_socket)),
+    Part("kubelet", KUBERNETES, programs.kubelet, ready.node, ("kubelet", "kubelet_health")),
+    Part("controlplane", PADDOCK, programs.controlplane, ready.http_ok("controlplane", "/healthz"), ("controlplane",)),
+    Part("operator", PADDOCK, programs.operator, ready.http_ok("operator_health", "/healthz"), ("operator_health", "operator_webhook")),
+    Part("gateway", PADDOCK, programs.gateway, ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics"), stop_s=40),
+)  # fmt: skip
+BY_NAME = {part.name: part for part in PARTS}
+GROUPS = (KUBERNETES, POSTGRES, PADDOCK)
+
+# With etcd gone first, kube-apiserver hangs in its shutdown for minutes and keeps its port. The containers end after the kubelet,
+# so that nobody restarts them.
+STOP_ORDER = (
+    "gateway", "operator", "controlplane", "kubelet", "runtime", "CONTAINERS", "node",
+    "controller-manager", "scheduler", "apiserver", "etcd", "postgres",
+)  # fmt: skip
+
+
+def select(only: list[str]) -> list[Part]:
+    """The parts of the groups or parts named in `only`, in starting order; all when it is empty.
+
+    Raises LocalError for a name that is neither.
+    """
+    unknown = sorted(set(only) - set(GROUPS) - set(BY_NAME))
+    if unknown:
+        known = ", ".join((*GROUPS, *BY_NAME))
+        raise LocalError(f"no part is called {', '.join(unknown)}: choose from {known}")
+    return [part for part in PARTS if not only or part.group in only or part.name in only]
