@@ -1,0 +1,48 @@
+"""`paddock-serving`: the entry point of the serving image."""
+
+import argparse
+import logging
+import sys
+
+from pydantic import ValidationError
+
+from paddock_serving.errors import ServingError
+from paddock_serving.logs import configure_logging
+
+log = logging.getLogger("paddock_serving")
+
+
+def main() -> None:
+    """Run one of the two commands; exit 1 with one clear line if it cannot."""
+    parser = argparse.ArgumentParser(prog="paddock-serving", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("serve", help="run Triton on the pod's address with the rendered model repository")
+    commands.add_parser("prepare-weights", help="fetch and verify a model's files, publish its tokenizer")
+    arguments = parser.parse_args()
+    configure_logging()
+    try:
+        {"serve": _serve, "prepare-weights": _prepare}[arguments.command]()
+    except ServingError as error:
+        log.error("%s failed", arguments.command, extra={"reason": type(error).__name__, "message_": str(error)})  # noqa: TRY400
+        sys.exit(f"paddock-serving {arguments.command}: {error}")
+    except ValidationError as error:
+        missing = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        sys.exit(f"paddock-serving {arguments.command}: settings (environment PADDOCK_SERVING_*): {missing}")
+
+
+def _serve() -> None:
+    from paddock_serving.settings import ServeSettings
+    from paddock_serving.triton import serve
+
+    serve(settings=ServeSettings())  # type: ignore[call-arg]
+
+
+def _prepare() -> None:
+    from paddock_serving.settings import PrepareSettings
+    from paddock_serving.weights.prepare import prepare
+
+    prepare(settings=PrepareSettings())  # type: ignore[call-arg]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Settings of the two commands, from the environment with prefix PADDOCK_SERVING_."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServeSettings(BaseSettings):
+    """What `paddock-serving serve` reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PADDOCK_SERVING_", use_attribute_docstrings=True)
+
+    triton_secret: SecretStr = Field(min_length=32)
+    """Value of the header that every restricted API demands; the operator puts it here from a Secret."""
+
+    bind: str = Field(pattern=r"^[0-9A-Fa-f.:]+$")
+    """Address that Triton listens on: the pod's own, never all."""
+
+    models_dir: Path = Path("/models")
+    """The model repository, as the operator rendered it (a ConfigMap)."""
+
+    scratch_dir: Path = Path("/scratch")
+    """A writable folder that goes with the pod."""
+
+    exit_timeout_seconds: int = Field(default=60, ge=1, le=3600)
+    """How long a stopping server lets running requests end."""
+
+
+class PrepareSettings(BaseSettings):
+    """What `paddock-serving prepare-weights` reads."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PADDOCK_SERVING_", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    model: str
+    """Catalogue id."""
+
+    precision: str | None = None
+    """Which of the model's checkpoints; the catalogue's default if not given."""
+
+    weights_dir: Path = Path("/weights")
+    """Where the files go: `<weights_dir>/<sha256>/<file name>`."""
+
+    controlplane_url: str
+    """Base URL of the control plane: asked for leave first, given the tokenizer afterwards."""
+
+    decision_token: SecretStr
+    """Proof that the license of this model allows the download now; from a Secret, short-lived."""
+
+    termination_log: Path = Path("/dev/termination-log")
+    """Where the result is left for the operator."""
+
+    hub_url: str = "https://huggingface.co"
+    """Base URL of the model hub (or a mirror of it)."""
+
+    hub_token: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("HF_TOKEN", "PADDOCK_SERVING_HUB_TOKEN")
+    )
+    """Token for gated models, from a Secret."""
