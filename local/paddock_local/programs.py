@@ -20,6 +20,7 @@ STACK_VARIABLE = "PADDOCK_STACK_FOLDER"
 PASSED_ON = ("OTEL_", "PADDOCK_CONTROLPLANE_", "PADDOCK_OPERATOR_", "PADDOCK_GATEWAY_")
 CLUSTER_DOMAIN = "cluster.local"
 SERVICE_SUBNET = "10.96.0.0/16"
+CLUSTER_DNS = "10.96.0.10"
 SERVING_IMAGE = "localhost/paddock/serving:0.1.0"
 POSTGRES_USER = "paddock"
 HOST = "127.0.0.1"
@@ -181,6 +182,8 @@ def kubelet_configuration(c: Context) -> dict[str, Any]:
         "featureGates": {"KubeletInUserNamespace": True},
         "resolvConf": "",
         "clusterDomain": CLUSTER_DOMAIN,
+        # Nobody listens there: containers use the machine's resolver. Without it every pod gets a warning.
+        "clusterDNS": [CLUSTER_DNS],
         "podLogsDir": str(c.paths.folder("logs") / "pods"),
         "volumePluginDir": str(c.paths.folder("data") / "kubelet" / "volume-plugins"),
         # The machine's disk is not ours to guard: without thresholds the eviction manager stays quiet.

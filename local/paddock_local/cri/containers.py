@@ -14,6 +14,7 @@ from paddock_local.cri import tree
 from paddock_local.cri.files import write_json
 from paddock_local.cri.images import Image
 from paddock_local.cri.rootfs import Mount, RootPlan
+from paddock_local.cri.shim import CANNOT_START
 from paddock_local.cri.store import Container, Store
 
 START_PATIENCE_S = 60.0
@@ -23,7 +24,9 @@ MAX_EXEC_OUTPUT = 16 * 1024 * 1024
 
 def environment(image: Image, config: Any) -> dict[str, str]:
     """The image's variables, then the container's: nothing of the node's own."""
-    return image.env | {entry.key: entry.value for entry in config.envs}
+    # The field has been text and bytes in different releases of CRI.
+    given = {entry.key: entry.value for entry in config.envs}
+    return image.env | {key: os.fsdecode(value) for key, value in given.items()}
 
 
 def arguments(image: Image, config: Any) -> list[str]:
@@ -66,8 +69,17 @@ class Containers:
     async def start(self, container: Container, spec: dict[str, Any]) -> None:
         """Start a created container.
 
-        Raises OSError with the reason when its process could not be started.
+        Raises OSError with the reason when its process could not be started; the container counts as ended then.
         """
+        try:
+            await self._start(container, spec)
+        except (OSError, ValueError, TimeoutError):
+            # Without this the kubelet would try again at once and for ever, instead of backing off.
+            write_json(container.folder / "exit.json", {"code": CANNOT_START, "finished_at": now()})
+            container.refresh()
+            raise
+
+    async def _start(self, container: Container, spec: dict[str, Any]) -> None:
         write_json(container.folder / "spec.json", spec)
         shim = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "paddock_local.cri.shim", str(container.folder),

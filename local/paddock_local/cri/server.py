@@ -1,6 +1,7 @@
 """The calls of CRI that the kubelet makes. A call that is not a method here is answered with "unimplemented"."""
 
 import asyncio
+import logging
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ from paddock_local.cri.containers import Containers, now, usage
 from paddock_local.cri.images import Image
 from paddock_local.cri.store import Container, Sandbox, Store
 
+log = logging.getLogger("paddock_local.cri")
 RUNTIME_NAME = "paddock-processes"
 RUNTIME_VERSION = "1.0.0"
 API_VERSION = "v1"
@@ -171,7 +173,7 @@ class Calls:
         log_folder = self._sandbox(container.sandbox_id).config.log_directory
         try:
             await self._containers.start(container, self._containers.shim_spec(container, image, log_folder))
-        except OSError as problem:
+        except (OSError, ValueError) as problem:
             raise CriError(grpc.StatusCode.INTERNAL, f"cannot start the container: {problem}") from problem
         return self._m.StartContainerResponse()
 
@@ -321,5 +323,8 @@ def _guarded(name: str, implementation: Any) -> Any:
             return await implementation(request)
         except CriError as problem:
             await context.abort(problem.code, str(problem))
+        except Exception as problem:
+            log.exception("call failed", extra={"call": name})
+            await context.abort(grpc.StatusCode.INTERNAL, f"{name}: {problem}")
 
     return call
