@@ -49,6 +49,9 @@ class PrepareSettings(BaseSettings):
     decision_token: SecretStr
     """Proof that the license of this model allows the download now; from a Secret, short-lived."""
 
+    import_dir: Path = Path("/weights/import")
+    """Where checkpoints lie that the platform's team brings itself: `<import_dir>/<model>/<precision>/`."""
+
     termination_log: Path = Path("/dev/termination-log")
     """Where the result is left for the operator."""
 

@@ -81,9 +81,7 @@ def _prompt(tensors: Tensors, *, context_length: int) -> tuple[tuple[int, ...] |
     if ids.size == 0:
         raise InvalidRequestError(f"{contract.INPUT_IDS} is empty; a prompt has at least one token")
     if ids.size >= context_length:
-        raise InvalidRequestError(
-            f"the prompt has {ids.size} tokens; the context holds {context_length} with the answer"
-        )
+        raise InvalidRequestError(f"the prompt has {ids.size} tokens, the context with the answer {context_length}")
     return tuple(int(token) for token in ids.reshape(-1)), None
 
 

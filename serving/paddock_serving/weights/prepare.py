@@ -1,0 +1,68 @@
+"""The weights Job: ask for leave, fetch and verify, publish the tokenizer, tell the operator."""
+
+import json
+import logging
+
+import httpx
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.serving.tokenizer_document import encode_document
+
+from paddock_serving.errors import ServingError, WeightsError
+from paddock_serving.settings import PrepareSettings
+from paddock_serving.telemetry import span
+from paddock_serving.weights.publish import ControlPlane
+from paddock_serving.weights.sources.base import Checkpoint, open_source
+from paddock_serving.weights.store import Store, Stored
+from paddock_serving.weights.tokenizer import read_tokenizer
+
+log = logging.getLogger(__name__)
+
+
+def prepare(*, settings: PrepareSettings) -> None:
+    """Do the whole Job. Its result, or its error, is left in the termination log for the operator.
+
+    Raises a ServingError if anything fails; running it again goes on where it stopped.
+    """
+    log.info("preparing weights", extra={"settings": settings.model_dump(mode="json")})
+    try:
+        with span("prepare-weights", model=settings.model), httpx.Client(timeout=60.0) as client:
+            result = _run(settings=settings, client=client)
+    except ServingError as error:
+        _report(settings, {"error": type(error).__name__.removesuffix("Error"), "message": str(error)})
+        raise
+    _report(settings, result)
+    log.info("weights ready", extra=result)
+
+
+def find_checkpoint(*, model: str, precision: str | None, catalog: Catalog) -> Checkpoint:
+    """The checkpoint to prepare. Raises WeightsError if the catalogue has none."""
+    entry = catalog.model(model)
+    if entry is None:
+        raise WeightsError(f"no model {model!r} in the catalogue; `paddock model list` shows them")
+    chosen = precision or entry.default_precision
+    if chosen not in entry.weights:
+        raise WeightsError(f"model {model} has no checkpoint in {chosen}; it has {', '.join(entry.weights)}")
+    return Checkpoint(model=model, precision=chosen, weights=entry.weights[chosen])
+
+
+def _run(*, settings: PrepareSettings, client: httpx.Client) -> dict[str, object]:
+    checkpoint = find_checkpoint(model=settings.model, precision=settings.precision, catalog=packaged_catalog())
+    control_plane = ControlPlane(settings=settings, client=client)
+    control_plane.ask_leave(model=settings.model)
+    source = open_source(checkpoint=checkpoint, settings=settings)
+    with span("fetch"):
+        stored = Store(root=settings.weights_dir).obtain(checkpoint=checkpoint, source=source)
+    with span("tokenizer"):
+        digest = control_plane.publish(encode_document(read_tokenizer(stored.folder)))
+    return {"tokenizer": digest, "weights": stored.digest, "bytes": stored.bytes, "path": _model_path(stored)}
+
+
+def _model_path(stored: Stored) -> str:
+    """What an engine loads: the file itself for GGUF, else the folder."""
+    files = [name for name in stored.files if name.endswith(".gguf")]
+    return str(stored.folder / files[0]) if len(files) == len(stored.files) == 1 else str(stored.folder)
+
+
+def _report(settings: PrepareSettings, result: dict[str, object]) -> None:
+    settings.termination_log.write_text(json.dumps(result), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Where checkpoints come from, one kind a file: `open_source(checkpoint=..., settings=...)` gives a Source."""

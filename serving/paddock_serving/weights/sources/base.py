@@ -1,0 +1,62 @@
+"""What a source of weights is, and how one is found by its kind."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+from paddock_core.catalog.types import WeightSet
+
+from paddock_serving.errors import WeightsError
+from paddock_serving.settings import PrepareSettings
+
+CHUNK: Final = 4 * 1024 * 1024
+"""Bytes that are read, hashed and written at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """A file and what is known of it beforehand. One of the digests, if there is any, is checked."""
+
+    name: str
+    bytes: int | None = None
+    sha256: str | None = None
+    git_oid: str | None = None
+    """Hex SHA-1 of the file as a Git blob, where the publisher names no SHA-256."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What is wanted: a model's checkpoint in one precision."""
+
+    model: str
+    precision: str
+    weights: WeightSet
+
+
+class Source(Protocol):
+    """A place that holds the files of a checkpoint."""
+
+    def files(self) -> tuple[Expected, ...]:
+        """Every file that belongs to the checkpoint. Raises WeightsError if that cannot be told."""
+
+    def read(self, file: Expected, *, offset: int) -> AbstractContextManager[Iterator[bytes]]:
+        """The file's bytes from an offset. Raises WeightsError if it cannot be read."""
+
+
+def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:
+    """The source that the catalogue names. Raises WeightsError for a kind that this version does not have."""
+    package = importlib.import_module("paddock_serving.weights.sources")
+    known = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "base")
+    kind = checkpoint.weights.source.get("kind", "")
+    if kind not in known:
+        raise WeightsError(f"model {checkpoint.model}: no source of kind {kind!r}; there are {', '.join(known)}")
+    module = importlib.import_module(f"paddock_serving.weights.sources.{kind}")
+    return cast("Source", module.open_source(checkpoint=checkpoint, settings=settings))
+
+
+def catalogued(checkpoint: Checkpoint) -> tuple[Expected, ...]:
+    """The files that the catalogue lists, with its digests."""
+    return tuple(Expected(name=file.name, bytes=file.bytes, sha256=file.sha256) for file in checkpoint.weights.files)
