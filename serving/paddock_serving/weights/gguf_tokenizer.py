@@ -12,6 +12,7 @@ from paddock_core.serving.tokenizer_document import TokenizerDocument
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from paddock_serving.errors import TokenizerError
+from paddock_serving.weights.gguf import read_metadata
 
 _CONTROL: Final = 3
 _USER_DEFINED: Final = 4
@@ -54,7 +55,7 @@ SCHEMES: Final = {
 
 def read_gguf(path: Path) -> TokenizerDocument:
     """Read the tokenizer document. Raises TokenizerError for a kind that cannot be translated exactly."""
-    metadata = _metadata(path)
+    metadata = read_metadata(path)
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
     if kind != "gpt2" or pre not in SCHEMES:
         raise TokenizerError(
@@ -96,14 +97,3 @@ def _build(metadata: dict[str, Any], tokens: list[str], scheme: _Scheme) -> Toke
     ]
     tokenizer.add_tokens(added)
     return tokenizer
-
-
-def _metadata(path: Path) -> dict[str, Any]:
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-        wanted = (name for name in reader.fields if name.startswith("tokenizer."))
-        return {name: reader.fields[name].contents() for name in wanted}
-    except (ValueError, OSError, IndexError) as error:
-        raise TokenizerError(f"{path.name} is not a readable GGUF file: {error}") from error

@@ -1,7 +1,8 @@
 """A repository on the Hugging Face hub (or a mirror that speaks the same HTTP API), at one commit.
 
 `GET /api/models/<repository>/revision/<revision>?blobs=true` lists the files with their digests: SHA-256 for large
-files, the Git blob id for small ones. Files are read at the commit that this answer names, with range requests to resume.
+files, the Git blob id for small ones. Files are read at the commit that this answer names, by range requests where
+an earlier try has left a part.
 """
 
 from collections.abc import Iterator
