@@ -1,0 +1,212 @@
+"""Admission: from a parsed request and a proved caller to work that may be journalled and dispatched."""
+
+import hashlib
+import hmac
+import math
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from paddock_core.quotas.admission import Level, Refusal, Reservation, output_cap
+from paddock_core.serving import contract
+from paddock_core.usage.identifiers import RANDOM_BYTES, uuid7
+from paddock_core.usage.journal_frames import Intent
+
+from paddock_gateway.authenticate import Caller
+from paddock_gateway.dialects.base import Completion
+from paddock_gateway.errors import RATE_LIMIT, ArtifactError, RequestError, bad_request, unavailable
+from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
+from paddock_gateway.route import Target, find_target
+from paddock_gateway.wiring import Wiring
+
+_MINIMUM_TOP_P = 1e-6
+"""Engines take probabilities above 0 alone; OpenAI's 0 means the single most likely token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admitted:
+    """A request that passed every check. Its reservation must be settled."""
+
+    intent: Intent
+    reservation: Reservation
+    levels: tuple[Level, ...]
+    endpoints: tuple[str, ...]
+    secret: str
+    engine_body: bytes
+    prompt_model: PromptModel
+    output_cap: int
+
+
+async def admit(*, completion: Completion, caller: Caller, dialect: str, wiring: Wiring) -> Admitted:
+    """Check everything, cheapest first, and reserve. Raises RequestError."""
+    view, now = wiring.policy.view, wiring.clock.wall()
+    target = find_target(model=completion.model, caller=caller, routes=wiring.routes, view=view)
+    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=now)
+    model = await _prompt_model(target, wiring)
+    ids = await _tokenize(completion, model, now)
+    room = target.deployment.context_length - len(ids)
+    if room < 1:
+        raise bad_request(
+            "context_length_exceeded",
+            f"the prompt has {len(ids)} tokens and the context of {target.deployment.name} holds "
+            f"{target.deployment.context_length}, the answer included: shorten it",
+            param="messages" if completion.messages is not None else "prompt",
+        )
+    default = wiring.settings.default_max_output_tokens
+    cap = output_cap(levels=caller.levels, asked=completion.max_tokens, default=default, room=room)
+    # The context or the policy may have changed hands while the prompt was tokenised: nothing below waits.
+    reservation = _reserve(caller, len(ids), cap, wiring)
+    intent = _intent(completion, caller, target, dialect, acceptance, len(ids), cap, now, wiring)
+    return Admitted(
+        intent=intent,
+        reservation=reservation,
+        levels=caller.levels,
+        endpoints=target.deployment.endpoints,
+        secret=contract.deployment_secret(
+            platform_key=wiring.platform_key,
+            deployment_uid=target.deployment.uid,
+            rotation=target.deployment.secret_rotation,
+        ),
+        engine_body=_engine_body(intent.usage_id, ids, cap, completion),
+        prompt_model=model,
+        output_cap=cap,
+    )
+
+
+async def _prompt_model(target: Target, wiring: Wiring) -> PromptModel:
+    deployment = target.deployment
+    if deployment.tokenizer is None or not deployment.endpoints:
+        raise unavailable(
+            "DeploymentNotReady",
+            f"{deployment.name} is not serving yet: "
+            f"`kubectl -n {deployment.namespace} describe llamadeployment` says why",
+            retry_after=2,
+        )
+    try:
+        return await wiring.prompt_models.get(digest=deployment.tokenizer, model=deployment.model)
+    except ArtifactError as error:
+        raise unavailable("TokenizerUnavailable", f"{error}: try again soon", retry_after=2) from error
+
+
+async def _tokenize(completion: Completion, model: PromptModel, now: float) -> list[int]:
+    if completion.messages is not None:
+        return await tokenize_chat(model, completion.messages, now=datetime.fromtimestamp(now, UTC))
+    ids = await tokenize_plain(model, completion.prompt or "")
+    if not ids:
+        raise bad_request("invalid_value", "the prompt is empty", param="prompt")
+    return ids
+
+
+def _reserve(caller: Caller, input_tokens: int, cap: int, wiring: Wiring) -> Reservation:
+    now = wiring.clock.steady_ns()
+    outcome = wiring.admission.reserve(levels=caller.levels, input_tokens=input_tokens, output_tokens=cap, now=now)
+    if isinstance(outcome, Reservation):
+        return outcome
+    raise over_limit(outcome, headers=limit_headers(caller.levels, wiring))
+
+
+def over_limit(refusal: Refusal, *, headers: tuple[tuple[bytes, bytes], ...]) -> RequestError:
+    """A 429 as OpenAI's SDK obeys it: it waits as told, and does not retry what can never fit."""
+    level = refusal.level.partition(":")[0]
+    name = refusal.limit_name.replace("_", " ")
+    if refusal.retry_after is None:
+        message = f"request too large: {refusal.asked} {name} asked, the {level}'s limit is {refusal.limit}"
+        headers = (*headers, (b"x-should-retry", b"false"))
+    else:
+        seconds = refusal.retry_after / 1e9
+        message = (
+            f"limit of {refusal.limit} {name} of this {level} reached: try again in {duration(refusal.retry_after)}"
+        )
+        headers = (
+            *headers,
+            (b"retry-after", str(max(1, math.ceil(seconds))).encode()),
+            (b"retry-after-ms", str(max(1, math.ceil(seconds * 1000))).encode()),
+        )
+    return RequestError(status=429, code="rate_limit_exceeded", message=message, type=RATE_LIMIT, headers=headers)
+
+
+def limit_headers(levels: tuple[Level, ...], wiring: Wiring) -> tuple[tuple[bytes, bytes], ...]:
+    """OpenAI's rate-limit headers, from the same state that admission uses. Absent limits have none."""
+    now = wiring.clock.steady_ns()
+    headers: list[tuple[bytes, bytes]] = []
+    for name, headroom in (
+        (b"requests", wiring.admission.requests_headroom(levels=levels, now=now)),
+        (b"tokens", wiring.admission.tokens_headroom(levels=levels, now=now)),
+    ):
+        if headroom is not None:
+            headers.append((b"x-ratelimit-limit-" + name, str(headroom.limit).encode()))
+            headers.append((b"x-ratelimit-remaining-" + name, str(headroom.remaining).encode()))
+            headers.append((b"x-ratelimit-reset-" + name, duration(headroom.reset).encode()))
+    return tuple(headers)
+
+
+def duration(nanoseconds: int) -> str:
+    """As OpenAI writes it: 12ms, 1.5s, 2m3s."""
+    milliseconds = math.ceil(nanoseconds / 1_000_000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds, 60_000)
+    seconds = f"{rest / 1000:g}s"
+    return f"{minutes}m{seconds}" if minutes else seconds
+
+
+def _intent(
+    completion: Completion,
+    caller: Caller,
+    target: Target,
+    dialect: str,
+    acceptance: str,
+    input_tokens: int,
+    cap: int,
+    now: float,
+    wiring: Wiring,
+) -> Intent:
+    return Intent(
+        usage_id=uuid7(unix_ms=int(now * 1000), random=os.urandom(RANDOM_BYTES)),
+        tenant=caller.tenant.id,
+        key_id=caller.key.id,
+        owner_tenant=target.owner.id,
+        deployment=target.deployment.name,
+        model=target.deployment.model,
+        dialect=dialect,
+        operation=completion.operation,
+        stream=completion.stream,
+        t_admit=now,
+        reserved_tokens=input_tokens + cap,
+        input_tokens=input_tokens,
+        acceptance_id=acceptance,
+        end_user_hash=_end_user(completion.end_user, caller.tenant.id, wiring.platform_key),
+        gateway_instance=wiring.settings.instance,
+        journal_seq=wiring.journal.next_sequence(),
+    )
+
+
+def _end_user(end_user: str | None, tenant: str, key: bytes) -> str | None:
+    """A keyed hash: the same person of one tenant can be counted, and nobody can be told from it."""
+    if end_user is None:
+        return None
+    return hmac.new(key, f"end-user:{tenant}:{end_user}".encode(), hashlib.sha256).hexdigest()
+
+
+def _engine_body(usage_id: str, ids: list[int], cap: int, completion: Completion) -> bytes:
+    """Always streamed: so counts are known when a client leaves, and checkpoints bound what a crash can lose."""
+    sampling = completion.sampling
+    body: dict[str, Any] = {
+        "id": usage_id,
+        contract.INPUT_IDS: ids,
+        contract.STREAMING: True,
+        contract.MAX_TOKENS: cap,
+    }
+    optional = {
+        contract.TEMPERATURE: sampling.temperature,
+        contract.TOP_P: None if sampling.top_p is None else max(sampling.top_p, _MINIMUM_TOP_P),
+        contract.TOP_K: sampling.top_k,
+        contract.SEED: sampling.seed,
+        contract.FREQUENCY_PENALTY: sampling.frequency_penalty,
+        contract.PRESENCE_PENALTY: sampling.presence_penalty,
+        contract.STOP_WORDS: list(sampling.stop) or None,
+    }
+    body.update({name: value for name, value in optional.items() if value is not None})
+    return msgspec.json.encode(body)

@@ -1,0 +1,211 @@
+"""The ASGI application: which path does what, bodies read within bounds, errors in the dialect's shape."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from paddock_gateway.admit import admit
+from paddock_gateway.authenticate import Caller, authenticate
+from paddock_gateway.dialects import load_dialects
+from paddock_gateway.dialects.base import Dialect
+from paddock_gateway.errors import NOT_FOUND, RequestError, unavailable
+from paddock_gateway.pump import Pump
+from paddock_gateway.route import Target, find_target, visible_targets
+from paddock_gateway.wiring import Wiring
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+_JSON = (b"content-type", b"application/json")
+_MODELS = "/v1/models"
+
+
+class App:
+    """Bare ASGI. Owns the pumps: shutdown waits for them, not for the clients' connections."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        dialects = load_dialects()
+        self._operations = {
+            path: (dialect, operation) for dialect in dialects for path, operation in dialect.paths.items()
+        }
+        self._default = next(dialect for dialect in dialects if dialect.name == "openai")
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    @property
+    def running(self) -> int:
+        """Requests that are being pumped."""
+        return len(self._pumps)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        path, method = scope["path"], scope["method"]
+        known = self._operations.get(path)
+        dialect = self._default if known is None else known[0]
+        try:
+            if known is not None:
+                _expect(method, "POST")
+                await self._complete(dialect, known[1], scope, receive, send)
+            else:
+                _expect(method, "GET")
+                await self._look_up(path, scope, send)
+        except RequestError as error:
+            await self._reject(error, dialect, send)
+
+    async def finish(self, seconds: float) -> None:
+        """Let running requests end; cut off and settle those that take longer."""
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=seconds)
+        for task in self._pumps:
+            task.cancel()
+        if self._pumps:
+            await asyncio.wait(self._pumps, timeout=5)
+
+    async def _complete(self, dialect: Dialect, operation: str, scope: Scope, receive: Receive, send: Send) -> None:
+        wiring = self._wiring
+        caller = self._caller(scope)
+        body = await self._read_body(scope, receive)
+        completion = dialect.parse(operation=operation, body=body)
+        admitted = await admit(completion=completion, caller=caller, dialect=dialect.name, wiring=wiring)
+
+        async def reject(error: RequestError) -> None:
+            await self._reject(error, dialect, send, usage_id=admitted.intent.usage_id)
+
+        answer = dialect.answer(
+            completion=completion,
+            usage_id=admitted.intent.usage_id,
+            created=int(admitted.intent.t_admit),
+            model=admitted.intent.deployment,
+        )
+        pump = Pump(
+            wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, trace_headers=scope["headers"]
+        )
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(pump.run())
+        self._pumps.add(task)
+        task.add_done_callback(self._pumps.discard)
+        deadline = loop.call_later(wiring.settings.request_timeout_seconds, task.cancel)
+        try:
+            # Comes back when the answer is complete or the client left, whichever is first.
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            pump.client_gone()
+            await task
+        finally:
+            deadline.cancel()
+
+    def _caller(self, scope: Scope) -> Caller:
+        policy = self._wiring.policy
+        if policy.expired():
+            raise unavailable(
+                "PolicyExpired",
+                "this gateway has been cut off from the control plane for longer than it may decide alone: try later",
+                retry_after=5,
+            )
+        header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        return authenticate(authorization=header, view=policy.view, now=self._wiring.clock.wall())
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        settings = self._wiring.settings
+        limit = settings.max_body_bytes
+        announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if int(announced) > limit:
+            raise _too_large(limit)
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(settings.body_timeout_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise RequestError(status=400, code="client_gone", message="the client left")
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > limit:
+                        raise _too_large(limit)
+                    if not message.get("more_body", False):
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError as error:
+            message_text = f"the request's body did not come within {settings.body_timeout_seconds:g} s"
+            headers = ((b"connection", b"close"),)
+            raise RequestError(status=408, code="request_timeout", message=message_text, headers=headers) from error
+
+    async def _look_up(self, path: str, scope: Scope, send: Send) -> None:
+        if path == "/healthz":
+            await _respond(send, 200, b'{"status":"ok"}')
+        elif path == "/readyz":
+            await self._readiness(send)
+        elif path == _MODELS:
+            targets = visible_targets(
+                caller=(caller := self._caller(scope)), routes=self._wiring.routes, view=self._wiring.policy.view
+            )
+            entries = [_model(target) for target in targets if self._licensed(target, caller)]
+            await _respond(send, 200, msgspec.json.encode({"object": "list", "data": entries}))
+        elif path.startswith(_MODELS + "/"):
+            caller = self._caller(scope)
+            target = find_target(
+                model=path[len(_MODELS) + 1 :], caller=caller, routes=self._wiring.routes, view=self._wiring.policy.view
+            )
+            self._check_license(target, caller)
+            await _respond(send, 200, msgspec.json.encode(_model(target)))
+        else:
+            raise RequestError(status=404, code="unknown_url", message=f"there is no {path} here", type=NOT_FOUND)
+
+    async def _readiness(self, send: Send) -> None:
+        wiring = self._wiring
+        missing = [
+            what
+            for what, there in (
+                ("the policy has not been received or is too old", not wiring.policy.expired()),
+                ("the deployments have not been listed yet", wiring.routes.synced),
+            )
+            if not there
+        ]
+        body = msgspec.json.encode({"status": "ready" if not missing else "not ready", "missing": missing})
+        await _respond(send, 503 if missing else 200, body)
+
+    def _check_license(self, target: Target, caller: Caller) -> None:
+        wiring = self._wiring
+        wiring.licenses.check(target=target, caller=caller, view=wiring.policy.view, now=wiring.clock.wall())
+
+    def _licensed(self, target: Target, caller: Caller) -> bool:
+        try:
+            self._check_license(target, caller)
+        except RequestError:
+            return False
+        return True
+
+    async def _reject(self, error: RequestError, dialect: Dialect, send: Send, *, usage_id: str | None = None) -> None:
+        self._wiring.telemetry.refuse(error.code)
+        headers = error.headers if usage_id is None else (*error.headers, (b"x-request-id", usage_id.encode()))
+        await _respond(send, error.status, dialect.error(error), headers)
+
+
+async def _respond(send: Send, status: int, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), *extra]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _expect(method: str, expected: str) -> None:
+    if method != expected:
+        headers = ((b"allow", expected.encode()),)
+        message = f"this address takes {expected}, not {method}"
+        raise RequestError(status=405, code="method_not_allowed", message=message, headers=headers)
+
+
+def _too_large(limit: int) -> RequestError:
+    return RequestError(status=413, code="request_too_large", message=f"the body is larger than {limit} bytes")
+
+
+def _model(target: Target) -> dict[str, Any]:
+    deployment = target.deployment
+    return {
+        "id": deployment.name,
+        "object": "model",
+        "created": deployment.created,
+        "owned_by": target.owner.id,
+    }

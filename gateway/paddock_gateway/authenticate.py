@@ -1,0 +1,51 @@
+"""Who calls: an API key looked up in the policy's copy, nowhere else."""
+
+import hmac
+from dataclasses import dataclass
+
+from paddock_core.keys import API_KEY, parse_key, secret_digest
+from paddock_core.policy.documents import ApiKey, Tenant
+from paddock_core.policy.view import PolicyView
+from paddock_core.quotas.admission import Level
+
+from paddock_gateway.errors import AUTHENTICATION, RequestError
+
+_BEARER = b"bearer "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A tenant's key that was proved."""
+
+    key: ApiKey
+    tenant: Tenant
+    levels: tuple[Level, ...]
+    """The limits that each of its requests counts against."""
+
+
+def authenticate(*, authorization: bytes | None, view: PolicyView, now: float) -> Caller:
+    """The caller behind an Authorization header. `now` is Unix seconds. Raises RequestError (401)."""
+    if not authorization or not authorization[:7].lower() == _BEARER:
+        raise _refusal("no API key was sent: send `Authorization: Bearer pk_...`")
+    parsed = parse_key(authorization[7:].strip().decode("latin-1"))
+    if parsed is None or parsed.prefix != API_KEY:
+        raise _refusal("this is not an API key of this platform: check that it was copied whole")
+    key = view.api_keys.get(parsed.id)
+    known = key.secret_sha256 if key is not None else ""
+    if key is None or not hmac.compare_digest(secret_digest(parsed.secret), known):
+        raise _refusal(f"API key {parsed.id} is unknown or was revoked: ask your tenant's admin for a new one")
+    if key.expires_at is not None and now >= key.expires_at:
+        raise _refusal(f"API key {parsed.id} has expired: ask your tenant's admin for a new one")
+    tenant = view.tenants.get(key.tenant)
+    if tenant is None:
+        raise _refusal(f"API key {parsed.id} belongs to a tenant that no longer exists")
+    levels = (
+        Level(id=f"tenant:{tenant.id}", limits=tenant.limits),
+        Level(id=f"key:{key.id}", limits=key.limits),
+    )
+    return Caller(key=key, tenant=tenant, levels=levels)
+
+
+def _refusal(message: str) -> RequestError:
+    headers = ((b"www-authenticate", b"Bearer"),)
+    return RequestError(status=401, code="invalid_api_key", message=message, type=AUTHENTICATION, headers=headers)

@@ -1,0 +1,170 @@
+"""The routes: LlamaDeployments as the API server tells them, kept while it is away."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from lightkube import AsyncClient, KubeConfig
+from lightkube.core.exceptions import ApiError, LoadResourceError
+from lightkube.generic_resource import create_namespaced_resource
+from paddock_core.resources.llamadeployment import GROUP, KIND, PLURAL, VERSION, Endpoint, LlamaDeployment
+
+_log = logging.getLogger(__name__)
+_Resource = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
+WATCH_SECONDS = 240
+"""The API server ends a watch after so long; one that stays silent for longer is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What a gateway needs of one LlamaDeployment."""
+
+    name: str
+    """`<namespace>/<name>`: the served model name."""
+    namespace: str
+    uid: str
+    created: int
+    """Unix seconds."""
+    model: str
+    purpose: str
+    declined: bool
+    """The owner wrote `license.accept: false`."""
+    access: frozenset[str]
+    """Tenants, beside the owner, that may call it."""
+    tokenizer: str | None = None
+    """Digest of its tokenizer document; None until its weights are prepared."""
+    context_length: int = 0
+    secret_rotation: int = 0
+    endpoints: tuple[str, ...] = ()
+
+
+class Routes:
+    """Every known deployment by its full and by its short name. Read and written by the event loop alone."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Deployment] = {}
+        self.by_short_name: dict[str, set[str]] = {}
+        self.synced = False
+
+    def put(self, deployment: Deployment) -> None:
+        self.by_name[deployment.name] = deployment
+        self.by_short_name.setdefault(deployment.name.partition("/")[2], set()).add(deployment.name)
+
+    def drop(self, name: str) -> None:
+        if self.by_name.pop(name, None) is not None:
+            short = name.partition("/")[2]
+            self.by_short_name[short].discard(name)
+            if not self.by_short_name[short]:
+                del self.by_short_name[short]
+
+    def replace(self, deployments: list[Deployment]) -> None:
+        """Take a fresh list: what is not in it is gone."""
+        gone = set(self.by_name) - {deployment.name for deployment in deployments}
+        for name in gone:
+            self.drop(name)
+        for deployment in deployments:
+            self.put(deployment)
+        self.synced = True
+
+
+def read_deployment(document: dict[str, Any]) -> Deployment:
+    """From the API's document. Raises msgspec.ValidationError if it does not fit the schema."""
+    resource = msgspec.convert(document, LlamaDeployment)
+    spec, routing, metadata = resource.spec, resource.status.routing, resource.metadata
+    created = metadata.get("creationTimestamp") or "1970-01-01T00:00:00Z"
+    shared: dict[str, Any] = {
+        "name": resource.served_model_name,
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+        "created": int(datetime.fromisoformat(created).timestamp()),
+        "purpose": spec.license.use.purpose,
+        "declined": spec.license.accept is False,
+        "access": frozenset(spec.access.tenants),
+    }
+    if routing is None:
+        return Deployment(model=spec.model.id, **shared)
+    return Deployment(
+        model=routing.model,
+        tokenizer=routing.tokenizer,
+        context_length=routing.context_length,
+        secret_rotation=routing.secret_rotation,
+        endpoints=tuple(sorted(_url(endpoint) for endpoint in routing.endpoints)),
+        **shared,
+    )
+
+
+async def follow_deployments(
+    *, kubeconfig: Path | None, routes: Routes, changed: Callable[[Deployment], None], retry: float = 0.5
+) -> None:
+    """Keep `routes` true until cancelled. `changed` hears of each deployment that was put in."""
+    delay = retry
+    while True:
+        try:
+            client = _connect(kubeconfig)
+            try:
+                async for _ in _list_and_watch(client, routes, changed):
+                    delay = retry
+            finally:
+                with contextlib.suppress(Exception):
+                    await client.close()
+        except LoadResourceError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the follower outlives whatever the API server or a proxy does
+            _log.warning("watching LlamaDeployments failed", extra={"error": repr(error), "retry_in": delay})
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, 5.0)
+
+
+def _connect(kubeconfig: Path | None) -> AsyncClient:
+    config = KubeConfig.from_service_account() if kubeconfig is None else KubeConfig.from_file(kubeconfig)
+    return AsyncClient(config=config, trust_env=False)
+
+
+async def _list_and_watch(client: AsyncClient, routes: Routes, changed: Callable[[Deployment], None]) -> Any:
+    listing = client.list(_Resource, namespace="*")
+    found = [deployment async for item in listing if (deployment := _read(item)) is not None]
+    routes.replace(found)
+    for deployment in found:
+        changed(deployment)
+    yield
+    events = client.watch(
+        _Resource, namespace="*", resource_version=listing.resourceVersion, server_timeout=WATCH_SECONDS
+    )
+    stream = aiter(events)
+    while True:
+        async with asyncio.timeout(WATCH_SECONDS + 10):
+            try:
+                kind, item = await anext(stream)
+            except ApiError as error:
+                if error.status.code == 410:
+                    return
+                raise
+        deployment = _read(item)
+        if deployment is None:
+            continue
+        if kind == "DELETED":
+            routes.drop(deployment.name)
+        else:
+            routes.put(deployment)
+            changed(deployment)
+        yield
+
+
+def _read(item: Any) -> Deployment | None:
+    document = dict(item)
+    try:
+        return read_deployment(document)
+    except (msgspec.ValidationError, KeyError) as error:
+        name = document.get("metadata", {}).get("name")
+        _log.warning("a LlamaDeployment could not be read", extra={"object": name, "error": str(error)})
+        return None
+
+
+def _url(endpoint: Endpoint) -> str:
+    return endpoint.url.rstrip("/")

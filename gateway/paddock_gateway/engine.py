@@ -1,0 +1,275 @@
+"""The Triton client of the hot path: HTTP/1.1 with kept connections and server-sent events, and nothing else.
+
+Written by hand on httptools because it is the most frequent work in the process: a general client costs several times
+the CPU of everything else that a request needs (docs/adr/0006-gateway.md has the figures). Closing the connection is
+how a request is cancelled: Triton passes that on to a leaf model.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+from urllib.parse import urlsplit
+
+import httptools
+import msgspec
+from paddock_core.serving.contract import MODEL_NAME, SECRET_HEADER
+
+from paddock_gateway.errors import EngineError, EngineRefusedError, EngineUnreachableError
+
+_PATH = f"/v2/models/{MODEL_NAME}/generate_stream"
+_QUEUE_LIMIT = 256
+"""Events that may wait for a slow client before reading from Triton stops."""
+_IDLE_LIMIT = 256
+_MAX_EVENT = 1024 * 1024
+_SEPARATOR = b"\n\n"
+_DATA = b"data:"
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """One response of the model. A count of None means that this repository does not report it."""
+
+    text_output: str | list[str] = ""
+    finish_reason: str | list[str] | None = None
+    num_input_tokens: int | list[int] | None = None
+    num_output_tokens: int | list[int] | None = None
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.text_output if isinstance(self.text_output, str) else "".join(self.text_output)
+
+    @property
+    def tokens(self) -> int | None:
+        count = self.num_output_tokens
+        return sum(count) if isinstance(count, list) else count
+
+    @property
+    def finished(self) -> str | None:
+        reason = self.finish_reason
+        return (reason[0] if reason else None) if isinstance(reason, list) else reason or None
+
+
+_decoder = msgspec.json.Decoder(Chunk)
+_error_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+class Connection(asyncio.Protocol):
+    """One connection to one Triton; carries one request at a time."""
+
+    def __init__(self, engine: "Engine", url: str) -> None:
+        self._engine = engine
+        self.url = url
+        self.transport: asyncio.Transport | None = None
+        self._loop = asyncio.get_running_loop()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._rest = b""
+        self._chunks: deque[Chunk] = deque()
+        self._status = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._complete = False
+        self._failure: EngineError | None = None
+        self._busy = False
+        self._paused = False
+
+    def send(self, head: bytes, body: bytes) -> None:
+        """Begin a request on this connection."""
+        self._begin()
+        self._busy = True
+        if self.transport is None or self.transport.is_closing():
+            raise EngineUnreachableError("the connection to Triton was closed")
+        self.transport.write(head + body)
+
+    async def read(self) -> list[Chunk] | None:
+        """What has arrived, at least one chunk, or None after the last. Raises EngineError."""
+        while not self._chunks:
+            if self._failure is not None:
+                raise self._failure
+            if self._complete:
+                self._finish()
+                return None
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        if self._paused and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
+        return chunks
+
+    def abort(self) -> None:
+        """Give the request up and drop the connection: Triton cancels it. Only for whoever holds the request."""
+        self._fail(EngineError("the request was cancelled"))
+        self._finish()
+
+    def drop(self) -> None:
+        """Close a connection that carries no request."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        if not self._busy:
+            self.drop()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(EngineError(f"Triton's answer is not HTTP: {error}"))
+        if len(self._chunks) > _QUEUE_LIMIT and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._engine.forget(self)
+        if self._busy and not self._complete:
+            reason = f": {exc}" if exc else ""
+            begun = self._status != 0
+            message = f"Triton broke the connection off{reason}"
+            self._fail(EngineError(message) if begun else EngineUnreachableError(message))
+        self._wake()
+
+    # httptools callbacks
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        data = self._rest + body
+        if self._status != 200:
+            self._rest = data[:_MAX_EVENT]
+            return
+        events = data.split(_SEPARATOR)
+        self._rest = events.pop()
+        if len(self._rest) > _MAX_EVENT:
+            self._fail(EngineError("Triton sent an event without end"))
+            return
+        for event in events:
+            if event.startswith(_DATA):
+                self._take(event[5:])
+
+    def on_message_complete(self) -> None:
+        if self._status != 200:
+            self._fail(_refusal(self._status, self._rest))
+        self._complete = True
+
+    # inside
+
+    def _take(self, event: bytes) -> None:
+        try:
+            chunk = _decoder.decode(event)
+        except msgspec.DecodeError as error:
+            self._fail(EngineError(f"Triton sent an event that cannot be read: {error}"))
+            return
+        if chunk.error is not None:
+            self._fail(EngineError(f"the engine failed: {chunk.error[:500]}"))
+        else:
+            self._chunks.append(chunk)
+
+    def _fail(self, error: EngineError) -> None:
+        if self._failure is None:
+            self._failure = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _finish(self) -> None:
+        """The request is over: keep the connection if it may carry another."""
+        if not self._busy:
+            return
+        self._busy = False
+        clean = self._complete and self._failure is None and self._parser.should_keep_alive()
+        self._engine.release(self, keep=clean)
+
+
+class Engine:
+    """Connections to every Triton, by base URL."""
+
+    def __init__(self, *, connect_timeout: float) -> None:
+        self._timeout = connect_timeout
+        self._idle: dict[str, list[Connection]] = {}
+        self.in_flight: dict[str, int] = {}
+
+    async def generate(self, *, endpoints: tuple[str, ...], secret: str, body: bytes) -> Connection:
+        """Begin a request at the least busy endpoint that takes it.
+
+        Raises EngineUnreachableError if none does. An idle connection that Triton has closed meanwhile is no failure.
+        """
+        failure = EngineUnreachableError("the deployment has no endpoint")
+        for url in sorted(endpoints, key=lambda item: self.in_flight.get(item, 0)):
+            try:
+                return await self._start(url, secret, body)
+            except EngineUnreachableError as error:
+                failure = error
+        raise failure
+
+    def release(self, connection: Connection, *, keep: bool) -> None:
+        """A request on this connection is over."""
+        left = self.in_flight.get(connection.url, 1) - 1
+        if left > 0:
+            self.in_flight[connection.url] = left
+        else:
+            self.in_flight.pop(connection.url, None)
+        idle = self._idle.setdefault(connection.url, [])
+        if keep and len(idle) < _IDLE_LIMIT and connection.transport is not None:
+            idle.append(connection)
+        else:
+            connection.drop()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection was closed."""
+        idle = self._idle.get(connection.url)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[connection.url]
+
+    def close(self) -> None:
+        """Drop every idle connection."""
+        for idle in list(self._idle.values()):
+            for connection in list(idle):
+                connection.drop()
+
+    async def _start(self, url: str, secret: str, body: bytes) -> Connection:
+        idle = self._idle.get(url)
+        connection = idle.pop() if idle else await self._connect(url)
+        host = urlsplit(url).netloc
+        head = (
+            f"POST {_PATH} HTTP/1.1\r\nhost: {host}\r\n{SECRET_HEADER}: {secret}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        ).encode()
+        connection.send(head, body)
+        self.in_flight[url] = self.in_flight.get(url, 0) + 1
+        return connection
+
+    async def _connect(self, url: str) -> Connection:
+        parts = urlsplit(url)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self, url), parts.hostname or "", parts.port or 80
+                )
+        except (OSError, TimeoutError) as error:
+            raise EngineUnreachableError(f"Triton at {url} cannot be reached: {error or 'timed out'}") from error
+        return connection
+
+
+def _refusal(status: int, body: bytes) -> EngineError:
+    try:
+        detail = str(_error_decoder.decode(body).get("error", ""))
+    except msgspec.DecodeError:
+        detail = body[:200].decode("utf-8", "replace")
+    return EngineRefusedError(f"Triton answered {status}: {detail[:500]}")

@@ -1,0 +1,65 @@
+"""What a request or the gateway itself can fail with. Every message says what to do next."""
+
+from dataclasses import dataclass
+
+INVALID = "invalid_request_error"
+AUTHENTICATION = "authentication_error"
+PERMISSION = "permission_error"
+NOT_FOUND = "not_found_error"
+RATE_LIMIT = "rate_limit_error"
+SERVER = "server_error"
+
+
+class PaddockGatewayError(Exception):
+    """Root of everything that this package raises."""
+
+
+@dataclass(eq=False)
+class RequestError(PaddockGatewayError):
+    """A request that gets an error answer. A dialect gives it its own shape."""
+
+    status: int
+    code: str
+    message: str
+    type: str = INVALID
+    param: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.message}"
+
+
+class EngineError(PaddockGatewayError):
+    """Triton could not be reached, broke off, or reported an error in mid-answer."""
+
+
+class EngineUnreachableError(EngineError):
+    """Nothing was sent that an engine could have begun to work on: another endpoint may be tried."""
+
+
+class EngineRefusedError(EngineError):
+    """Triton answered with an error before the first token."""
+
+
+class JournalFullError(PaddockGatewayError):
+    """No room is allocated for another request's frames: new work must be refused."""
+
+
+class ArtifactError(PaddockGatewayError):
+    """A tokenizer document could not be fetched, or is not what its digest says."""
+
+
+def bad_request(code: str, message: str, *, param: str | None = None) -> RequestError:
+    """A 400."""
+    return RequestError(status=400, code=code, message=message, param=param)
+
+
+def denied(code: str, message: str) -> RequestError:
+    """A 403."""
+    return RequestError(status=403, code=code, message=message, type=PERMISSION)
+
+
+def unavailable(code: str, message: str, *, retry_after: int = 1) -> RequestError:
+    """A 503 that says when to come again, in seconds."""
+    headers = ((b"retry-after", str(retry_after).encode()),)
+    return RequestError(status=503, code=code, message=message, type=SERVER, headers=headers)

@@ -1,0 +1,238 @@
+"""The gateway's process: what runs beside the server, in which order it starts and stops."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import uvicorn
+import uvloop
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.quotas.admission import Admission
+from pydantic import ValidationError
+
+from paddock_gateway.app import App
+from paddock_gateway.artifacts import PromptModels
+from paddock_gateway.clock import SYSTEM, Clock
+from paddock_gateway.deployments import Routes, follow_deployments
+from paddock_gateway.engine import Engine
+from paddock_gateway.errors import PaddockGatewayError
+from paddock_gateway.journal import Journal
+from paddock_gateway.policy import PolicyFollower
+from paddock_gateway.protocol import bounded
+from paddock_gateway.recover import recover
+from paddock_gateway.route import LicenseGate
+from paddock_gateway.settings import Settings
+from paddock_gateway.ship import Shipper
+from paddock_gateway.telemetry import Telemetry, configure_logging, start_telemetry
+from paddock_gateway.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+_IDLE_LEVELS_SECONDS = 600
+
+
+class StartError(PaddockGatewayError):
+    """The gateway cannot start; the message says what to do."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handling: what comes after the last request is ours to finish."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def main() -> None:
+    """Entry of `paddock-gateway`."""
+    configure_logging()
+    try:
+        settings = Settings.model_validate({})
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(settings))
+    except (ValidationError, StartError) as error:
+        _log.critical("the gateway cannot start", extra={"error": str(error)})
+        sys.exit(2)
+
+
+async def serve(settings: Settings, *, clock: Clock = SYSTEM) -> None:
+    """Run until SIGTERM or SIGINT, then finish, settle and ship what is left."""
+    _log.info("starting", extra={"settings": settings.described()})
+    async with running(settings, clock=clock) as app:
+        server = Server(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=bounded(max_head_bytes=settings.max_header_bytes, head_seconds=settings.body_timeout_seconds),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                backlog=4096,
+                timeout_keep_alive=75,
+                timeout_graceful_shutdown=int(settings.shutdown_seconds) + 6,
+            )
+        )
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        serving = asyncio.create_task(server.serve())
+        waiting = asyncio.create_task(stopping.wait())
+        await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        server.should_exit = True
+        await app.finish(settings.shutdown_seconds)
+        await serving
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
+    """Everything but the server itself. On the way out: journal closed, records shipped as far as possible."""
+    internal = read_secret(settings.internal_token_file)
+    platform_key = read_secret(settings.platform_key_file).encode()
+    folder = settings.journal_dir / settings.instance
+    with _lock(folder):
+        async with aiohttp.ClientSession(trust_env=False) as session:
+            journal = Journal(
+                folder=folder, segment_bytes=settings.journal_segment_bytes, window=settings.journal_window_seconds
+            )
+            policy = PolicyFollower(
+                url=settings.controlplane_url,
+                token=internal,
+                cache_dir=settings.cache_dir,
+                clock=clock,
+                wait=settings.policy_wait_seconds,
+            )
+            policy.load()
+            routes = Routes()
+            catalog = packaged_catalog()
+            shipper = Shipper(
+                journal=journal,
+                url=settings.controlplane_url,
+                token=internal,
+                batch=settings.ship_batch,
+                linger=settings.ship_linger_seconds,
+            )
+            wiring = Wiring(
+                settings=settings,
+                clock=clock,
+                policy=policy,
+                routes=routes,
+                licenses=LicenseGate(catalog=catalog),
+                prompt_models=PromptModels(
+                    url=settings.controlplane_url,
+                    token=internal,
+                    cache_dir=settings.cache_dir,
+                    catalog=catalog,
+                    session=session,
+                ),
+                admission=Admission(),
+                journal=journal,
+                engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
+                telemetry=_telemetry(settings, policy, journal, routes, shipper),
+                platform_key=platform_key,
+            )
+            await recover(folder=folder, journal=journal)
+            tasks = [
+                asyncio.create_task(policy.follow(session)),
+                asyncio.create_task(
+                    follow_deployments(
+                        kubeconfig=settings.kubeconfig, routes=routes, changed=wiring.prompt_models.prefetch
+                    )
+                ),
+                asyncio.create_task(shipper.run(session)),
+                asyncio.create_task(_forget_idle(wiring)),
+            ]
+            for task in tasks:
+                task.add_done_callback(_ended)
+            try:
+                yield App(wiring)
+            finally:
+                await _stop(tasks, wiring, shipper, session)
+
+
+def read_secret(path: Path) -> str:
+    """The text of a secret's file, without the white space around it. Raises StartError."""
+    try:
+        secret = path.read_text().strip()
+    except OSError as error:
+        raise StartError(f"the secret file {path} cannot be read: {error.strerror}") from error
+    if not secret:
+        raise StartError(f"the secret file {path} is empty")
+    return secret
+
+
+def _telemetry(
+    settings: Settings, policy: PolicyFollower, journal: Journal, routes: Routes, shipper: Shipper
+) -> Telemetry:
+    return start_telemetry(
+        instance=settings.instance,
+        address=(settings.metrics_host, settings.metrics_port),
+        gauges={
+            "paddock.gateway.policy.age": policy.age,
+            "paddock.gateway.policy.revision": lambda: float(policy.view.revision),
+            "paddock.gateway.requests.open": lambda: float(journal.open_requests),
+            "paddock.gateway.journal.failures": lambda: float(journal.failures),
+            "paddock.gateway.routes": lambda: float(len(routes.by_name)),
+            "paddock.gateway.records.shipped": lambda: float(shipper.shipped),
+        },
+    )
+
+
+async def _stop(
+    tasks: list[asyncio.Task[None]], wiring: Wiring, shipper: Shipper, session: aiohttp.ClientSession
+) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    wiring.engine.close()
+    try:
+        async with asyncio.timeout(5):
+            while await shipper.ship_available(session):
+                pass
+    except TimeoutError:
+        _log.warning("usage is left in the journal: the next start ships it")
+    await wiring.journal.close()
+    wiring.telemetry.close()
+
+
+async def _forget_idle(wiring: Wiring) -> None:
+    while True:
+        await asyncio.sleep(_IDLE_LEVELS_SECONDS)
+        wiring.admission.forget_idle(now=wiring.clock.steady_ns(), idle=_IDLE_LEVELS_SECONDS * 1_000_000_000)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """A background task never ends by itself; if one does, the process is restarted rather than left half alive."""
+    if not task.cancelled():
+        _log.critical("a background task ended", exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Hold the journal folder: two writers in one would tear each other's frames."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StartError(
+                f"another gateway uses the journal {folder}: give each its own PADDOCK_GATEWAY_INSTANCE"
+            ) from error
+        yield
+
+
+if __name__ == "__main__":
+    main()

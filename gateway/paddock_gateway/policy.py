@@ -1,0 +1,144 @@
+"""The policy's follower: snapshot, then changes as they come, and a copy on disk for a start without control plane."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from paddock_core.policy.freshness import Freshness
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change, Changes, Snapshot
+
+from paddock_gateway.clock import Clock
+
+_log = logging.getLogger(__name__)
+COPY = "policy.json"
+CONFIRMED = "policy-confirmed.json"
+
+
+class _GapError(Exception):
+    """The log no longer reaches back to our revision."""
+
+
+class PolicyFollower:
+    """Holds the current `view`. `expired` is asked before every request."""
+
+    def __init__(self, *, url: str, token: str, cache_dir: Path, clock: Clock, wait: float) -> None:
+        self.view = PolicyView.empty()
+        self._objects: dict[str, dict[str, dict[str, Any]]] = {}
+        self._freshness: Freshness | None = None
+        self._url = url.rstrip("/") + "/internal/v1/policy"
+        self._headers = {"authorization": f"Bearer {token}"}
+        self._cache = cache_dir
+        self._clock = clock
+        self._wait = wait
+        self._boot = clock.boot_id()
+
+    @property
+    def known(self) -> bool:
+        """True once any policy was ever received, however old."""
+        return self._freshness is not None
+
+    def expired(self) -> bool:
+        """True if the copy is too old to decide by, or there is none."""
+        fresh = self._freshness
+        return fresh is None or fresh.expired(now=self._clock.steady(), boot_id=self._boot)
+
+    def age(self) -> float:
+        """Seconds since the copy was last confirmed; -1 if there is none."""
+        return -1.0 if self._freshness is None else self._clock.steady() - self._freshness.renewed_at
+
+    def load(self) -> None:
+        """Take the copy on disk, if there is a usable one."""
+        try:
+            snapshot = msgspec.json.decode((self._cache / COPY).read_bytes(), type=Snapshot)
+            freshness = msgspec.json.decode((self._cache / CONFIRMED).read_bytes(), type=Freshness)
+            view = PolicyView.from_snapshot(snapshot)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            _log.warning("the policy's copy on disk cannot be used", extra={"error": str(error)})
+            return
+        self.view, self._objects, self._freshness = view, snapshot.objects, freshness
+
+    async def follow(self, session: aiohttp.ClientSession, *, retry: float = 0.2) -> None:
+        """Keep the view true until cancelled."""
+        delay = retry
+        have_base = False
+        while True:
+            try:
+                if not have_base:
+                    await self._take_snapshot(session)
+                    have_base = True
+                await self._take_changes(session)
+                delay = retry
+            except _GapError:
+                have_base = False
+            except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+                _log.warning("following the policy failed", extra={"error": repr(error), "retry_in": delay})
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+
+    async def _take_snapshot(self, session: aiohttp.ClientSession) -> None:
+        asked = self._clock.steady()
+        async with session.get(self._url, headers=self._headers, timeout=aiohttp.ClientTimeout(total=30)) as response:
+            response.raise_for_status()
+            snapshot = msgspec.json.decode(await response.read(), type=Snapshot)
+        self.view = PolicyView.from_snapshot(snapshot)
+        self._objects = snapshot.objects
+        await self._confirm(asked, snapshot.max_age_seconds, changed=True)
+        _log.info("policy received", extra={"revision": snapshot.revision})
+
+    async def _take_changes(self, session: aiohttp.ClientSession) -> None:
+        max_age = self._freshness.max_age_seconds if self._freshness else 0.0
+        wait = min(self._wait, max(1.0, max_age / 4))
+        asked = self._clock.steady()
+        parameters = {"after": str(self.view.revision), "wait": f"{wait:g}"}
+        timeout = aiohttp.ClientTimeout(total=wait + 10)
+        async with session.get(
+            self._url + "/changes", params=parameters, headers=self._headers, timeout=timeout
+        ) as response:
+            if response.status == 410:
+                raise _GapError
+            response.raise_for_status()
+            changes = msgspec.json.decode(await response.read(), type=Changes)
+        if changes.revision < self.view.revision:
+            raise _GapError  # the control plane was restored to an earlier state
+        if changes.changes:
+            self.view = self.view.apply(changes.changes, revision=changes.revision)
+            for change in changes.changes:
+                self._patch(change)
+        await self._confirm(asked, changes.max_age_seconds, changed=bool(changes.changes))
+
+    def _patch(self, change: Change) -> None:
+        bodies = self._objects.setdefault(change.kind, {})
+        if change.body is None:
+            bodies.pop(change.id, None)
+        else:
+            bodies[change.id] = change.body
+
+    async def _confirm(self, asked: float, max_age: float, *, changed: bool) -> None:
+        """Renew the copy as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
+        self._freshness = Freshness(max_age_seconds=max_age, renewed_at=asked, boot_id=self._boot)
+        files = {CONFIRMED: msgspec.json.encode(self._freshness)}
+        if changed:
+            snapshot = Snapshot(revision=self.view.revision, max_age_seconds=max_age, objects=self._objects)
+            files[COPY] = msgspec.json.encode(snapshot)
+        try:
+            await asyncio.to_thread(_write_files, self._cache, files)
+        except OSError as error:
+            _log.warning("the policy's copy could not be written", extra={"error": str(error)})
+
+
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Replace each file whole, readable by its owner alone (key digests are in it)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(files, reverse=True):  # `policy.json` before the note that confirms it
+        temporary = folder / f".{name}.new"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(files[name])
+        temporary.replace(folder / name)

@@ -1,0 +1,88 @@
+"""uvicorn's HTTP protocol with bounds on the request's head: its size, and the time a client may take to send it."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_LINES = {
+    408: b"HTTP/1.1 408 Request Timeout\r\n",
+    431: b"HTTP/1.1 431 Request Header Fields Too Large\r\n",
+}
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Bounds are attributes of the subclass that `bounded` makes."""
+
+    max_head_bytes: int
+    head_seconds: float
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._in_head = True
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes and not self.transport.is_closing():
+            if self._head_bytes > self.max_head_bytes:
+                self._refuse(431, "headers_too_large", f"request headers are larger than {self.max_head_bytes} bytes")
+            elif self._head_timer is None:
+                self._watch_head()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unwatch_head()
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        self._head_bytes = 0
+        if size > self.max_head_bytes:
+            self._refuse(431, "headers_too_large", f"request headers are larger than {self.max_head_bytes} bytes")
+            return
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        if not self.transport.is_closing():
+            super().on_message_complete()
+
+    def _watch_head(self) -> None:
+        self._head_timer = self.loop.call_later(self.head_seconds, self._head_late)
+
+    def _unwatch_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_late(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(408, "request_timeout", f"the request's headers did not come within {self.head_seconds:g} s")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+        body = msgspec.json.encode({"error": error})
+        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        self.transport.write(_LINES[status] + head + body)
+        self.transport.close()
+
+
+def bounded(*, max_head_bytes: int, head_seconds: float) -> type[BoundedProtocol]:
+    """A protocol class with these bounds, as uvicorn wants it."""
+    attributes: dict[str, Any] = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
+    return type("Bounded", (BoundedProtocol,), attributes)

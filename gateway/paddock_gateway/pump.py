@@ -1,0 +1,247 @@
+"""One admitted request from intent to settlement, whatever becomes of its client or its engine.
+
+The pump is a task of the app, not of the client's connection: a disconnect cancels the engine and settles, it never
+skips the record. The outcome is durable before the client sees the end of its answer, so a finished answer and its
+ledger row always agree.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from paddock_core.usage import settlement
+from paddock_core.usage.journal_frames import Progress
+
+from paddock_gateway.admit import Admitted, limit_headers
+from paddock_gateway.dialects.base import Answer, Usage
+from paddock_gateway.engine import Chunk, Connection
+from paddock_gateway.errors import (
+    SERVER,
+    EngineError,
+    EngineRefusedError,
+    EngineUnreachableError,
+    JournalFullError,
+    RequestError,
+    unavailable,
+)
+from paddock_gateway.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Reject = Callable[[RequestError], Awaitable[None]]
+"""Sends a whole error answer."""
+_ATTEMPTS = 3
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Pump:
+    """Runs one request. `client_gone` may be called at any time."""
+
+    def __init__(
+        self,
+        *,
+        wiring: Wiring,
+        admitted: Admitted,
+        answer: Answer,
+        send: Send,
+        reject: Reject,
+        trace_headers: list[tuple[bytes, bytes]],
+    ) -> None:
+        self._wiring = wiring
+        self._admitted = admitted
+        self._intent = admitted.intent
+        self._answer = answer
+        self._send = send
+        self._reject = reject
+        self._trace_headers = trace_headers
+        self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
+        self._connection: Connection | None = None
+        self._gone = False
+        self._started = False
+        self._exact = True
+        self._finish_reason: str | None = None
+        self._texts: list[str] = []
+        self._checkpoint_tokens = 0
+        self._checkpoint_at = 0.0
+
+    def client_gone(self) -> None:
+        """The client left: stop the engine. The record is still written."""
+        self._gone = True
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def run(self) -> None:
+        """Journal, dispatch, pass on, settle, end. Whatever fails, the client is told and the record is written."""
+        try:
+            await self._wiring.journal.begin(self._intent)
+        except JournalFullError as error:
+            self._release(0)
+            await self._reject(unavailable("JournalFull", str(error), retry_after=5))
+            return
+        status, failure = await self._outcome()
+        if self._gone:
+            status, failure = settlement.CLIENT_GONE, None
+        await self._settle(status)
+        await self._end(status, failure)
+
+    async def _outcome(self) -> tuple[str, RequestError | None]:
+        try:
+            await self._dispatch()
+        except EngineRefusedError as error:
+            return settlement.REFUSED_BY_ENGINE, _engine_failure(error)
+        except EngineUnreachableError as error:
+            return settlement.REFUSED_BY_ENGINE, unavailable("EngineUnreachable", f"{error}: try again")
+        except EngineError as error:
+            return settlement.ENGINE_ERROR, _engine_failure(error)
+        except asyncio.CancelledError:
+            return settlement.ENGINE_ERROR, RequestError(
+                status=504, code="RequestCutOff", message="the request ran for too long and was cut off", type=SERVER
+            )
+        except Exception:  # noqa: BLE001 - logged below; the record must be written whatever the bug is
+            _log.exception("a request failed in the gateway", extra={"usage_id": self._intent.usage_id})
+            return settlement.ENGINE_ERROR, RequestError(
+                status=500, code="InternalError", message="the gateway failed: try again", type=SERVER
+            )
+        finally:
+            self._let_go()
+        return settlement.OK, None
+
+    # the engine's side
+
+    async def _dispatch(self) -> None:
+        chunks = await self._first_chunks()
+        connection = self._connection
+        while chunks is not None and connection is not None:
+            self._absorb(chunks)
+            if self._intent.stream:
+                await self._pass_on(chunks)
+            self._checkpoint()
+            chunks = await connection.read()
+        self._connection = None
+        if self._finish_reason is None:
+            reached = self._progress.engine_tokens >= self._admitted.output_cap
+            self._finish_reason = "length" if reached else "stop"
+
+    async def _first_chunks(self) -> list[Chunk] | None:
+        """Start, and again if the connection was dead or the endpoint went away before it answered."""
+        admitted, attempt = self._admitted, 0
+        while True:
+            attempt += 1
+            try:
+                self._connection = await self._wiring.engine.generate(
+                    endpoints=admitted.endpoints, secret=admitted.secret, body=admitted.engine_body
+                )
+                if self._gone:
+                    raise EngineError("the client left before the engine began")
+                return await self._connection.read()
+            except EngineUnreachableError:
+                self._let_go()
+                if attempt == _ATTEMPTS or self._gone:
+                    raise
+
+    def _let_go(self) -> None:
+        """Give the engine's connection back; unless the answer is complete, that cancels the engine."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+
+    def _absorb(self, chunks: list[Chunk]) -> None:
+        progress = self._progress
+        progress.at = self._wiring.clock.wall()
+        for chunk in chunks:
+            text = chunk.text
+            tokens = chunk.tokens
+            if tokens is None:
+                self._exact = False
+                tokens = self._admitted.prompt_model.count(text)
+            progress.engine_tokens += tokens
+            if progress.first_token_at is None and tokens:
+                progress.first_token_at = progress.at
+            self._finish_reason = chunk.finished or self._finish_reason
+            if not self._intent.stream:
+                self._texts.append(text)
+
+    def _checkpoint(self) -> None:
+        progress, settings = self._progress, self._wiring.settings
+        new_tokens = progress.engine_tokens - self._checkpoint_tokens
+        due = (
+            new_tokens >= settings.checkpoint_tokens or progress.at - self._checkpoint_at >= settings.checkpoint_seconds
+        )
+        if new_tokens and due:
+            self._checkpoint_tokens, self._checkpoint_at = progress.engine_tokens, progress.at
+            self._wiring.journal.checkpoint(progress)
+
+    # the client's side
+
+    async def _pass_on(self, chunks: list[Chunk]) -> None:
+        pieces = [] if self._started else [self._answer.first()]
+        pieces.extend(self._answer.chunk(text) for chunk in chunks if (text := chunk.text))
+        if not self._started:
+            await self._start(200, self._answer.content_type_stream, ((b"cache-control", b"no-cache"),))
+        if self._gone:
+            return
+        await self._send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
+        if not self._gone:
+            self._progress.sent_tokens = self._progress.engine_tokens
+
+    async def _start(self, status: int, content_type: bytes, extra: Headers) -> None:
+        self._started = True
+        headers = [
+            (b"content-type", content_type),
+            (b"x-request-id", self._intent.usage_id.encode()),
+            *limit_headers(self._admitted.levels, self._wiring),
+            *extra,
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _settle(self, status: str) -> None:
+        wiring, progress = self._wiring, self._progress
+        complete = status == settlement.OK
+        if complete:
+            progress.sent_tokens = progress.engine_tokens
+        record = settlement.settle(
+            intent=self._intent,
+            progress=progress,
+            status=status,
+            finish_reason=self._finish_reason,
+            final=self._exact and self._finish_reason is not None,
+            ended_at=wiring.clock.wall(),
+            seq=self._intent.journal_seq,
+        )
+        self._release(record.output_tokens)
+        await wiring.journal.settle(record)
+        wiring.telemetry.settle(record)
+        wiring.telemetry.span(record, self._trace_headers)
+
+    def _release(self, output_tokens: int) -> None:
+        wiring = self._wiring
+        wiring.admission.settle(self._admitted.reservation, output_tokens=output_tokens, now=wiring.clock.steady_ns())
+
+    async def _end(self, status: str, failure: RequestError | None) -> None:
+        if failure is not None:
+            _log.warning(
+                "a request failed",
+                extra={"usage_id": self._intent.usage_id, "status": status, "error": failure.message},
+            )
+            if not self._started:
+                await self._reject(failure)
+                return
+            await self._send({"type": "http.response.body", "body": self._answer.broken(failure), "more_body": False})
+            return
+        if self._gone:
+            return
+        usage = Usage(input_tokens=self._intent.input_tokens, output_tokens=self._progress.engine_tokens)
+        reason = self._finish_reason or "stop"
+        if self._intent.stream:
+            if not self._started:
+                await self._pass_on([])
+            body = self._answer.last(finish_reason=reason, usage=usage)
+        else:
+            body = self._answer.whole(text="".join(self._texts), finish_reason=reason, usage=usage)
+            await self._start(200, b"application/json", ((b"content-length", str(len(body)).encode()),))
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _engine_failure(error: EngineError) -> RequestError:
+    return RequestError(status=502, code="EngineError", message=f"{error}: try again", type=SERVER)

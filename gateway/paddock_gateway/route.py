@@ -1,0 +1,122 @@
+"""Which deployment a request means, whether its caller may use it, and under which license."""
+
+from dataclasses import dataclass, field
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.decide import decide
+from paddock_core.licensing.types import Decision, Request, Role, Verb
+from paddock_core.policy.documents import Tenant
+from paddock_core.policy.view import PolicyView
+
+from paddock_gateway.authenticate import Caller
+from paddock_gateway.deployments import Deployment, Routes
+from paddock_gateway.errors import NOT_FOUND, RequestError, bad_request, denied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A deployment that the caller may use, as far as ownership and access go."""
+
+    deployment: Deployment
+    owner: Tenant
+
+
+def find_target(*, model: str, caller: Caller, routes: Routes, view: PolicyView) -> Target:
+    """The deployment with this served name; a bare name if only one that the caller may use has it.
+
+    Raises RequestError: 404 for a name that nothing has, 403 for one that the caller may not use.
+    """
+    name = model if "/" in model else _unique_name(model, caller, routes, view)
+    deployment = routes.by_name.get(name)
+    owner = None if deployment is None else view.namespace_tenant(deployment.namespace)
+    if deployment is None or owner is None:
+        raise _not_found(model)
+    if not _has_access(deployment, owner, caller):
+        raise denied(
+            "AccessDenied",
+            f"tenant {caller.tenant.id} may not call {name}: its owner can add it to spec.access.tenants",
+        )
+    if caller.key.models and name not in caller.key.models:
+        raise denied("ModelNotAllowed", f"this API key may not call {name}: use another key or ask your tenant's admin")
+    return Target(deployment=deployment, owner=owner)
+
+
+def visible_targets(*, caller: Caller, routes: Routes, view: PolicyView) -> list[Target]:
+    """Every deployment that the caller may use, as far as ownership, access and its key go."""
+    found: list[Target] = []
+    for deployment in routes.by_name.values():
+        owner = view.namespace_tenant(deployment.namespace)
+        if owner is None or not _has_access(deployment, owner, caller):
+            continue
+        if not caller.key.models or deployment.name in caller.key.models:
+            found.append(Target(deployment=deployment, owner=owner))
+    return found
+
+
+@dataclass(slots=True)
+class LicenseGate:
+    """License verdicts, kept while the policy view is the same one and no verdict's time is over."""
+
+    catalog: Catalog
+    _view: PolicyView = field(default_factory=PolicyView.empty)
+    _verdicts: dict[tuple[str, Role, str, str], Decision] = field(default_factory=dict)
+
+    def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float) -> str:
+        """The id of the acceptance under which the caller's request runs ("" where the license needs none).
+
+        `now` is Unix seconds. Raises RequestError (403) with the decision's reason as its code.
+        """
+        deployment, owner = target.deployment, target.owner
+        if deployment.declined:
+            raise denied("AcceptDeclined", f"the owner of {deployment.name} set spec.license.accept to false")
+        own = self._verdict(owner.entity, Role.DEPLOYER, deployment, view, now)
+        if caller.tenant.entity != owner.entity:
+            own = self._verdict(caller.tenant.entity, Role.CONSUMER, deployment, view, now)
+        return own.acceptances[0] if own.acceptances else ""
+
+    def _verdict(self, entity: str, role: Role, deployment: Deployment, view: PolicyView, now: float) -> Decision:
+        if view is not self._view:
+            self._view, self._verdicts = view, {}
+        key = (entity, role, deployment.model, deployment.purpose)
+        decision = self._verdicts.get(key)
+        if decision is None or (decision.valid_until is not None and now >= decision.valid_until):
+            request = Request(
+                entity=entity,
+                role=role,
+                verb=Verb.INVOKE,
+                model=deployment.model,
+                at=now,
+                purpose=deployment.purpose,
+            )
+            decision = self._verdicts[key] = decide(request=request, facts=view.facts(), catalog=self.catalog)
+        if not decision.allowed:
+            raise denied(str(decision.reason), decision.message)
+        return decision
+
+
+def _unique_name(model: str, caller: Caller, routes: Routes, view: PolicyView) -> str:
+    names = sorted(routes.by_short_name.get(model, ()))
+    usable = [
+        name
+        for name in names
+        if (owner := view.namespace_tenant(name.partition("/")[0])) is not None
+        and _has_access(routes.by_name[name], owner, caller)
+    ]
+    if len(usable) > 1:
+        raise bad_request(
+            "model_ambiguous", f"several deployments are called {model}: send one of {usable}", param="model"
+        )
+    if usable:
+        return usable[0]
+    raise _not_found(model)
+
+
+def _has_access(deployment: Deployment, owner: Tenant, caller: Caller) -> bool:
+    return caller.tenant.id == owner.id or caller.tenant.id in deployment.access
+
+
+def _not_found(model: str) -> RequestError:
+    message = (
+        f"the model {model!r} does not exist or you do not have access to it: GET /v1/models lists what you may call"
+    )
+    return RequestError(status=404, code="model_not_found", message=message, type=NOT_FOUND, param="model")
