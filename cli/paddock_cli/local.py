@@ -1,6 +1,7 @@
 """`paddock local`: the whole product on this machine."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ app = typer.Typer(help="Run the whole product on this machine.", no_args_is_help
 FAILED = 1
 FOLLOW_INTERVAL_S = 0.3
 
+AllStacks = Annotated[bool, typer.Option("--all", help="Every stack of this checkout.")]
+Erase = Annotated[bool, typer.Option(help="Remove the data too.")]
+Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")]
 StackName = Annotated[str, typer.Option("--stack", help="Name of the stack; each has its own data and ports.")]
 
 
@@ -46,11 +50,11 @@ def _reported() -> Iterator[None]:
 
 
 def _table(rows: list[PartStatus]) -> Table:
-    table = Table("PART", "STATE", "READY", "PID", "PORTS", "LOG", box=None)
+    table = Table("PART", "STATE", "READY", "PID", "PORTS", box=None)
     for row in rows:
         ports = ", ".join(str(port) for port in row.ports.values())
         ready = "" if row.ready is None else ("yes" if row.ready else "no")
-        table.add_row(row.part, row.state, ready, str(row.pid or ""), ports, row.log)
+        table.add_row(row.part, row.state, ready, str(row.pid or ""), ports)
     return table
 
 
@@ -58,7 +62,9 @@ def _table(rows: list[PartStatus]) -> Table:
 def up(
     stack: StackName = DEFAULT_STACK,
     only: Annotated[str, typer.Option(help="Groups or parts, by comma: kubernetes, postgres, paddock, ...")] = "",
-    context: Annotated[str | None, typer.Option(help="Use this context of your kubeconfig instead of starting Kubernetes.")] = None,
+    context: Annotated[
+        str | None, typer.Option(help="Use this context of your kubeconfig instead of starting Kubernetes.")
+    ] = None,
 ) -> None:
     """Start the stack and wait until it is ready."""
     with _reported():
@@ -66,14 +72,15 @@ def up(
         the_stack = Stack(stack)
         the_stack.up(progress=Progress(), only=wanted, context=context)
         Console(soft_wrap=True).print(_table(the_stack.status()))
-        typer.echo(f"\nkubectl: export KUBECONFIG={the_stack.kubeconfig} (program: {the_stack.kubectl})")
+        typer.echo(f"\nlogs:    {the_stack.paths.folder('logs')}")
+        typer.echo(f"kubectl: export KUBECONFIG={the_stack.kubeconfig}; {the_stack.kubectl} get pods -A")
 
 
 @app.command()
 def down(
     stack: StackName = DEFAULT_STACK,
-    every: Annotated[bool, typer.Option("--all", help="Every stack of this checkout.")] = False,
-    erase: Annotated[bool, typer.Option(help="Remove the data too.")] = False,
+    every: AllStacks = False,  # noqa: FBT002 - an option of the command line
+    erase: Erase = False,  # noqa: FBT002 - an option of the command line
 ) -> None:
     """Stop the stack. Its data stays unless --erase is given."""
     with _reported():
@@ -103,7 +110,7 @@ def status(
 def logs(
     part: Annotated[str, typer.Argument(help=f"One of: {', '.join(BY_NAME)}, supervisord.")],
     stack: StackName = DEFAULT_STACK,
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until interrupted.")] = False,
+    follow: Follow = False,  # noqa: FBT002 - an option of the command line
     lines: Annotated[int, typer.Option(min=0, help="How many of the last lines.")] = 50,
 ) -> None:
     """The log of a part."""
@@ -145,13 +152,24 @@ def build() -> None:
 
 
 @app.command()
-def demo() -> None:
+def env(stack: StackName = DEFAULT_STACK) -> None:
+    """Shell lines that point paddock and kubectl at the stack: eval "$(paddock local env)"."""
+    with _reported():
+        for name, value in Stack(stack).shell_environment().items():
+            typer.echo(f"export {name}={shlex.quote(value)}")
+
+
+@app.command()
+def demo(stack: StackName = DEFAULT_STACK) -> None:
     """Start the stack and tell the story of the product on it, step by step."""
     # Imported here: the story needs the whole product, the other commands do not.
     from paddock_local.demo import run
+    from paddock_local.scene import make_world
 
     with _reported():
-        run()
+        the_stack = Stack(stack)
+        the_stack.up(progress=Progress())
+        run(make_world(the_stack), Console())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Certificates of a stack: two authorities (Kubernetes, etcd), what the parts show each other, and the users."""
 
-import datetime
+import datetime as dt
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ class KeyPair:
         if not (self.certificate.is_file() and self.key.is_file()):
             return False
         certificate = x509.load_pem_x509_certificate(self.certificate.read_bytes())
-        left = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
-        return left > datetime.timedelta(days=SPARE_DAYS)
+        left = certificate.not_valid_after_utc - dt.datetime.now(dt.UTC)
+        return left > dt.timedelta(days=SPARE_DAYS)
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -51,7 +51,7 @@ def _name(common: str, groups: tuple[str, ...]) -> x509.Name:
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -59,16 +59,17 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .public_key(key)
         .serial_number(x509.random_serial_number())
         # An hour early: the clock of a virtual machine may have been set back since.
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=DAYS))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=DAYS))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
 def _usage(*, authority: bool) -> x509.KeyUsage:
     return x509.KeyUsage(
-        digital_signature=True, key_cert_sign=authority, crl_sign=authority, content_commitment=False, key_encipherment=False,
-        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+        digital_signature=True, key_cert_sign=authority, crl_sign=authority, content_commitment=False,
+        key_encipherment=False, data_encipherment=False, key_agreement=False, encipher_only=False,
+        decipher_only=False,
     )  # fmt: skip
 
 
@@ -115,12 +116,12 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
-            )
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if hosts:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False
+            )
         certificate = builder.sign(self._key, hashes.SHA256())
         write_private(pair.key, _pem(key))
         pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -161,7 +162,9 @@ def prepare(folder: Path) -> Certificates:
         etcd_authority=etcd_authority,
         etcd=etcd_authority.issue("etcd", name="etcd", hosts=here),
         apiserver_to_etcd=etcd_authority.issue("apiserver-etcd", name="kube-apiserver"),
-        apiserver=authority.issue("apiserver", name="kube-apiserver", hosts=(*here, "kubernetes", "kubernetes.default.svc")),
+        apiserver=authority.issue(
+            "apiserver", name="kube-apiserver", hosts=(*here, "kubernetes", "kubernetes.default.svc")
+        ),
         apiserver_to_kubelet=authority.issue("apiserver-kubelet", name="kube-apiserver", groups=("system:masters",)),
         kubelet=authority.issue("kubelet", name="system:node:localhost", groups=("system:nodes",), hosts=here),
         webhook=authority.issue("operator-webhook", name="paddock-operator-webhook", hosts=here),

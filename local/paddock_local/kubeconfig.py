@@ -34,10 +34,16 @@ def document(*, server: str, cluster: str, user: str, authority: bytes, pair: Ke
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {"name": cluster, "cluster": {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()}}
+            {
+                "name": cluster,
+                "cluster": {"server": server, "certificate-authority-data": base64.b64encode(authority).decode()},
+            }
         ],
         "users": [
-            {"name": user, "user": {"client-certificate-data": _text(pair.certificate), "client-key-data": _text(pair.key)}}
+            {
+                "name": user,
+                "user": {"client-certificate-data": _text(pair.certificate), "client-key-data": _text(pair.key)},
+            }
         ],
         "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": user}}],
         "current-context": cluster,

@@ -16,7 +16,9 @@ SKEW = 1
 def minor_version(program: str) -> int | None:
     """Minor version of a kubectl, None when it does not say."""
     try:
-        out = subprocess.run([program, "version", "--client", "-o", "json"], capture_output=True, timeout=30, check=False)
+        out = subprocess.run(
+            [program, "version", "--client", "-o", "json"], capture_output=True, timeout=30, check=False
+        )
         return int(json.loads(out.stdout)["clientVersion"]["minor"].rstrip("+"))
     except (OSError, ValueError, KeyError):
         return None

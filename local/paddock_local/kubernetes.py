@@ -81,12 +81,16 @@ def given_folder(folder: Path, module: Path) -> Path:
     versions = {part: version_in(folder, part) for part in PARTS}
     absent = [part for part, version in versions.items() if version is None]
     if absent:
-        raise BuildError(f"PADDOCK_KUBERNETES_BIN={folder} lacks {', '.join(absent)}: complete it, or unset it to build them")
+        raise BuildError(
+            f"PADDOCK_KUBERNETES_BIN={folder} lacks {', '.join(absent)}: complete it, or unset it to build them"
+        )
     minors = {version for part, version in versions.items() if part != "etcd"}
     wanted = ".".join(kubernetes_version(module).removeprefix("v").split(".")[:2])
     if minors != {wanted}:
         found = ", ".join(sorted(str(version) for version in minors))
-        raise BuildError(f"PADDOCK_KUBERNETES_BIN={folder} holds Kubernetes {found}, wanted {wanted}: replace it, or unset it")
+        raise BuildError(
+            f"PADDOCK_KUBERNETES_BIN={folder} holds Kubernetes {found}, wanted {wanted}: replace it, or unset it"
+        )
     return folder
 
 
@@ -151,7 +155,9 @@ def _build(checkout: Path, target: Path, progress: Progress) -> None:
 
 def _follow(command: list[str], module: Path, env: dict[str, str], report: Callable[[int], None]) -> None:
     """Run a command that writes a line to standard error per unit of work."""
-    with subprocess.Popen(command, cwd=module, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=module, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stderr is not None  # noqa: S101 - asked for with PIPE
         tail: list[str] = []
         for count, line in enumerate(process.stderr, start=1):

@@ -1,6 +1,7 @@
 """Start one program of the stack as its spec file says: `python -m paddock_local.launch SPEC`.
 
-The spec is JSON: {"argv": [...], "env": {...}, "cwd": "...", "namespace": "host" | "plain-user" | "node"}. A file rather than a
+The spec is JSON: {"argv": [...], "env": {...}, "cwd": "...", "namespace": "host" | "plain-user" | "node"}.
+A file rather than a
 command line of the supervisor, so that nothing needs quoting and no variable of the person's shell leaks into a part.
 """
 
@@ -25,7 +26,9 @@ def join_node(marker: str) -> None:
             namespaces.join(pid, "user", "mnt")
             return
         time.sleep(0.1)
-    raise SystemExit(f"the node's namespace did not appear within {NODE_PATIENCE_S:.0f} s: see `paddock local logs node`")
+    raise SystemExit(
+        f"the node's namespace did not appear within {NODE_PATIENCE_S:.0f} s: see `paddock local logs node`"
+    )
 
 
 def main() -> None:

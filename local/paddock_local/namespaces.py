@@ -1,4 +1,7 @@
-"""Linux namespaces and mounts through libc, since Python 3.11 has neither. Standard library only: it starts before anything else."""
+"""Linux namespaces and mounts through libc, since Python 3.11 has neither.
+
+Standard library only: it starts before anything else.
+"""
 
 import ctypes
 import os
@@ -103,13 +106,13 @@ def adopt_orphans() -> None:
 
 def processes() -> Iterator[int]:
     """The ids of all processes that we can see."""
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return (int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit())
 
 
 def namespace_of(pid: int | str, kind: str) -> str | None:
     """Identity of a process' namespace, None when it ended or is another user's."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/{kind}")
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except OSError:
         return None
 

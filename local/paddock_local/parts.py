@@ -1,4 +1,7 @@
-"""The parts of a stack, in the order in which they start. Data: what runs, how it is made, how it says that it is ready."""
+"""The parts of a stack, in the order in which they start.
+
+Data: what runs, how it is made, how it says that it is ready.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,27 +30,37 @@ class Part:
 PARTS = (
     Part("postgres", POSTGRES, programs.postgres, ready.postgres, ("postgres",), stop_s=30),
     Part("etcd", KUBERNETES, programs.etcd, ready.etcd, ("etcd", "etcd_peer")),
-    Part("apiserver", KUBERNETES, programs.apiserver, ready.kubernetes_ok("apiserver", "/readyz"), ("apiserver",), 120.0, 20),
     Part(
-        "controller-manager", KUBERNETES, programs.controller_manager,
+        "kube-apiserver", KUBERNETES, programs.apiserver,
+        ready.kubernetes_ok("apiserver", "/readyz"), ("apiserver",), patience_s=120.0, stop_s=20,
+    ),
+    Part(
+        "kube-controller-manager", KUBERNETES, programs.controller_manager,
         ready.tls_up("controller_manager", "/healthz"), ("controller_manager",),
     ),
-    Part("scheduler", KUBERNETES, programs.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
+    Part("kube-scheduler", KUBERNETES, programs.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
     Part("node", KUBERNETES, programs.node, ready.always),
-    Part("runtime", KUBERNETES, programs.runtime, ready.socket_file(lambda c: c.paths.cri_socket)),
+    Part("cri", KUBERNETES, programs.runtime, ready.cri),
     Part("kubelet", KUBERNETES, programs.kubelet, ready.node, ("kubelet", "kubelet_health")),
     Part("controlplane", PADDOCK, programs.controlplane, ready.http_ok("controlplane", "/healthz"), ("controlplane",)),
-    Part("operator", PADDOCK, programs.operator, ready.http_ok("operator_health", "/healthz"), ("operator_health", "operator_webhook")),
-    Part("gateway", PADDOCK, programs.gateway, ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics"), stop_s=40),
+    Part(
+        "operator", PADDOCK, programs.operator,
+        ready.http_ok("operator_health", "/healthz"), ("operator_health", "operator_webhook"),
+    ),
+    Part(
+        "gateway", PADDOCK, programs.gateway,
+        ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics"), stop_s=40,
+    ),
 )  # fmt: skip
 BY_NAME = {part.name: part for part in PARTS}
 GROUPS = (KUBERNETES, POSTGRES, PADDOCK)
 
-# With etcd gone first, kube-apiserver hangs in its shutdown for minutes and keeps its port. The containers end after the kubelet,
+# With etcd gone first, kube-apiserver hangs in its shutdown for minutes and keeps its port. The containers
+# end after the kubelet,
 # so that nobody restarts them.
 STOP_ORDER = (
-    "gateway", "operator", "controlplane", "kubelet", "runtime", "CONTAINERS", "node",
-    "controller-manager", "scheduler", "apiserver", "etcd", "postgres",
+    "gateway", "operator", "controlplane", "kubelet", "cri", "CONTAINERS", "node",
+    "kube-controller-manager", "kube-scheduler", "kube-apiserver", "etcd", "postgres",
 )  # fmt: skip
 
 

@@ -104,8 +104,21 @@ class StackPaths:
     def create(self) -> None:
         """Make the folders of this stack, closed to other users."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("artifacts", "cache", "data", "etc/programs", "journal", "kubeconfig", "logs/pods", "pki", "secrets", "weights"):
+        for name in (
+            "artifacts",
+            "cache",
+            "data",
+            "etc/programs",
+            "journal",
+            "kubeconfig",
+            "logs/pods",
+            "pki",
+            "secrets",
+            "weights",
+        ):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self.sockets.mkdir(mode=0o700, exist_ok=True)
         if self.sockets.stat().st_uid != os.geteuid():
-            raise LocalError(f"{self.sockets} belongs to another user: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+            raise LocalError(
+                f"{self.sockets} belongs to another user: remove it, or set XDG_RUNTIME_DIR to a folder of yours"
+            )

@@ -29,7 +29,9 @@ NO_NAMESPACES = (
 def check_platform() -> None:
     """Linux on x86_64 or aarch64."""
     if not namespaces.supported():
-        raise PreflightError(f"the local stack runs on Linux (x86_64, aarch64), not on {os.uname().sysname} {os.uname().machine}")
+        raise PreflightError(
+            f"the local stack runs on Linux (x86_64, aarch64), not on {os.uname().sysname} {os.uname().machine}"
+        )
 
 
 def check_namespaces() -> None:
@@ -58,7 +60,9 @@ def check_ports(ports: Ports) -> None:
     taken = busy_ports(ports)
     if taken:
         listed = ", ".join(f"{port} ({listener})" for listener, port in taken.items())
-        raise PreflightError(f"in use by another program: port {listed}; end it, or set PADDOCK_PORT_BASE to another number")
+        raise PreflightError(
+            f"in use by another program: port {listed}; end it, or set PADDOCK_PORT_BASE to another number"
+        )
 
 
 def check_disk(paths: StackPaths) -> None:
@@ -66,7 +70,9 @@ def check_disk(paths: StackPaths) -> None:
     folder = next(parent for parent in (paths.root, *paths.root.parents) if parent.exists())
     free = shutil.disk_usage(folder).free
     if free < NEEDED_BYTES:
-        raise PreflightError(f"{folder} has {free / 1e9:.1f} GB free, the stack needs {NEEDED_BYTES / 1e9:.1f} GB: free some")
+        raise PreflightError(
+            f"{folder} has {free / 1e9:.1f} GB free, the stack needs {NEEDED_BYTES / 1e9:.1f} GB: free some"
+        )
 
 
 def check_interpreter() -> None:
@@ -76,7 +82,8 @@ def check_interpreter() -> None:
         return
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     raise PreflightError(
-        f"Triton's Python backend needs libpython{version}.so: run `sudo apt-get install libpython{version}`, then `make clean` and again"
+        f"Triton's Python backend needs libpython{version}.so: run `sudo apt-get install libpython{version}`, "
+        "then `make clean` and the same command again"
     )
 
 

@@ -76,10 +76,12 @@ def etcd(c: Context) -> Spec:
     client, peer = f"https://{HOST}:{c.ports['etcd']}", f"https://{HOST}:{c.ports['etcd_peer']}"
     authority = certificates.etcd_authority.pair.certificate
     flags = [
-        "--name=local", f"--data-dir={c.paths.folder('data') / 'etcd'}", "--snapshot-count=10000", "--auto-compaction-retention=1h",
+        "--name=local", f"--data-dir={c.paths.folder('data') / 'etcd'}",
+        "--snapshot-count=10000", "--auto-compaction-retention=1h",
         f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
         f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=local={peer}",
-        "--client-cert-auth", f"--trusted-ca-file={authority}", f"--cert-file={pair.certificate}", f"--key-file={pair.key}",
+        "--client-cert-auth", f"--trusted-ca-file={authority}",
+        f"--cert-file={pair.certificate}", f"--key-file={pair.key}",
         "--peer-client-cert-auth", f"--peer-trusted-ca-file={authority}",
         f"--peer-cert-file={pair.certificate}", f"--peer-key-file={pair.key}", "--log-level=warn",
     ]  # fmt: skip
@@ -91,7 +93,8 @@ def apiserver(c: Context) -> Spec:
     x = c.certificates
     return Spec(
         argv=c.part(
-            "kube-apiserver", f"--secure-port={c.ports['apiserver']}", f"--bind-address={HOST}", "--advertise-address=192.0.2.1",
+            "kube-apiserver", f"--secure-port={c.ports['apiserver']}", f"--bind-address={HOST}",
+            "--advertise-address=192.0.2.1",
             f"--etcd-servers=https://{HOST}:{c.ports['etcd']}", f"--etcd-cafile={x.etcd_authority.pair.certificate}",
             f"--etcd-certfile={x.apiserver_to_etcd.certificate}", f"--etcd-keyfile={x.apiserver_to_etcd.key}",
             f"--client-ca-file={x.authority.pair.certificate}",
@@ -100,7 +103,8 @@ def apiserver(c: Context) -> Spec:
             f"--kubelet-client-certificate={x.apiserver_to_kubelet.certificate}",
             f"--kubelet-client-key={x.apiserver_to_kubelet.key}", "--kubelet-preferred-address-types=Hostname",
             f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
-            f"--service-account-key-file={x.service_accounts}", f"--service-account-signing-key-file={x.service_accounts}",
+            f"--service-account-key-file={x.service_accounts}",
+            f"--service-account-signing-key-file={x.service_accounts}",
             f"--service-cluster-ip-range={SERVICE_SUBNET}", "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction", "--endpoint-reconciler-type=none", "--profiling=false",
             "--anonymous-auth=false", "--logging-format=json",
@@ -129,7 +133,9 @@ def controller_manager(c: Context) -> Spec:
 def scheduler(c: Context) -> Spec:
     """kube-scheduler."""
     return Spec(
-        argv=c.part("kube-scheduler", *_kubernetes_client(c, "system:kube-scheduler"), f"--secure-port={c.ports['scheduler']}")
+        argv=c.part(
+            "kube-scheduler", *_kubernetes_client(c, "system:kube-scheduler"), f"--secure-port={c.ports['scheduler']}"
+        )
     )
 
 
@@ -256,7 +262,8 @@ def operator(c: Context) -> Spec:
         INTERNAL_TOKEN_FILE=s("internal-token"), PLATFORM_KEY_FILE=s("platform-key"),
         WEBHOOK_HOST=HOST, WEBHOOK_PORT=c.ports["operator_webhook"], WEBHOOK_CERT_FILE=pair.certificate,
         WEBHOOK_KEY_FILE=pair.key, HEALTH_PORT=c.ports["operator_health"],
-        GATEWAY_URL=f"http://{HOST}:{c.ports['gateway']}", SERVING_IMAGE=SERVING_IMAGE, WEIGHTS_VOLUME=json.dumps(volume),
+        GATEWAY_URL=f"http://{HOST}:{c.ports['gateway']}", SERVING_IMAGE=SERVING_IMAGE,
+        WEIGHTS_VOLUME=json.dumps(volume),
         LEASE_NAMESPACE="paddock-system", CACHE_DIR=p.folder("cache") / "operator",
     )  # fmt: skip
     return Spec(argv=[str(p.venv_bin / "paddock-operator")], env=env | {"KUBECONFIG": c.kubeconfigs["operator"]})
@@ -277,7 +284,7 @@ def gateway(c: Context) -> Spec:
 def base_environment(paths: StackPaths) -> dict[str, str]:
     """What every program gets: little, and the same whoever starts the stack."""
     base = {"PATH": f"{paths.venv_bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-    return base | {"HOME": os.path.expanduser("~"), "PYTHONUNBUFFERED": "1", STACK_VARIABLE: str(paths.root)}
+    return base | {"HOME": str(Path.home()), "PYTHONUNBUFFERED": "1", STACK_VARIABLE: str(paths.root)}
 
 
 def passed_on() -> dict[str, str]:

@@ -50,4 +50,8 @@ def remaining(started: float, done: int, total: int) -> str:
     if not done:
         return f"0 of {total}"
     left = (time.monotonic() - started) / done * max(total - done, 0)
-    return f"{done} of {total}, about {left / 60:.0f} min left" if left >= 90 else f"{done} of {total}, about {left:.0f} s left"
+    return (
+        f"{done} of {total}, about {left / 60:.0f} min left"
+        if left >= 90
+        else f"{done} of {total}, about {left:.0f} s left"
+    )

@@ -2,13 +2,12 @@
 
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 from paddock_local import database
-from paddock_local.kubeconfig import ADMIN
 from paddock_local.programs import HOST, Context
 
 TIMEOUT_S = 2.0
@@ -69,15 +68,21 @@ def postgres(c: Context) -> bool:
     return database.ready(c.paths, c.ports["postgres"])
 
 
-def socket_file(path: Callable[[Context], Path]) -> Check:
-    """A Unix socket is there."""
-    return lambda c: path(c).is_socket()
+def cri(c: Context) -> bool:
+    """The container runtime accepts connections."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(TIMEOUT_S)
+        return probe.connect_ex(str(c.paths.cri_socket)) == 0
 
 
 def node(c: Context) -> bool:
-    """The API server says that the node is Ready."""
+    """The kubelet is well and the API server says that the node is Ready."""
+    if _status(c.ports["kubelet_health"], "/healthz") != http.client.OK:
+        return False
     path = "/api/v1/nodes/localhost"
-    connection = http.client.HTTPSConnection(HOST, c.ports["apiserver"], timeout=TIMEOUT_S, context=_client(c, etcd=False))
+    connection = http.client.HTTPSConnection(
+        HOST, c.ports["apiserver"], timeout=TIMEOUT_S, context=_client(c, etcd=False)
+    )
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
@@ -98,6 +103,3 @@ def migrate(c: Context, env: dict[str, str]) -> subprocess.CompletedProcess[str]
     """Bring the database to the newest schema."""
     command = [str(c.paths.venv_bin / "paddock-controlplane"), "migrate"]
     return subprocess.run(command, env=env, cwd=c.paths.root, capture_output=True, text=True, check=False)
-
-
-__all__ = ["ADMIN", "Check", "always", "etcd", "http_ok", "kubernetes_ok", "migrate", "node", "postgres", "socket_file", "tls_up"]

@@ -15,7 +15,7 @@ class LocalSettings(BaseSettings):
     """First port of the stack; every listener has a fixed offset from it. Default: 7400 (demo), 7500 (e2e)."""
 
     kubernetes_bin: Path | None = None
-    """Folder with etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubelet, used instead of building them."""
+    """Folder with all five Kubernetes programs, used instead of building them."""
 
     keep: bool = False
     """Leave the stack that the tests started running when they end."""

@@ -10,8 +10,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from paddock_local import certificates, cluster, database, kubeconfig, kubectl, kubernetes, leftovers, preflight, programs, ready
-from paddock_local import secret_files
+from paddock_local import (
+    certificates,
+    cluster,
+    database,
+    kubeconfig,
+    kubectl,
+    kubernetes,
+    leftovers,
+    preflight,
+    programs,
+    ready,
+    secret_files,
+)
 from paddock_local.cri.files import read_json, write_json
 from paddock_local.errors import LocalError, StackError
 from paddock_local.kubernetes import Built
@@ -87,12 +98,31 @@ class Stack:
         """A kubeconfig for a new user of the stack's Kubernetes; returns its path."""
         return kubeconfig.kubeconfig_for(paths=self.paths, ports=self.ports, user=user, groups=groups)
 
+    def kubeconfig_of(self, user: str) -> Path:
+        """The kubeconfig of a user that exists; with --context everybody is the person who started the stack."""
+        own = self.paths.kubeconfig(user)
+        return self.kubeconfig if self.kubeconfig.name == "context.yaml" or user == kubeconfig.ADMIN else own
+
+    def url(self, listener: str) -> str:
+        """Address of a listener that speaks plain HTTP."""
+        return f"http://{programs.HOST}:{self.ports[listener]}"
+
+    def shell_environment(self) -> dict[str, str]:
+        """What makes `paddock` and `kubectl` speak to this stack."""
+        return {
+            "PADDOCK_URL": self.url("controlplane"),
+            "PADDOCK_TOKEN_FILE": str(self.paths.secret("admin-token")),
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{self.paths.venv_bin}:{os.environ.get('PATH', os.defpath)}",
+        }
+
     # Starting
 
     def up(self, *, progress: Progress, only: list[str] | None = None, context: str | None = None) -> None:
         """Start what `only` names (groups or parts; all when empty) and return when it is ready.
 
-        Raises LocalError with what to do when something is missing or does not start. What has started then stays, to be looked at.
+        Raises LocalError with what to do when something is missing or does not start. What has
+        started then stays, to be looked at.
         """
         wanted = [part for part in select(only or []) if context is None or part.group != KUBERNETES]
         with self._locked():
@@ -154,14 +184,16 @@ class Stack:
                 self._migrate(made)
             self.supervisor.start_part(part.name)
             self._await(part, made)
-        if part.name == "apiserver":
+        if part.name == "kube-apiserver":
             self._apply(made, progress)
 
     def _await(self, part: Part, made: Context) -> None:
         deadline = time.monotonic() + part.patience_s
         while True:
             state = self.supervisor.processes().get(part.name, {}).get("statename")
-            if state == "RUNNING" and part.ready(made):
+            # supervisord calls a program running only after a second; its own word is better, where it has one.
+            up = state == "RUNNING" or (state == "STARTING" and part.ready is not ready.always)
+            if up and part.ready(made):
                 return
             if state == "FATAL" or time.monotonic() > deadline:
                 raise StackError(f"{part.name} did not become ready: {self._last_words(part.name)}")
@@ -187,7 +219,7 @@ class Stack:
     # Stopping
 
     def down(self, *, progress: Progress, erase: bool = False) -> None:
-        """Stop everything in the right order; returns when no process is left. With `erase`, remove the stack's folder too.
+        """Stop everything in the right order and return when no process is left. `erase` removes the folder too.
 
         Raises StackError naming what would not end.
         """

@@ -99,7 +99,9 @@ class Supervisor:
         deadline = time.monotonic() + START_PATIENCE_S
         while not self.running():
             if done.returncode != 0 or time.monotonic() > deadline:
-                raise StackError(f"supervisord did not start: {done.stderr or done.stdout or self._paths.log('supervisord')}")
+                raise StackError(
+                    f"supervisord did not start: {done.stderr or done.stdout or self._paths.log('supervisord')}"
+                )
             time.sleep(0.1)
 
     def _reload(self) -> None:
@@ -120,7 +122,7 @@ class Supervisor:
     def start_part(self, part: str) -> None:
         """Start a part unless it runs."""
         try:
-            self._rpc.startProcess(part, False)
+            self._rpc.startProcess(part, False)  # noqa: FBT003 - do not wait: readiness is asked for
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in str(fault.faultString):
                 raise StackError(f"{part} could not be started: {fault.faultString}") from fault
@@ -128,7 +130,7 @@ class Supervisor:
     def stop_part(self, part: str) -> None:
         """Stop a part and wait until it is gone."""
         try:
-            self._rpc.stopProcess(part, True)
+            self._rpc.stopProcess(part, True)  # noqa: FBT003 - wait until it is gone
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in str(fault.faultString) and "BAD_NAME" not in str(fault.faultString):
                 raise StackError(f"{part} could not be stopped: {fault.faultString}") from fault
@@ -149,11 +151,13 @@ class Supervisor:
 
 def _is_zombie(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+        return (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] == "Z"
+        )
     except OSError:
         return True
 
 
 def environment() -> dict[str, str]:
     """supervisord's own."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.path.expanduser("~"), "LANG": "C.UTF-8"}
+    return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(Path.home()), "LANG": "C.UTF-8"}

@@ -34,6 +34,11 @@ def arguments(image: Image, config: Any) -> list[str]:
     return [*(list(config.command) or image.entrypoint), *config.args]
 
 
+def absent_sources(config: Any) -> list[str]:
+    """Volumes of a container that are not there to be mounted."""
+    return [mount.host_path for mount in config.mounts if not Path(mount.host_path).exists()]
+
+
 class Containers:
     """All containers of the node."""
 
@@ -146,7 +151,9 @@ class Containers:
         """The kubelet renamed the log: have the shim start a new one."""
         tree.signal_process(container.shim, signal.SIGHUP)
 
-    async def execute(self, container: Container, image: Image, argv: list[str], timeout_s: float) -> tuple[int, bytes, bytes]:
+    async def execute(
+        self, container: Container, image: Image, argv: list[str], timeout_s: float
+    ) -> tuple[int, bytes, bytes]:
         """Run a command in the container; exit code, output and errors.
 
         Raises TimeoutError after `timeout_s` seconds (0: no limit).

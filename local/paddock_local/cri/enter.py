@@ -1,4 +1,7 @@
-"""Run a command in a running container: `python -m paddock_local.cri.enter SPEC`, SPEC being JSON {pid, cwd, env, argv}."""
+"""Run a command in a running container.
+
+`python -m paddock_local.cri.enter SPEC`, SPEC being JSON {pid, cwd, env, argv}.
+"""
 
 import json
 import os

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-# Reported as the images' user, so that pods which must not run as root are admitted: processes run as the node's own user.
+# Reported as the images' user, so that pods which must not run as root are admitted: processes run as the
+# node's own user.
 IMAGE_USER = 65532
 
 
@@ -45,4 +46,5 @@ def load(folder: Path, *, values: dict[str, str]) -> dict[str, Image]:
 def missing(reference: str, known: dict[str, Image]) -> str:
     """What a person reads when a pod asks for another image."""
     names = ", ".join(sorted(known))
-    return f"this node runs only the images listed in local/paddock_local/images ({names}), not {reference!r}: it pulls nothing"
+    where = "local/paddock_local/images"
+    return f"this node runs only the images listed in {where} ({names}), not {reference!r}: it pulls nothing"

@@ -1,4 +1,7 @@
-"""A container's log file in the format that the kubelet reads: `TIME STREAM TAG LINE`, tag F for a full line and P for a part of one."""
+"""A container's log file in the format that the kubelet reads.
+
+`TIME STREAM TAG LINE`, tag F for a full line and P for a part of one.
+"""
 
 import os
 import time

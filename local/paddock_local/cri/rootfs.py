@@ -1,6 +1,7 @@
 """The file system that a container sees: the machine's own folders read-only, with the container's mounts on top.
 
-overlayfs refuses `/` as its lower layer in a user namespace, therefore the tree is put together from bind mounts in a tmpfs.
+overlayfs refuses `/` as its lower layer in a user namespace, therefore the tree is put together from bind
+mounts in a tmpfs.
 """
 
 import contextlib
@@ -13,7 +14,12 @@ from paddock_local import namespaces
 # What a container gets anew instead of the machine's: everything it may write to that is not a volume.
 SCRATCH = ("tmp", "run", "var/tmp")
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
-DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
+DEVICE_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
 SCRATCH_SIZE = "1g"
 MAX_LINKS = 40
 
@@ -45,7 +51,7 @@ def mount_order(mounts: list[Mount]) -> list[Mount]:
 
 def inside(root: Path, path: str) -> Path:
     """Where the container's absolute `path` lies below `root`, following the links that the container would follow."""
-    pending = [part for part in reversed(PurePosixPath("/" + path).parts[1:])]
+    pending = list(reversed(PurePosixPath("/" + path).parts[1:]))
     current, links = root, 0
     while pending:
         part = pending.pop()
@@ -75,7 +81,7 @@ def mirror(folder: Path, name: str) -> None:
         namespaces.tmpfs(str(folder), name=name)
         for entry, is_link, is_folder in listed:
             if is_link:
-                (folder / entry).symlink_to(os.readlink(f"{seen_at}/{entry}"))
+                (folder / entry).symlink_to(Path(seen_at, entry).readlink())
                 continue
             _make(folder / entry, is_folder=is_folder)
             # An entry may end meanwhile, or be one that nobody may bind (another user's FUSE mount): leave it empty.

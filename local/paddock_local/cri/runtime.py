@@ -1,7 +1,9 @@
-"""The container runtime process: `python -m paddock_local.cri.runtime CONFIG`, CONFIG being a JSON file (see `Config`)."""
+"""The container runtime process.
+
+`python -m paddock_local.cri.runtime CONFIG`, CONFIG being a JSON file (see `Config`).
+"""
 
 import asyncio
-import contextlib
 import json
 import logging
 import os
@@ -43,11 +45,11 @@ async def serve(config: Config) -> None:
     store = Store(Path(config.state), messages)
     containers = Containers(store, marker=config.marker, visible=config.visible, hidden=config.hidden)
     known = images.load(Path(config.images), values=config.values)
-    calls = Calls(m=messages, store=store, containers=containers, known=known, subnet=config.subnet)
+    calls = Calls(m=messages, store=store, keeper=containers, known=known, subnet=config.subnet)
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers(tuple(handlers(calls, messages, name) for name in ("RuntimeService", "ImageService")))
-    with contextlib.suppress(FileNotFoundError):
-        Path(config.socket).unlink()
+    server.add_generic_rpc_handlers(
+        tuple(handlers(calls, messages, name) for name in ("RuntimeService", "ImageService"))
+    )
     server.add_insecure_port(f"unix://{config.socket}")
     await server.start()
     adopted = containers.adopt()
@@ -64,6 +66,8 @@ def main() -> None:
     configure()
     config = Config(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     os.umask(0o077)
+    # One that was killed leaves its socket behind.
+    Path(config.socket).unlink(missing_ok=True)
     asyncio.run(serve(config))
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import re
 import secrets
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import grpc
 
-from paddock_local.cri import images, proto
+from paddock_local.cri import containers, images, proto
 from paddock_local.cri.addresses import Addresses
 from paddock_local.cri.containers import Containers, now, usage
 from paddock_local.cri.images import Image
@@ -43,10 +42,10 @@ def has_labels(labels: Any, wanted: Any) -> bool:
 class Calls:
     """One method a call. `m` is the module of CRI's messages."""
 
-    def __init__(self, *, m: Any, store: Store, containers: Containers, known: dict[str, Image], subnet: str) -> None:
+    def __init__(self, *, m: Any, store: Store, keeper: Containers, known: dict[str, Image], subnet: str) -> None:
         self._m = m
         self._store = store
-        self._containers = containers
+        self._containers = keeper
         self._images = known
         taken = {sandbox.address for sandbox in store.sandboxes.values()}
         self._addresses = Addresses(subnet, taken=taken, last=store.last_address)
@@ -55,7 +54,10 @@ class Calls:
 
     async def version(self, request: Any) -> Any:
         return self._m.VersionResponse(
-            version=request.version, runtime_name=RUNTIME_NAME, runtime_version=RUNTIME_VERSION, runtime_api_version=API_VERSION
+            version=request.version,
+            runtime_name=RUNTIME_NAME,
+            runtime_version=RUNTIME_VERSION,
+            runtime_api_version=API_VERSION,
         )
 
     async def status(self, _: Any) -> Any:
@@ -120,7 +122,8 @@ class Calls:
         wanted = request.filter
         items = [
             self._m.PodSandbox(
-                id=sandbox.id, metadata=sandbox.config.metadata, state=self._state(sandbox), created_at=sandbox.created_at,
+                id=sandbox.id, metadata=sandbox.config.metadata, state=self._state(sandbox),
+                created_at=sandbox.created_at,
                 labels=sandbox.config.labels, annotations=sandbox.config.annotations,
             )
             for sandbox in self._store.sandboxes.values()
@@ -156,9 +159,10 @@ class Calls:
     async def create_container(self, request: Any) -> Any:
         sandbox = self._sandbox(request.pod_sandbox_id)
         image = self._image_or_refuse(request.config.image.image)
-        for mount in request.config.mounts:
-            if not Path(mount.host_path).exists():
-                raise CriError(grpc.StatusCode.FAILED_PRECONDITION, f"volume source {mount.host_path} does not exist")
+        absent = containers.absent_sources(request.config)
+        if absent:
+            message = f"volume source {', '.join(absent)} does not exist"
+            raise CriError(grpc.StatusCode.FAILED_PRECONDITION, message)
         container_id = secrets.token_hex(16)
         container = Container(
             id=container_id, sandbox_id=sandbox.id, config=request.config, image_id=image.id, created_at=now(),
@@ -235,7 +239,9 @@ class Calls:
             raise CriError(grpc.StatusCode.FAILED_PRECONDITION, "the container is not running")
         image = self._image_or_refuse(container.config.image.image)
         try:
-            code, output, errors = await self._containers.execute(container, image, list(request.cmd), float(request.timeout))
+            code, output, errors = await self._containers.execute(
+                container, image, list(request.cmd), float(request.timeout)
+            )
         except TimeoutError:
             message = f"command {request.cmd[0]!r} did not end within {request.timeout} s"
             raise CriError(grpc.StatusCode.DEADLINE_EXCEEDED, message) from None
@@ -252,7 +258,9 @@ class Calls:
         return self._m.ContainerStats(
             attributes=attributes,
             cpu=self._m.CpuUsage(timestamp=taken, usage_core_nano_seconds=value(value=cpu)),
-            memory=self._m.MemoryUsage(timestamp=taken, working_set_bytes=value(value=memory), rss_bytes=value(value=memory)),
+            memory=self._m.MemoryUsage(
+                timestamp=taken, working_set_bytes=value(value=memory), rss_bytes=value(value=memory)
+            ),
         )
 
     async def container_stats(self, request: Any) -> Any:
@@ -295,7 +303,7 @@ class Calls:
         return self._m.RemoveImageResponse()
 
     async def image_fs_info(self, _: Any) -> Any:
-        where = self._m.FilesystemIdentifier(mountpoint=os.path.realpath("/"))
+        where = self._m.FilesystemIdentifier(mountpoint="/")
         zero = self._m.UInt64Value(value=0)
         usage_message = self._m.FilesystemUsage(timestamp=now(), fs_id=where, used_bytes=zero, inodes_used=zero)
         return self._m.ImageFsInfoResponse(image_filesystems=[usage_message], container_filesystems=[usage_message])

@@ -1,7 +1,9 @@
 """The keeper of one container: `python -m paddock_local.cri.shim FOLDER`, FOLDER holding `spec.json`.
 
-It builds the container's root, starts its process, writes its log and, when it ends, `exit.json`. It outlives the runtime. The first
-line on its standard output is {"pid": N} or {"error": "..."}; after that it is alone with its container. Standard library only.
+It builds the container's root, starts its process, writes its log and, when it ends, `exit.json`. It
+outlives the runtime. The first
+line on its standard output is {"pid": N} or {"error": "..."}; after that it is alone with its container.
+Standard library only.
 """
 
 import contextlib
@@ -20,7 +22,8 @@ from paddock_local.cri.files import read_json, write_json
 from paddock_local.cri.logs import LineSplitter, LogFile
 
 READ_SIZE = 64 * 1024
-# How long descendants that hold the output open may still write after the container's process ended and they were killed.
+# How long descendants that hold the output open may still write after the container's process ended and
+# they were killed.
 DRAIN_S = 1.0
 CANNOT_START = 128
 

@@ -1,4 +1,7 @@
-"""What the runtime knows of pods and containers. Files say it, memory repeats it: a new runtime reads the files and goes on."""
+"""What the runtime knows of pods and containers.
+
+Files say it, memory repeats it: a new runtime reads the files and goes on.
+"""
 
 import base64
 import shutil

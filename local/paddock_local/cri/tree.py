@@ -1,4 +1,7 @@
-"""Finding and ending the processes of a container. A container is a mount namespace: whatever lives in it belongs to it."""
+"""Finding and ending the processes of a container.
+
+A container is a mount namespace: whatever lives in it belongs to it.
+"""
 
 import os
 import signal
@@ -11,7 +14,10 @@ KILL_PATIENCE_S = 5.0
 
 
 def start_time(pid: int) -> int | None:
-    """When the process started, in clock ticks after boot; with the id it names a process for good. None when it ended."""
+    """When the process started, in clock ticks after boot; with the id it names a process for good.
+
+    None when it ended.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,0 +1,35 @@
+# The commands of this checkout. Everything they make lies in .paddock/ (and the usual build caches); `make clean` removes it.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench gpu-check down clean
+
+PYTHON ?= python3
+BIN := .paddock/venv/bin
+IN_ENVIRONMENT := $(PYTHON) local/bootstrap.py
+PACKAGES := core/paddock_core operator/paddock_operator controlplane/paddock_controlplane gateway/paddock_gateway \
+	serving/paddock_serving cli/paddock_cli local/paddock_local
+CHECKS := $(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy $(PACKAGES) && $(BIN)/lint-imports --cache-dir .paddock/cache/imports
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
+
+demo: ## install, start the stack on this machine and tell the story; leaves it running
+	@$(IN_ENVIRONMENT) $(BIN)/paddock local demo
+
+test: ## install, build Kubernetes if need be, check the code and run every test
+	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(CHECKS) && $(BIN)/pytest -o cache_dir=.paddock/cache/pytest tests e2e'
+
+check: ## style, types and imports only
+	@$(IN_ENVIRONMENT) sh -c '$(CHECKS)'
+
+bench: ## measure the gateway and the operator
+	@$(IN_ENVIRONMENT) $(BIN)/python -m bench
+
+gpu-check: ## run the TensorRT-LLM engine, on a machine with a GPU
+	@$(IN_ENVIRONMENT) $(BIN)/paddock-serving gpu-check
+
+down: ## stop every stack of this checkout
+	@if [ -x $(BIN)/paddock ]; then $(BIN)/paddock local down --all; fi
+
+clean: ## stop everything and remove .paddock/
+	@$(PYTHON) local/clean.py
