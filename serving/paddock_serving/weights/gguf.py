@@ -24,7 +24,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb", buffering=1 << 20) as handle:
             return _read(handle)
-    except (struct.error, ValueError, OSError) as error:
+    except (struct.error, ValueError, OSError, RecursionError) as error:
         raise TokenizerError(f"{path.name} is not a readable GGUF file ({error}): fetch it again") from error
 
 
