@@ -71,15 +71,18 @@ class Supervisor:
     def __init__(self, paths: StackPaths) -> None:
         self._paths = paths
 
-    @property
-    def _rpc(self) -> Any:
+    def _call(self, method: str, *arguments: object) -> Any:
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._paths.supervisor_socket}")
-        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+        try:
+            proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+            return getattr(proxy, f"supervisor.{method}")(*arguments)
+        finally:
+            transport.close()
 
     def running(self) -> bool:
         """Whether it answers."""
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
+            return bool(self._call("getState")["statename"] == "RUNNING")
         except (OSError, xmlrpc.client.Error):
             return False
 
@@ -105,24 +108,24 @@ class Supervisor:
             time.sleep(0.1)
 
     def _reload(self) -> None:
-        added, changed, removed = self._rpc.reloadConfig()[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         for part in (*removed, *changed):
             self.stop_part(part)
-            self._rpc.removeProcessGroup(part)
+            self._call("removeProcessGroup", part)
         for part in (*added, *changed):
-            self._rpc.addProcessGroup(part)
+            self._call("addProcessGroup", part)
 
     def processes(self) -> dict[str, dict[str, Any]]:
         """State of every part; empty when supervisord is not there."""
         try:
-            return {info["name"]: info for info in self._rpc.getAllProcessInfo()}
+            return {info["name"]: info for info in self._call("getAllProcessInfo")}
         except (OSError, xmlrpc.client.Error):
             return {}
 
     def start_part(self, part: str) -> None:
         """Start a part unless it runs."""
         try:
-            self._rpc.startProcess(part, False)  # noqa: FBT003 - do not wait: readiness is asked for
+            self._call("startProcess", part, False)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in str(fault.faultString):
                 raise StackError(f"{part} could not be started: {fault.faultString}") from fault
@@ -130,7 +133,7 @@ class Supervisor:
     def stop_part(self, part: str) -> None:
         """Stop a part and wait until it is gone."""
         try:
-            self._rpc.stopProcess(part, True)  # noqa: FBT003 - wait until it is gone
+            self._call("stopProcess", part, True)
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in str(fault.faultString) and "BAD_NAME" not in str(fault.faultString):
                 raise StackError(f"{part} could not be stopped: {fault.faultString}") from fault
@@ -138,8 +141,8 @@ class Supervisor:
     def shutdown(self, patience_s: float) -> None:
         """End supervisord and whatever it still keeps."""
         try:
-            pid = self._rpc.getPID()
-            self._rpc.shutdown()
+            pid = self._call("getPID")
+            self._call("shutdown")
         except (OSError, xmlrpc.client.Error):
             return
         deadline = time.monotonic() + patience_s

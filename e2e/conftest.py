@@ -1,0 +1,104 @@
+"""One stack for all end-to-end tests: the real parts, started once, with ports, pods and data of its own."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from paddock_local.demo import steps, story
+from paddock_local.demo.narrator import Narrator
+from paddock_local.demo.world import World
+from paddock_local.progress import Progress
+from paddock_local.scene import make_world
+from paddock_local.settings import LocalSettings
+from paddock_local.stack import Stack
+from rich.console import Console
+
+NAME = "e2e"
+BASE = ["kubernetes", "postgres"]
+RESTART_PATIENCE_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Stack]:
+    """A real API server, kubelet and PostgreSQL; Paddock's own processes are not started for it."""
+    # What an interrupted run left would make these tests depend on that run.
+    Stack(NAME).down(progress=Progress(), erase=True)
+    stack = Stack(NAME)
+    try:
+        stack.up(progress=Progress(), only=BASE)
+        yield stack
+    finally:
+        if not LocalSettings().keep:
+            stack.down(progress=Progress(), erase=True)
+
+
+@pytest.fixture(scope="session")
+def stack(node: Stack) -> Stack:
+    """The whole product."""
+    node.up(progress=Progress())
+    return node
+
+
+@pytest.fixture(scope="session")
+def world(stack: Stack) -> World:
+    """The people of the story on this stack."""
+    return make_world(stack)(Narrator(Console(stderr=True)))
+
+
+def serves(world: World) -> bool:
+    """Whether acme's deployment of the story is there and serving."""
+    try:
+        return world.condition("Serving")["status"] == "True"
+    except steps.StoryError:
+        return False
+
+
+@pytest.fixture
+def serving(world: World) -> None:
+    """The story as far as acme's deployment serving, for tests that begin there."""
+    if not serves(world):
+        story.prepare(world)
+        for step in (steps.register, steps.apply_without_license, steps.accept_license):
+            step(world)
+
+
+@dataclass
+class Told:
+    """How far the story went: the name of the step that failed."""
+
+    failed: str = ""
+
+
+@pytest.fixture(scope="module")
+def told(world: World) -> Told:
+    """The story from its beginning."""
+    story.prepare(world)
+    return Told()
+
+
+@pytest.fixture
+def stack_logs(stack: Stack) -> Callable[[], list[Path]]:
+    """Every log file of the stack and its containers."""
+    return lambda: [file for file in stack.paths.folder("logs").rglob("*") if file.is_file()]
+
+
+@pytest.fixture
+def kill(node: Stack) -> Callable[[str], None]:
+    """SIGKILL a part, then wait until the supervisor has started it again under another process id."""
+
+    def end(part: str) -> None:
+        before = node.supervisor.processes()[part]["pid"]
+        os.kill(before, signal.SIGKILL)
+        deadline = time.monotonic() + RESTART_PATIENCE_S
+        while time.monotonic() < deadline:
+            now = node.supervisor.processes()[part]
+            if now["statename"] == "RUNNING" and now["pid"] != before:
+                return
+            time.sleep(0.1)
+        pytest.fail(f"{part} was not started again within {RESTART_PATIENCE_S:.0f} s")
+
+    return end
