@@ -23,8 +23,22 @@ RESTART_PATIENCE_S = 60.0
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Stack]:
+def kernel_parameters() -> dict[str, str]:
+    """What the kubelet would change if it could, as it was before the stack started."""
+    names = (
+        "vm/overcommit_memory",
+        "vm/panic_on_oom",
+        "kernel/panic",
+        "kernel/panic_on_oops",
+        "kernel/keys/root_maxkeys",
+    )
+    return {name: Path("/proc/sys", name).read_text() for name in names if Path("/proc/sys", name).exists()}
+
+
+@pytest.fixture(scope="session")
+def node(kernel_parameters: dict[str, str]) -> Iterator[Stack]:
     """A real API server, kubelet and PostgreSQL; Paddock's own processes are not started for it."""
+    assert kernel_parameters, "read before the kubelet starts"
     # What an interrupted run left would make these tests depend on that run.
     Stack(NAME).down(progress=Progress(), erase=True)
     stack = Stack(NAME)

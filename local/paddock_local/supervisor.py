@@ -125,7 +125,7 @@ class Supervisor:
     def start_part(self, part: str) -> None:
         """Start a part unless it runs."""
         try:
-            self._call("startProcess", part, False)
+            self._call("startProcess", part, False)  # noqa: FBT003 - readiness is asked for, not waited for
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in str(fault.faultString):
                 raise StackError(f"{part} could not be started: {fault.faultString}") from fault
@@ -133,7 +133,7 @@ class Supervisor:
     def stop_part(self, part: str) -> None:
         """Stop a part and wait until it is gone."""
         try:
-            self._call("stopProcess", part, True)
+            self._call("stopProcess", part, True)  # noqa: FBT003 - waits until it is gone
         except xmlrpc.client.Fault as fault:
             if "NOT_RUNNING" not in str(fault.faultString) and "BAD_NAME" not in str(fault.faultString):
                 raise StackError(f"{part} could not be stopped: {fault.faultString}") from fault
