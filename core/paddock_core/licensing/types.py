@@ -83,7 +83,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The answer. It may be kept while no fact changes, and until `valid_until` (Unix seconds) where that is not None."""
+    """The answer. It may be kept while no fact changes, and until `valid_until` (Unix seconds) where there is one."""
 
     allowed: bool
     reason: Reason

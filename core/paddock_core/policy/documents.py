@@ -91,7 +91,7 @@ class Acceptance:
     """Canonical digest of the agreement that was accepted."""
     at: float
     state: str = "active"
-    """active, suspended, terminated or revoked."""
+    """active, pending_grant, suspended, terminated, revoked or superseded."""
     flow_down: bool = False
     """True if the entity also promised to pass the acceptable-use terms on."""
 

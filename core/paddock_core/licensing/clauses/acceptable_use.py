@@ -8,12 +8,12 @@ from paddock_core.licensing.types import Reason, Role
 
 TYPES = ("acceptable_use", "flow_down")
 
-_PROMISING_ROLES = (Role.CONSUMER.value,)
+PROMISING_ROLES = (Role.CONSUMER.value,)
 
 
 def check(case: Case) -> Verdict:
     """A missing acceptance is the acceptance clause's finding; here only the promise is judged."""
-    promised_by = case.clause.params.get("flow_down_roles", _PROMISING_ROLES)
+    promised_by = case.clause.params.get("flow_down_roles", PROMISING_ROLES)
     if not case.clause.params.get("flow_down") or case.role.value not in promised_by:
         return PASSED
     active = [item for item in case.acceptances() if item.state == "active"]

@@ -16,7 +16,7 @@ def check(case: Case) -> Verdict:
         return ended
     active = [item for item in case.acceptances() if item.state == "active"]
     if not active:
-        return _missing(case)
+        return _waiting(case) or _missing(case)
     current = _words_in_force(case)
     valid = [item for item in active if _hex(item.canonical) in current]
     if not valid:
@@ -57,6 +57,17 @@ def _ended(case: Case) -> Verdict | None:
             message=f"the acceptance of {case.license.title} by {case.entity.id} is suspended: ask the platform team",
         )
     return None
+
+
+def _waiting(case: Case) -> Verdict | None:
+    """Above the threshold an acceptance waits for the vendor's grant, and nothing is permitted until then."""
+    if not any(item.state == "pending_grant" for item in case.acceptances()):
+        return None
+    return Verdict(
+        reason=Reason.THRESHOLD_GRANT_REQUIRED,
+        message=f"{case.entity.id} accepted {case.license.title} and stated more users than it permits: nothing is "
+        f"permitted until a grant of {case.license.licensor} is recorded",
+    )
 
 
 def _missing(case: Case) -> Verdict:

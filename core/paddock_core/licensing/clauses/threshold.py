@@ -10,13 +10,13 @@ from paddock_core.policy.documents import Grant, Statement
 
 TYPES = ("scale_threshold",)
 
-_BOUND_ROLES = (Role.OPERATOR.value, Role.DEPLOYER.value)
+BOUND_ROLES = (Role.OPERATOR.value, Role.DEPLOYER.value)
 _AT_MOST = "le_700m"
 
 
 def check(case: Case) -> Verdict:
     """Strictly greater than the threshold is above it; an affiliate above it catches the entity too."""
-    if case.role.value not in case.clause.params.get("roles", _BOUND_ROLES) or _exempt(case):
+    if case.role.value not in case.clause.params.get("roles", BOUND_ROLES) or _exempt(case):
         return PASSED
     own = case.index.statements.get((case.entity.id, case.license.id), [])
     if not own:

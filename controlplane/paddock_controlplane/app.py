@@ -1,0 +1,141 @@
+"""The control plane's application: its parts put together, and nothing else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.packaged import packaged_catalog
+from starlette.exceptions import HTTPException
+
+from paddock_controlplane import health, maintenance, openapi
+from paddock_controlplane.artifacts import routes as artifacts
+from paddock_controlplane.audit import routes as audit
+from paddock_controlplane.call import State
+from paddock_controlplane.catalog import routes as catalogue
+from paddock_controlplane.db import Database
+from paddock_controlplane.decision_tokens import DecisionTokens
+from paddock_controlplane.entities import routes as entities
+from paddock_controlplane.idempotency.service import Sealer
+from paddock_controlplane.keys import routes as keys
+from paddock_controlplane.licensing import routes as licensing
+from paddock_controlplane.middleware import BodyLimit, Observe
+from paddock_controlplane.policy import routes as policy
+from paddock_controlplane.policy.feed import PolicyFeed
+from paddock_controlplane.policy.service import CurrentView
+from paddock_controlplane.principals import Authenticator
+from paddock_controlplane.problems import Invalid, Problem
+from paddock_controlplane.settings import Settings
+from paddock_controlplane.telemetry import Telemetry, build
+from paddock_controlplane.tenants import routes as tenants
+from paddock_controlplane.usage import routes as usage
+from paddock_controlplane.usage.ledger import Partitions
+
+_ROUTERS = (
+    *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router),
+    *(usage.router, audit.router, policy.router, usage.internal, artifacts.router),
+)
+
+
+def create_app(settings: Settings, *, catalog: Catalog | None = None, telemetry: Telemetry | None = None) -> FastAPI:
+    """The application with the settings' database and secrets.
+
+    Raises:
+        SettingsError: a setting is missing or unusable.
+    """
+    telemetry = telemetry or build()
+    app = FastAPI(
+        title="Paddock control plane",
+        version="1",
+        description="Entities, tenants, keys, licenses, usage and audit; what gateways and the operator follow.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses=openapi.PROBLEMS,
+    )
+    app.state.parts = _parts(settings, catalog or packaged_catalog())
+    app.state.telemetry = telemetry
+    bearer = [Depends(HTTPBearer(auto_error=False, description="A token of one of the kinds of caller."))]
+    for router in _ROUTERS:
+        app.include_router(router, dependencies=bearer)
+    app.include_router(health.router)
+    openapi.complete(app)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Observe, telemetry=telemetry)
+    return app
+
+
+def _parts(settings: Settings, catalog: Catalog) -> State:
+    database = Database(dsn=settings.dsn(), pool_size=settings.database_pool_size)
+    platform_key = settings.secret("platform_key")
+    decisions = DecisionTokens(platform_key=platform_key, seconds=settings.decision_token_seconds)
+    authenticator = Authenticator(
+        database=database,
+        admin=settings.secret("admin_token"),
+        internal=settings.secret("internal_token"),
+        decisions=decisions,
+    )
+    return State(
+        settings=settings,
+        database=database,
+        catalog=catalog,
+        view=CurrentView(database),
+        feed=PolicyFeed(settings.dsn()),
+        authenticator=authenticator,
+        decisions=decisions,
+        sealer=Sealer(platform_key),
+        partitions=Partitions(),
+        audit_key=settings.secret("audit_key"),
+    )
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: State = app.state.parts
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(state.feed.run()), tasks.create_task(maintenance.run(state))]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+    await state.database.close()
+    app.state.telemetry.close()
+
+
+async def _problem(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    return error.response()
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    places = [
+        {"at": ".".join(str(part) for part in item["loc"]), "message": str(item["msg"])} for item in error.errors()
+    ]
+    told = "; ".join(f"{place['at']}: {place['message']}" for place in places[:5])
+    return Invalid(told, errors=places[:50]).response()
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    """What nobody foresaw is in the log with its trace; the caller learns only that it happened."""
+    return Problem("unexpected; the control plane's log has it: try again, then tell the platform team").response()
+
+
+async def _http(_request: Request, error: Exception) -> Response:
+    """Answers of the framework itself (no such route, method not allowed), in the one shape that errors have."""
+    if not isinstance(error, HTTPException):
+        raise error
+    problem = Problem(f"{error.detail}: see /openapi.json for what there is")
+    problem.status, problem.code, problem.title = error.status_code, f"Http{error.status_code}", str(error.detail)
+    problem.headers = dict(error.headers or {})
+    return problem.response()

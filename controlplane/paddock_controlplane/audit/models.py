@@ -1,0 +1,38 @@
+"""Table of the audit log, and of the single row at which both logs end."""
+
+from datetime import datetime
+
+from sqlalchemy import DateTime
+from sqlalchemy.orm import Mapped, mapped_column
+
+from paddock_controlplane.db import Base
+
+
+class AuditRow(Base):
+    """One entry. `detail` and `commitments` are kept as the very text over which the digest was computed."""
+
+    __tablename__ = "audit_log"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    tenant: Mapped[str | None]
+    entity: Mapped[str | None]
+    detail: Mapped[str]
+    commitments: Mapped[str]
+    prev: Mapped[str]
+    digest: Mapped[str]
+
+
+class HeadRow(Base):
+    """Where the policy log and the audit chain end. Locking its row is what puts mutations in line."""
+
+    __tablename__ = "head"
+
+    single: Mapped[bool] = mapped_column(primary_key=True)
+    revision: Mapped[int]
+    policy_floor: Mapped[int]
+    audit_seq: Mapped[int]
+    audit_digest: Mapped[str]

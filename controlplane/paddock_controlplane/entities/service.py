@@ -1,0 +1,76 @@
+"""Registering legal entities."""
+
+from paddock_core.policy.documents import Entity
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from paddock_controlplane.audit.service import Event, PolicyChange, record
+from paddock_controlplane.entities.errors import EntityExists, EntityUnknown, OperatorExists
+from paddock_controlplane.entities.models import AffiliationRow, EntityRow
+
+
+def document(row: EntityRow) -> Entity:
+    """The row as the policy object that it is."""
+    return Entity(
+        id=row.id,
+        legal_name=row.legal_name,
+        principal_place_of_business=row.principal_place_of_business,
+        affiliates=tuple(item.affiliate for item in row.affiliates),
+        receives_integrated_product=row.receives_integrated_product,
+        is_operator=row.is_operator,
+    )
+
+
+async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Entity:
+    """Register an entity.
+
+    Raises:
+        EntityExists: the id is taken.
+        OperatorExists: it is to be the operator, and another one is.
+    """
+    added = await session.execute(
+        insert(EntityRow)
+        .values(
+            id=entity.id,
+            legal_name=entity.legal_name,
+            principal_place_of_business=entity.principal_place_of_business,
+            receives_integrated_product=entity.receives_integrated_product,
+            is_operator=entity.is_operator,
+        )
+        .on_conflict_do_nothing()
+        .returning(EntityRow.id)
+    )
+    if added.scalar_one_or_none() is None:
+        if await session.get(EntityRow, entity.id) is not None:
+            raise EntityExists(f"entity {entity.id} is already registered: choose another id")
+        raise OperatorExists("this platform has its operator already: register the entity without is_operator")
+    session.add_all(AffiliationRow(entity=entity.id, affiliate=name) for name in entity.affiliates)
+    event = Event(
+        actor=actor,
+        action="entity.register",
+        subject=entity.id,
+        entity=entity.id,
+        detail={"country": entity.principal_place_of_business, "is_operator": entity.is_operator},
+        changes=[PolicyChange(kind="entity", id=entity.id, body=entity)],
+    )
+    await record(session, event)
+    return entity
+
+
+async def find(session: AsyncSession, entity_id: str) -> Entity:
+    """One entity.
+
+    Raises:
+        EntityUnknown: there is none with this id.
+    """
+    row = await session.get(EntityRow, entity_id)
+    if row is None:
+        raise EntityUnknown(f"no entity {entity_id}: register it with `paddock entity create`")
+    return document(row)
+
+
+async def list_page(session: AsyncSession, *, after: str, limit: int) -> list[Entity]:
+    """Entities after an id, one more than `limit` if there are more."""
+    rows = await session.scalars(select(EntityRow).where(EntityRow.id > after).order_by(EntityRow.id).limit(limit + 1))
+    return [document(row) for row in rows]

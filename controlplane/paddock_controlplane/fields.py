@@ -1,0 +1,34 @@
+"""Types of the fields that requests carry, with their bounds, and the base of every request body."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+"""An id that people choose: a DNS label of at most 40 characters, so that it fits into names of Kubernetes objects."""
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+CatalogId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
+Line = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Body(BaseModel):
+    """A request's body. A field that is not known here is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class LimitsBody(Body):
+    """What may be used; null or absent sets no limit of that kind."""
+
+    requests_per_minute: Count | None = None
+    input_tokens_per_minute: Count | None = None
+    output_tokens_per_minute: Count | None = None
+    concurrent_requests: Count | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """Cap on the output of a single request, in tokens."""

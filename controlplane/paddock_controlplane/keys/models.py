@@ -1,0 +1,26 @@
+"""Table of API keys."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, FetchedValue, ForeignKey
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from paddock_controlplane.db import Base
+
+
+class ApiKeyRow(Base):
+    """A tenant's API key; only the digest of its secret is here. A revoked one stays, for the ledger's sake."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    name: Mapped[str]
+    secret_sha256: Mapped[str]
+    expires_at: Mapped[float | None]
+    models: Mapped[list[str]] = mapped_column(JSONB)
+    limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,0 +1,58 @@
+"""API keys over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+from paddock_core.policy.documents import Limits
+from pydantic import Field
+
+from paddock_controlplane.call import Call, callers
+from paddock_controlplane.fields import Body, Id, LimitsBody, Line
+from paddock_controlplane.keys import service
+from paddock_controlplane.paging import After, Limit, Page, page
+
+router = APIRouter(prefix="/v1/tenants/{tenant}/keys", tags=["keys"])
+
+PlatformOrTenant = Annotated[Call, Depends(callers("platform", "tenant"))]
+KeyId = Annotated[str, Field(pattern=r"^[a-z2-7]{12}$")]
+
+
+class KeyBody(Body):
+    """A key to issue."""
+
+    name: Line | None = None
+    expires_at: Annotated[float, Field(gt=0, lt=1e11)] | None = None
+    """Unix time in seconds; null for a key that does not expire."""
+    models: Annotated[tuple[Line, ...], Field(max_length=1000)] = ()
+    """Served model names that the key may call; empty for every one that its tenant may call."""
+    limits: LimitsBody = LimitsBody()
+
+
+@router.post("", status_code=201, operation_id="issueKey", response_model=service.NewKey)
+async def issue(call: PlatformOrTenant, tenant: Id, body: KeyBody) -> Response:
+    """Issue an API key. The key is shown in this answer and never again."""
+    wish = service.KeyWish(
+        tenant=call.own_tenant(tenant),
+        name=body.name or "",
+        expires_at=body.expires_at,
+        models=body.models,
+        limits=Limits(**body.limits.model_dump()),
+    )
+    return await call.once(lambda session: service.issue(session, wish=wish, actor=call.principal.name))
+
+
+@router.get("", operation_id="listKeys", response_model=Page[service.KeyView])
+async def list_keys(call: PlatformOrTenant, tenant: Id, after: After = "", limit: Limit = 100) -> Response:
+    """The tenant's keys, revoked ones too."""
+    call.own_tenant(tenant)
+    found = await call.run(lambda session: service.list_page(session, tenant=tenant, after=after, limit=limit))
+    return call.answer(page(found, limit=limit))
+
+
+@router.delete("/{key}", status_code=204, operation_id="revokeKey")
+async def revoke(call: PlatformOrTenant, tenant: Id, key: KeyId) -> Response:
+    """Revoke a key, for every gateway that is connected within seconds."""
+    call.own_tenant(tenant)
+    actor = call.principal.name
+    await call.run(lambda session: service.revoke(session, tenant=tenant, key_id=key, actor=actor))
+    return Response(status_code=204)

@@ -1,0 +1,314 @@
+"""Acceptances: made by a signatory from an offer, ended by a revocation."""
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import LicenseEntry
+from paddock_core.licensing.types import Role
+from paddock_core.policy.documents import Acceptance, Statement
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from paddock_controlplane.audit.chain import commitment
+from paddock_controlplane.audit.service import Event, PolicyChange, record
+from paddock_controlplane.entities.models import PersonRow
+from paddock_controlplane.ids import new_id
+from paddock_controlplane.licensing import offers
+from paddock_controlplane.licensing.errors import AcceptanceEnded, AcceptanceUnknown, AnswerMissing
+from paddock_controlplane.licensing.models import AcceptanceRow, OfferRow, StatementRow
+from paddock_controlplane.licensing.questions import promise, threshold
+from paddock_controlplane.licensing.texts import Digests, license_entry
+
+_SALT_BYTES = 32
+_STANDING = ("active", "pending_grant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Who signs."""
+
+    name: str
+    title: str
+    email: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Users:
+    """The statement of monthly active users."""
+
+    band: str
+    month: str
+    method: str
+    affiliates_included: bool
+    value: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What the signatory answered."""
+
+    person: Person
+    jurisdiction: str
+    users: Users | None
+    flow_down: bool | None
+    agree: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptanceView:
+    """An acceptance as it is shown. Times are Unix seconds."""
+
+    id: str
+    entity: str
+    license: str
+    role: str
+    canonical: str
+    at: float
+    state: str
+    flow_down: bool
+    offer: str
+    jurisdiction: str
+    digests: dict[str, Digests]
+    ended_reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(AcceptanceView):
+    """A new acceptance and the proof of it: its place in the audit log."""
+
+    statement: str | None
+    """Id of the statement of monthly active users, where one was asked for."""
+    audit_seq: int
+    audit_digest: str
+
+
+async def accept(
+    session: AsyncSession, *, catalog: Catalog, credential_id: str, offer_id: str | None, answers: Answers
+) -> Receipt:
+    """Record the signatory's acceptance.
+
+    Raises:
+        OfferUsed, OfferStale: the offer can no longer be accepted.
+        AnswerMissing: a question is not answered, or not as asked.
+    """
+    offer, credential = await offers.open_offer(session, credential_id=credential_id, lock=True)
+    if offer_id is not None and offer_id != offer.id:
+        raise AnswerMissing(f"this signatory token is for offer {offer.id}, not for {offer_id}")
+    entry = license_entry(catalog, offer.license)
+    await offers.unchanged_texts(session, entry, offer)
+    check_answers(entry, Role(offer.role), answers)
+    credential.used_at = datetime.now(UTC)
+    person, proof = await _person(session, offer, answers.person)
+    row = _row(offer, person, answers)
+    superseded = await _supersede(session, row)
+    session.add(row)
+    await session.flush()
+    statement = _statement(row, answers.users)
+    if statement is not None:
+        session.add(statement)
+        await session.flush()
+    entry_made = await record(session, _accepted(row, statement, superseded, proof, credential_id))
+    return Receipt(
+        **_shown(row),
+        statement=statement.id if statement else None,
+        audit_seq=entry_made.seq,
+        audit_digest=entry_made.digest,
+    )
+
+
+def check_answers(entry: LicenseEntry, role: Role, answers: Answers) -> None:
+    """Every question that the license asks of this role is answered, and as asked.
+
+    Raises:
+        AnswerMissing: names the answer.
+    """
+    if not answers.agree:
+        raise AnswerMissing("agree must be true: an acceptance that does not agree is none")
+    limit = threshold(entry, role)
+    if limit is not None:
+        if answers.users is None:
+            raise AnswerMissing("monthly_active_users is not answered: state the band, month and method")
+        if answers.users.month != str(limit.params["window"]):
+            raise AnswerMissing(
+                f"monthly_active_users: state them for {limit.params['window']}, the month of the license"
+            )
+        if not answers.users.affiliates_included:
+            raise AnswerMissing(
+                "monthly_active_users: count the products of affiliates too, the license asks for the sum"
+            )
+        if answers.users.band == "le_700m" and (answers.users.value or 0) > int(limit.params["value"]):
+            raise AnswerMissing("monthly_active_users: the value lies above the band le_700m, state gt_700m")
+    if promise(entry, role) is not None and answers.flow_down is None:
+        raise AnswerMissing("flow_down is not answered: does the entity pass the acceptable-use terms on to its users?")
+
+
+async def revoke(session: AsyncSession, *, acceptance_id: str, reason: str, actor: str) -> AcceptanceView:
+    """End an acceptance; every connected gateway denies from the next request on.
+
+    Raises:
+        AcceptanceUnknown: the caller sees none with this id.
+        AcceptanceEnded: it ended before.
+    """
+    row = await session.scalar(select(AcceptanceRow).where(AcceptanceRow.id == acceptance_id).with_for_update())
+    if row is None:
+        raise AcceptanceUnknown(f"no acceptance {acceptance_id}: see `paddock license list`")
+    if row.state not in _STANDING:
+        raise AcceptanceEnded(f"acceptance {acceptance_id} is {row.state} already")
+    row.state, row.ended_at, row.ended_reason = "revoked", datetime.now(UTC), reason
+    await session.flush()
+    event = Event(
+        actor=actor,
+        action="license.revoke",
+        subject=row.id,
+        entity=row.entity,
+        detail={"license": row.license, "role": row.role, "reason": reason},
+        changes=[_change(row)],
+    )
+    await record(session, event)
+    return AcceptanceView(**_shown(row))
+
+
+async def list_page(
+    session: AsyncSession, *, entity: str | None, license_id: str | None, after: str, limit: int
+) -> list[AcceptanceView]:
+    """Acceptances after an id, ended ones too, one more than `limit` if there are more."""
+    query = select(AcceptanceRow).where(AcceptanceRow.id > after).order_by(AcceptanceRow.id).limit(limit + 1)
+    if entity is not None:
+        query = query.where(AcceptanceRow.entity == entity)
+    if license_id is not None:
+        query = query.where(AcceptanceRow.license == license_id)
+    return [AcceptanceView(**_shown(row)) for row in await session.scalars(query)]
+
+
+async def _person(session: AsyncSession, offer: OfferRow, person: Person) -> tuple[PersonRow, str]:
+    """The stored person, and the commitment to the personal data that enters the audit chain."""
+    salt = os.urandom(_SALT_BYTES)
+    personal = {"name": person.name, "title": person.title, "email": person.email, "authority": person.authority}
+    row = PersonRow(id=new_id("per"), entity=offer.entity, salt=salt, **personal)
+    session.add(row)
+    await session.flush()
+    return row, commitment(salt=salt, personal=personal)
+
+
+def _row(offer: OfferRow, person: PersonRow, answers: Answers) -> AcceptanceRow:
+    above = answers.users is not None and answers.users.band != "le_700m"
+    return AcceptanceRow(
+        id=new_id("acc"),
+        entity=offer.entity,
+        license=offer.license,
+        role=offer.role,
+        offer=offer.id,
+        person=person.id,
+        jurisdiction=answers.jurisdiction,
+        digests=offer.digests,
+        canonical=offer.digests["agreement"]["canonical"],
+        flow_down=bool(answers.flow_down),
+        state="pending_grant" if above else "active",
+        at=time.time(),
+    )
+
+
+async def _supersede(session: AsyncSession, new: AcceptanceRow) -> list[AcceptanceRow]:
+    """A new acceptance takes the place of the standing one of the same entity, license and role."""
+    rows = await session.scalars(
+        select(AcceptanceRow)
+        .where(
+            AcceptanceRow.entity == new.entity,
+            AcceptanceRow.license == new.license,
+            AcceptanceRow.role == new.role,
+            AcceptanceRow.state.in_(_STANDING),
+        )
+        .with_for_update()
+    )
+    old = list(rows)
+    for row in old:
+        row.state, row.ended_at, row.ended_reason = "superseded", datetime.now(UTC), f"superseded by {new.id}"
+    return old
+
+
+def _statement(row: AcceptanceRow, users: Users | None) -> StatementRow | None:
+    if users is None:
+        return None
+    return StatementRow(
+        id=new_id("sta"),
+        entity=row.entity,
+        license=row.license,
+        acceptance=row.id,
+        band=users.band,
+        month=users.month,
+        method=users.method,
+        affiliates_included=users.affiliates_included,
+        value=users.value,
+        at=row.at,
+    )
+
+
+def _accepted(
+    row: AcceptanceRow, statement: StatementRow | None, superseded: list[AcceptanceRow], proof: str, credential: str
+) -> Event:
+    changes = [_change(item) for item in superseded] + [_change(row)]
+    detail: dict[str, object] = {
+        "license": row.license,
+        "role": row.role,
+        "offer": row.offer,
+        "digests": row.digests,
+        "jurisdiction": row.jurisdiction,
+        "flow_down": row.flow_down,
+        "state": row.state,
+    }
+    if statement is not None:
+        body = Statement(
+            id=statement.id,
+            entity=row.entity,
+            license=row.license,
+            band=statement.band,
+            at=row.at,
+            value=statement.value,
+        )
+        changes.append(PolicyChange(kind="statement", id=statement.id, body=body))
+        detail["statement"] = {"id": statement.id, "band": statement.band, "month": statement.month}
+    return Event(
+        actor=f"signatory:{credential}",
+        action="license.accept",
+        subject=row.id,
+        entity=row.entity,
+        detail=detail,
+        commitments=[proof],
+        changes=changes,
+    )
+
+
+def _change(row: AcceptanceRow) -> PolicyChange:
+    body = Acceptance(
+        id=row.id,
+        entity=row.entity,
+        license=row.license,
+        role=row.role,
+        canonical=row.canonical,
+        at=row.at,
+        state=row.state,
+        flow_down=row.flow_down,
+    )
+    return PolicyChange(kind="acceptance", id=row.id, body=body)
+
+
+def _shown(row: AcceptanceRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "entity": row.entity,
+        "license": row.license,
+        "role": row.role,
+        "canonical": row.canonical,
+        "at": row.at,
+        "state": row.state,
+        "flow_down": row.flow_down,
+        "offer": row.offer,
+        "jurisdiction": row.jurisdiction,
+        "digests": {role: Digests(**found) for role, found in row.digests.items()},
+        "ended_reason": row.ended_reason,
+    }

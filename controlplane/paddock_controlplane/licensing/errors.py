@@ -1,0 +1,55 @@
+"""Errors of licensing."""
+
+from paddock_controlplane.problems import Conflict, Forbidden, Invalid, NotFound
+
+
+class LicenseUnknown(NotFound):
+    code, title = "LicenseUnknown", "The catalogue has no such license"
+
+
+class ModelUnknown(NotFound):
+    code, title = "ModelUnknown", "The catalogue has no such model"
+
+
+class TextMismatch(Invalid):
+    code, title = "TextMismatch", "These are not the words that the catalogue pins"
+
+
+class TextNotImported(Conflict):
+    code, title = "TextNotImported", "The license's text is not imported"
+
+
+class LicenseEnded(Conflict):
+    code, title = "LicenseEnded", "The license of this entity is suspended or terminated"
+
+
+class NotTheOperator(Invalid):
+    code, title = "NotTheOperator", "Only the operator's entity accepts as operator"
+
+
+class SignatoryRequired(Forbidden):
+    code, title = "SignatoryRequired", "Only the signatory of the offer may accept it"
+
+
+class OfferUsed(Conflict):
+    code, title = "OfferUsed", "This offer was already accepted"
+
+
+class OfferStale(Conflict):
+    code, title = "OfferStale", "This offer is no longer valid"
+
+
+class AnswerMissing(Invalid):
+    code, title = "AnswerMissing", "A question of the offer is not answered, or not as asked"
+
+
+class AcceptanceUnknown(NotFound):
+    code, title = "AcceptanceUnknown", "There is no such acceptance"
+
+
+class AcceptanceEnded(Conflict):
+    code, title = "AcceptanceEnded", "This acceptance has already ended"
+
+
+class DecisionDenied(Forbidden):
+    code, title = "DecisionDenied", "The license decision is deny"

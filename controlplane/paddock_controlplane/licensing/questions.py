@@ -1,0 +1,73 @@
+"""What a license asks of whoever accepts it in a role, read from its clauses."""
+
+from dataclasses import dataclass
+
+from paddock_core.catalog.types import Clause, LicenseEntry
+from paddock_core.licensing.clauses.acceptable_use import PROMISING_ROLES
+from paddock_core.licensing.clauses.threshold import BOUND_ROLES
+from paddock_core.licensing.types import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question of an offer; `field` is where the acceptance carries the answer."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """A clause in plain words."""
+
+    clause: str
+    text: str
+
+
+def duties(entry: LicenseEntry) -> list[Duty]:
+    """Every duty of a license."""
+    return [Duty(clause=f"{entry.id}#{clause.id}", text=clause.duty) for clause in entry.clauses]
+
+
+def threshold(entry: LicenseEntry, role: Role) -> Clause | None:
+    """The clause that asks for a statement of monthly active users, or None if this role is not asked."""
+    return next(
+        (
+            clause
+            for clause in entry.clauses
+            if clause.type == "scale_threshold" and role.value in clause.params.get("roles", BOUND_ROLES)
+        ),
+        None,
+    )
+
+
+def promise(entry: LicenseEntry, role: Role) -> Clause | None:
+    """The clause that asks for the promise to pass terms on, or None if this role is not asked."""
+    return next(
+        (
+            clause
+            for clause in entry.clauses
+            if clause.params.get("flow_down") and role.value in clause.params.get("flow_down_roles", PROMISING_ROLES)
+        ),
+        None,
+    )
+
+
+def questions(entry: LicenseEntry, role: Role) -> list[Question]:
+    """What the signatory is asked."""
+    asked = [
+        Question(field="person", text="Who signs: name, title, e-mail, and by what authority for the entity?"),
+        Question(field="jurisdiction", text="In which country is the entity established (two-letter code)?"),
+    ]
+    limit, passing_on = threshold(entry, role), promise(entry, role)
+    if limit is not None:
+        number = f"{int(limit.params['value']):,}"
+        text = (
+            f"Did all products and services of the entity and its affiliates together have at most (le_700m) or more "
+            f"than (gt_700m) {number} monthly active users in {limit.params['window']}, and how was that counted?"
+        )
+        asked.append(Question(field="monthly_active_users", text=text))
+    if passing_on is not None:
+        asked.append(Question(field="flow_down", text=f"Does the entity promise this? {passing_on.duty}"))
+    asked.append(Question(field="agree", text=f"Does the entity agree to {entry.title} as {role.value}?"))
+    return asked

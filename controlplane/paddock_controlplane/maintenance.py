@@ -1,0 +1,36 @@
+"""What the process does beside requests: partitions ahead of time, old answers and superseded policy rows dropped."""
+
+import asyncio
+import logging
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from paddock_controlplane.call import State
+from paddock_controlplane.db import EVERYTHING
+from paddock_controlplane.idempotency import service as idempotency
+from paddock_controlplane.policy import service as policy
+from paddock_controlplane.problems import Problem
+
+log = logging.getLogger(__name__)
+
+_INTERVAL_SECONDS = 3600.0
+_RETRY_SECONDS = 10.0
+
+
+async def run(state: State) -> None:
+    """Once an hour until cancelled; sooner again where the database was away."""
+    while True:
+        try:
+            await once(state)
+        except (Problem, SQLAlchemyError) as error:
+            log.warning("maintenance postponed", extra={"error": str(error)})
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            await asyncio.sleep(_INTERVAL_SECONDS)
+
+
+async def once(state: State) -> None:
+    """Do all of it now."""
+    await state.partitions.ensure_ahead(state.database)
+    await state.database.run(EVERYTHING, idempotency.forget_old)
+    await state.database.run(EVERYTHING, lambda session: policy.prune(session, days=state.settings.policy_log_days))

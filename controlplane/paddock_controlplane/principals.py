@@ -1,0 +1,98 @@
+"""Who calls: from a bearer token to a principal.
+
+platform   the platform team's token               every row
+internal   the token of gateways and the operator  every row, internal routes
+tenant     pa_...  an admin of one tenant           rows of that tenant and of its entity
+signatory  ps_...  a person who may accept one offer, once
+decision   dt....  may do what one allowed license decision says (a download), for a while
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Literal
+
+from paddock_core.keys import SIGNATORY, TENANT_ADMIN, ParsedKey, parse_key, secret_digest
+from sqlalchemy import select
+
+from paddock_controlplane.db import EVERYTHING, Database, Scope
+from paddock_controlplane.decision_tokens import DecisionTokens
+from paddock_controlplane.licensing.models import CredentialRow
+from paddock_controlplane.problems import Unauthorized
+from paddock_controlplane.tenants.models import TenantAdminRow, TenantRow
+
+Kind = Literal["platform", "internal", "tenant", "signatory", "decision"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """A caller who showed a valid token. `name` is what logs and the audit log say; it holds no secret."""
+
+    kind: Kind
+    name: str
+    tenant: str = ""
+    entity: str = ""
+    credential: str = ""
+    """Id of a signatory's credential."""
+    model: str = ""
+    """What a decision token is for."""
+
+    def scope(self) -> Scope:
+        """The rows that this caller may see."""
+        if self.kind in ("platform", "internal"):
+            return Scope(tenant="*", entity="*", principal=self.name)
+        return Scope(tenant=self.tenant, entity=self.entity, principal=self.name)
+
+
+class Authenticator:
+    """Knows the tokens from files, and where to look for the others."""
+
+    def __init__(self, *, database: Database, admin: bytes, internal: bytes, decisions: DecisionTokens) -> None:
+        self._database = database
+        self._admin = admin
+        self._internal = internal
+        self._decisions = decisions
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """The caller.
+
+        Raises:
+            Unauthorized: no token, or none that is valid.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthorized("send a token: `Authorization: Bearer ...`")
+        presented = token.encode()
+        if hmac.compare_digest(presented, self._admin):
+            return Principal(kind="platform", name="platform")
+        if hmac.compare_digest(presented, self._internal):
+            return Principal(kind="internal", name="internal")
+        model = self._decisions.model_of(token)
+        if model is not None:
+            return Principal(kind="decision", name=f"decision:{model}", model=model)
+        key = parse_key(token)
+        if key is None:
+            raise Unauthorized("this is not a token of this control plane: check it for a missing or changed character")
+        return await self._stored(key)
+
+    async def _stored(self, key: ParsedKey) -> Principal:
+        async with self._database.transaction(EVERYTHING) as session:
+            if key.prefix == TENANT_ADMIN:
+                found = await session.execute(
+                    select(TenantAdminRow, TenantRow.entity)
+                    .join(TenantRow, TenantRow.id == TenantAdminRow.tenant)
+                    .where(TenantAdminRow.id == key.id)
+                )
+                row = found.one_or_none()
+                if row is not None and _matches(key, row[0].secret_sha256):
+                    return Principal(kind="tenant", name=f"tenant:{row[0].tenant}", tenant=row[0].tenant, entity=row[1])
+            if key.prefix == SIGNATORY:
+                credential = await session.get(CredentialRow, key.id)
+                if credential is not None and _matches(key, credential.secret_sha256):
+                    name = f"signatory:{credential.id}"
+                    return Principal(kind="signatory", name=name, entity=credential.entity, credential=credential.id)
+        raise Unauthorized("this token is not, or no longer, valid here")
+
+
+def _matches(key: ParsedKey, stored: str) -> bool:
+    return hmac.compare_digest(secret_digest(key.secret), stored)

@@ -1,0 +1,43 @@
+"""Tables of tenants, their admins and their namespaces."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import DateTime, FetchedValue, ForeignKey
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from paddock_controlplane.db import Base
+
+
+class TenantRow(Base):
+    """A customer of the platform; several may belong to one entity."""
+
+    __tablename__ = "tenants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"), index=True)
+    priced: Mapped[bool]
+    limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+
+
+class TenantAdminRow(Base):
+    """A tenant's admin credential; only the digest of its secret is here."""
+
+    __tablename__ = "tenant_admins"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
+    secret_sha256: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+
+
+class NamespaceRow(Base):
+    """A Kubernetes namespace that belongs to a tenant."""
+
+    __tablename__ = "namespaces"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())

@@ -1,0 +1,60 @@
+"""Tables of the usage ledger and its roll-up."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, FetchedValue, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from paddock_controlplane.db import Base
+
+
+class UsageRow(Base):
+    """One `paddock_core.usage.record.UsageRecord`, column for field. Partitioned by the day in the id."""
+
+    __tablename__ = "usage"
+
+    usage_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant: Mapped[str]
+    key_id: Mapped[str]
+    owner_tenant: Mapped[str]
+    deployment: Mapped[str]
+    model: Mapped[str]
+    dialect: Mapped[str]
+    operation: Mapped[str]
+    stream: Mapped[bool]
+    status: Mapped[str]
+    finish_reason: Mapped[str | None]
+    t_admit: Mapped[float]
+    t_first_token: Mapped[float | None]
+    t_end: Mapped[float]
+    reserved_tokens: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens_engine: Mapped[int | None] = mapped_column(BigInteger)
+    output_tokens_sent: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    billed_from: Mapped[str]
+    usage_source: Mapped[str]
+    acceptance_id: Mapped[str]
+    end_user_hash: Mapped[str | None]
+    gateway_instance: Mapped[str]
+    journal_seq: Mapped[int] = mapped_column(BigInteger)
+    ingested_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+
+    __table_args__ = (Index("usage_tenant", "tenant", "usage_id"), {"postgresql_partition_by": "RANGE (usage_id)"})
+
+
+class UsageHourRow(Base):
+    """Sums over the rows of the ledger by the hour in which the request was admitted."""
+
+    __tablename__ = "usage_hour"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    hour: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    deployment: Mapped[str] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    inexact_requests: Mapped[int] = mapped_column(BigInteger)
