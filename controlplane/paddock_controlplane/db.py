@@ -8,10 +8,11 @@ others, and a transaction that forgets to say for whom it acts sees nothing at a
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import BigInteger, DateTime, Double, Text, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -36,7 +37,18 @@ _ENTER = text(
 
 
 class Base(DeclarativeBase):
-    """Base of every table's class."""
+    """Base of every table's class.
+
+    Defaults of the server are not read back: that would need the right to read rows which may only be appended.
+    """
+
+    __mapper_args__ = {"eager_defaults": False}  # noqa: RUF012
+    type_annotation_map = {  # noqa: RUF012 - declared so by the base class
+        datetime: DateTime(timezone=True),
+        float: Double,
+        int: BigInteger,
+        str: Text,
+    }
 
 
 class DatabaseUnavailable(Unavailable):
@@ -67,6 +79,7 @@ class Database:
             pool_timeout=10,
             pool_pre_ping=True,
             pool_recycle=1800,
+            hide_parameters=True,
             connect_args={
                 "timeout": 5,
                 "command_timeout": 60,

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -14,7 +13,7 @@ class AuditRow(Base):
     __tablename__ = "audit_log"
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    at: Mapped[datetime]
     actor: Mapped[str]
     action: Mapped[str]
     subject: Mapped[str]

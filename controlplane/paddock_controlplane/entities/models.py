@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import DateTime, FetchedValue, ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from paddock_controlplane.db import Base
@@ -27,7 +27,7 @@ class EntityRow(Base):
     principal_place_of_business: Mapped[str]
     receives_integrated_product: Mapped[bool]
     is_operator: Mapped[bool]
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     affiliates: Mapped[list[AffiliationRow]] = relationship(lazy="selectin", order_by=AffiliationRow.affiliate)
 
 
@@ -43,4 +43,4 @@ class PersonRow(Base):
     email: Mapped[str]
     authority: Mapped[str]
     salt: Mapped[bytes]
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, FetchedValue, ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -22,5 +22,5 @@ class ApiKeyRow(Base):
     expires_at: Mapped[float | None]
     models: Mapped[list[str]] = mapped_column(JSONB)
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
-    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+    revoked_at: Mapped[datetime | None]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, FetchedValue, ForeignKey, Index
+from sqlalchemy import FetchedValue, ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -20,7 +20,7 @@ class TextRow(Base):
     raw: Mapped[str]
     canonical: Mapped[str]
     content: Mapped[str]
-    imported_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    imported_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
 
 class OfferRow(Base):
@@ -37,8 +37,8 @@ class OfferRow(Base):
     signatory_email: Mapped[str]
     delivered_by: Mapped[str]
     offered_by: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
-    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+    expires_at: Mapped[datetime]
 
 
 class CredentialRow(Base):
@@ -50,7 +50,7 @@ class CredentialRow(Base):
     offer: Mapped[str] = mapped_column(ForeignKey("offers.id"), unique=True)
     entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     secret_sha256: Mapped[str]
-    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    used_at: Mapped[datetime | None]
 
 
 class AcceptanceRow(Base):
@@ -70,7 +70,7 @@ class AcceptanceRow(Base):
     flow_down: Mapped[bool]
     state: Mapped[str]
     at: Mapped[float]
-    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None]
     ended_reason: Mapped[str | None]
 
     __table_args__ = (Index("acceptances_entity", "entity", "license", "role"),)

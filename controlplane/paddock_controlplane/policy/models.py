@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, FetchedValue, Index
+from sqlalchemy import FetchedValue, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -19,6 +19,6 @@ class PolicyRow(Base):
     kind: Mapped[str]
     id: Mapped[str]
     body: Mapped[Any | None] = mapped_column(JSONB(none_as_null=True))
-    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("policy_log_object", "kind", "id", revision.desc()),)

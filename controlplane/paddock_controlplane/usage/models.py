@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, FetchedValue, Index
+from sqlalchemy import FetchedValue, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -28,18 +28,18 @@ class UsageRow(Base):
     t_admit: Mapped[float]
     t_first_token: Mapped[float | None]
     t_end: Mapped[float]
-    reserved_tokens: Mapped[int] = mapped_column(BigInteger)
-    input_tokens: Mapped[int] = mapped_column(BigInteger)
-    output_tokens_engine: Mapped[int | None] = mapped_column(BigInteger)
-    output_tokens_sent: Mapped[int] = mapped_column(BigInteger)
-    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    reserved_tokens: Mapped[int]
+    input_tokens: Mapped[int]
+    output_tokens_engine: Mapped[int | None]
+    output_tokens_sent: Mapped[int]
+    output_tokens: Mapped[int]
     billed_from: Mapped[str]
     usage_source: Mapped[str]
     acceptance_id: Mapped[str]
     end_user_hash: Mapped[str | None]
     gateway_instance: Mapped[str]
-    journal_seq: Mapped[int] = mapped_column(BigInteger)
-    ingested_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=FetchedValue())
+    journal_seq: Mapped[int]
+    ingested_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("usage_tenant", "tenant", "usage_id"), {"postgresql_partition_by": "RANGE (usage_id)"})
 
@@ -50,11 +50,11 @@ class UsageHourRow(Base):
     __tablename__ = "usage_hour"
 
     tenant: Mapped[str] = mapped_column(primary_key=True)
-    hour: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
     model: Mapped[str] = mapped_column(primary_key=True)
     deployment: Mapped[str] = mapped_column(primary_key=True)
     key_id: Mapped[str] = mapped_column(primary_key=True)
-    requests: Mapped[int] = mapped_column(BigInteger)
-    input_tokens: Mapped[int] = mapped_column(BigInteger)
-    output_tokens: Mapped[int] = mapped_column(BigInteger)
-    inexact_requests: Mapped[int] = mapped_column(BigInteger)
+    requests: Mapped[int]
+    input_tokens: Mapped[int]
+    output_tokens: Mapped[int]
+    inexact_requests: Mapped[int]

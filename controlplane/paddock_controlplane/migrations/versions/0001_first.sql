@@ -52,7 +52,7 @@ CREATE TABLE idempotency_keys (
     principal text NOT NULL,
     key text NOT NULL,
     request text NOT NULL,
-    status integer,
+    status bigint,
     answer bytea,
     at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (principal, key)
