@@ -77,7 +77,10 @@ def _prompt(tensors: Tensors, *, context_length: int) -> tuple[tuple[int, ...] |
     if (ids is None) == (text is None):
         raise InvalidRequestError(f"give exactly one of {contract.INPUT_IDS} and {contract.TEXT_INPUT}")
     if ids is None:
-        return None, _text(_only(text, contract.TEXT_INPUT), contract.TEXT_INPUT)
+        prompt = _text(_only(text, contract.TEXT_INPUT), contract.TEXT_INPUT)
+        if not prompt:
+            raise InvalidRequestError(f"{contract.TEXT_INPUT} is empty; a prompt has at least one token")
+        return None, prompt
     if ids.size == 0:
         raise InvalidRequestError(f"{contract.INPUT_IDS} is empty; a prompt has at least one token")
     if ids.size >= context_length:
