@@ -289,7 +289,7 @@ def comm(pid: int) -> str:
 
 def listening(pid: int) -> set[str]:
     """Addresses on which a process listens, from /proc: every one of its sockets that is in the state LISTEN."""
-    targets = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    targets = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
     inodes = {target[8:-1] for target in targets if target.startswith("socket:[")}
     found = set()
     for table in ("tcp", "tcp6"):
