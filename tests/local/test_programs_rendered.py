@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import pytest
+from paddock_local import certificates, programs, secret_files
+from paddock_local.errors import LocalError
+from paddock_local.parts import BY_NAME, PARTS, STOP_ORDER, select
+from paddock_local.paths import StackPaths
+from paddock_local.ports import OFFSETS, Ports
+from paddock_local.supervisor import configuration
+
+
+@pytest.fixture
+def context(tmp_path):
+    paths = StackPaths(checkout=tmp_path, name="t")
+    paths.create()
+    secret_files.prepare(paths)
+    return programs.Context(
+        paths=paths,
+        ports=Ports(7400),
+        kubernetes=Path("/opt/kubernetes"),
+        certificates=certificates.prepare(paths.folder("pki")),
+        postgres_bin=Path("/opt/pg"),
+        cri_messages=Path("/opt/cri"),
+        kubeconfigs={"admin": "/a", "operator": "/o", "gateway": "/g"},
+    )
+
+
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
+def test_every_part_has_a_whole_spec_file(context, part):
+    programs.write(context, part.name, part.spec(context))
+    spec = json.loads(context.paths.spec(part.name).read_text())
+    assert Path(spec["argv"][0]).is_absolute()
+    assert all(isinstance(word, str) for word in [*spec["argv"], *spec["env"].values()])
+    assert spec["env"]["PADDOCK_STACK_FOLDER"] == str(context.paths.root)
+    assert context.paths.spec(part.name).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part.group != "paddock"], ids=lambda part: part.name)
+def test_nothing_listens_beyond_this_machine(context, part):
+    assert not [word for word in part.spec(context).argv if "0.0.0.0" in word]
+
+
+def test_every_port_belongs_to_one_part():
+    listeners = [listener for part in PARTS for listener in part.listeners]
+    assert sorted(listeners) == sorted(OFFSETS)
+
+
+def test_secrets_are_handed_on_as_files_except_the_database_url(context):
+    password = secret_files.read(context.paths, "postgres-password")
+    others = [secret_files.read(context.paths, name) for name in secret_files.NAMES if name != "postgres-password"]
+    env = programs.controlplane_environment(context)
+    assert password in env["PADDOCK_CONTROLPLANE_DATABASE_URL"]
+    for part in PARTS:
+        spec = part.spec(context)
+        text = " ".join([*spec.argv, *spec.env.values()])
+        assert not [secret for secret in others if secret in text]
+        assert not [word for word in spec.argv if password in word]
+
+
+def test_a_variable_of_the_shell_overrides_a_service_and_reaches_nothing_else(context, monkeypatch):
+    monkeypatch.setenv("PADDOCK_GATEWAY_MAX_POLICY_AGE", "60")
+    monkeypatch.setenv("SOMETHING_PRIVATE", "x")
+    programs.write(context, "gateway", programs.gateway(context))
+    env = json.loads(context.paths.spec("gateway").read_text())["env"]
+    assert env["PADDOCK_GATEWAY_MAX_POLICY_AGE"] == "60"
+    assert "SOMETHING_PRIVATE" not in env
+
+
+def test_one_binary_or_five(context, tmp_path):
+    assert programs.etcd(context).argv[:2] == ["/opt/kubernetes", "etcd"]
+
+
+def test_the_weights_volume_is_what_kubernetes_reads(context):
+    volume = json.loads(programs.operator(context).env["PADDOCK_OPERATOR_WEIGHTS_VOLUME"])
+    assert volume["hostPath"]["path"] == str(context.paths.folder("weights"))
+
+
+def test_etcd_ends_after_the_api_server_and_containers_after_the_kubelet():
+    order = list(STOP_ORDER)
+    assert order.index("etcd") > order.index("kube-apiserver") > order.index("CONTAINERS") > order.index("kubelet")
+    assert set(order) - {"CONTAINERS"} == set(BY_NAME)
+
+
+def test_select_keeps_the_starting_order():
+    assert [part.name for part in select(["node", "etcd", "postgres"])] == ["postgres", "etcd", "node"]
+    assert select([]) == list(PARTS)
+
+
+def test_select_names_what_there_is():
+    with pytest.raises(LocalError, match="kube-apiserver"):
+        select(["apisever"])
+
+
+def test_supervisor_configuration_escapes_percent_signs(tmp_path):
+    paths = StackPaths(checkout=tmp_path / "100%", name="t")
+    text = configuration(paths, {"etcd": 15})
+    assert "100%%/" in text
+    assert "[program:etcd]" in text
+    assert "stopwaitsecs=15" in text
