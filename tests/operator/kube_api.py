@@ -1,4 +1,4 @@
-"""A real etcd and kube-apiserver for tests and benchmarks: nothing else of Kubernetes, so nothing acts but the operator.
+"""A real etcd and kube-apiserver for tests and benchmarks: nothing else, so that nothing acts but the operator.
 
 Loaded by path (there is no package of tests): see `conftest.py` beside it and `bench/operator.py`.
 """
@@ -31,7 +31,7 @@ USERS = {
 }
 
 
-class NoKubernetes(RuntimeError):
+class NoKubernetesError(RuntimeError):
     """The Kubernetes binary is not there; the message names the command that builds it."""
 
 
@@ -43,7 +43,9 @@ class KubeApi:
     folder: Path
     kubeconfigs: dict[str, Path]
 
-    def kubectl(self, *arguments: str, user: str = "admin", stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, user: str = "admin", stdin: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the real kubectl as this user."""
         return subprocess.run(
             [find_kubectl(), "--kubeconfig", str(self.kubeconfigs[user]), *arguments],
@@ -67,7 +69,9 @@ def find_binary() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paddock" / "kubernetes"
     built = sorted(cache.glob("*/kubernetes"), key=lambda path: path.stat().st_mtime)
     if not built:
-        raise NoKubernetes("no Kubernetes binary: run `paddock local build`, or name its folder in PADDOCK_KUBERNETES_BIN")
+        raise NoKubernetesError(
+            "no Kubernetes binary: run `paddock local build`, or name its folder in PADDOCK_KUBERNETES_BIN"
+        )
     return built[-1]
 
 
@@ -79,13 +83,15 @@ def find_kubectl() -> str:
 
 @contextlib.contextmanager
 def running_api(folder: Path, *, base_port: int) -> Iterator[KubeApi]:
-    """Start etcd on base_port (+1) and the API server on base_port+2, install what Paddock needs, stop both at the end."""
+    """Start etcd on base_port (+1), the API server on base_port+2, install what Paddock needs; stop both at the end."""
     binary = find_binary()
     _write_keys(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_process([str(binary), "etcd", *_etcd_flags(folder, base_port)], folder / "etcd.log"))
         url = f"https://127.0.0.1:{base_port + 2}"
-        stack.enter_context(_process([str(binary), "kube-apiserver", *_api_flags(folder, base_port)], folder / "api.log"))
+        stack.enter_context(
+            _process([str(binary), "kube-apiserver", *_api_flags(folder, base_port)], folder / "api.log")
+        )
         _wait_ready(url, folder)
         api = KubeApi(url=url, folder=folder, kubeconfigs=_write_kubeconfigs(folder, url))
         _install(api)
@@ -94,9 +100,7 @@ def running_api(folder: Path, *, base_port: int) -> Iterator[KubeApi]:
 
 def _write_keys(folder: Path) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "sa.key").write_bytes(pem)
     lines = [f'{name}-token,{user},{name},"{group}"' for name, (user, group) in USERS.items()]
     (folder / "tokens.csv").write_text("\n".join(lines) + "\n")

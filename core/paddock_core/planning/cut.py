@@ -30,14 +30,14 @@ def invalid_tensor(model: ModelEntry, tensor: int) -> str | None:
     if dimensions.heads % tensor:
         return f"tensor {tensor} does not divide the {dimensions.heads} attention heads of {model.id}"
     if dimensions.kv_heads % tensor and tensor % dimensions.kv_heads:
-        return f"tensor {tensor} neither divides nor is a multiple of the {dimensions.kv_heads} key-value heads of {model.id}"
+        return f"tensor {tensor} neither divides nor multiplies the {dimensions.kv_heads} key-value heads of {model.id}"
     if tensor > model.max_tensor_parallel:
         return f"tensor {tensor} is more than the {model.max_tensor_parallel} that {model.id} was checked with"
     return None
 
 
 def cuts(model: ModelEntry, pool: NodePool, *, tensor: int | None, pipeline: int | None) -> Iterator[Cut]:
-    """Every cut worth trying; a pipeline only when it is asked for, or with the largest tensor size that a node holds."""
+    """Every cut worth trying; a pipeline only when asked for, or with the largest tensor size that a node holds."""
     sizes = [size for size in _powers_of_two(pool.gpus_per_node) if invalid_tensor(model, size) is None]
     asked = [size for size in sizes if tensor in (None, size)]
     for size in asked:

@@ -13,13 +13,10 @@ def gib(size: int) -> str:
 
 def gpu_plan(model: ModelEntry, plan: Plan, *, smaller: tuple[Cut, int] | None) -> str:
     """Why a model is cut this way. `smaller` is the next smaller cut and what it lacks on each GPU."""
-    use = plan.per_gpu
     parts = [
         f"{model.title} in {plan.precision}: {gib(plan.weights_bytes)} of weights.",
         _shape(plan),
-        f"Each GPU holds {gib(use.weights)} of weights, {gib(use.kv_cache)} of cache for {plan.max_concurrency} sequences"
-        f" of {plan.context_length} tokens, and {gib(use.activations + use.runtime)} of activations and runtime,"
-        f" of {gib(use.total)}.",
+        _per_gpu(plan),
         f"In all {plan.kv_tokens} tokens of cache fit.",
     ]
     if smaller is not None:
@@ -28,6 +25,15 @@ def gpu_plan(model: ModelEntry, plan: Plan, *, smaller: tuple[Cut, int] | None) 
             f"{_sizes(cut)} would lack {gib(missing)} on each GPU." if missing > 0 else f"{_sizes(cut)} fits too."
         )
     return " ".join(parts)
+
+
+def _per_gpu(plan: Plan) -> str:
+    use = plan.per_gpu
+    return (
+        f"Each GPU holds {gib(use.weights)} of weights, {gib(use.kv_cache)} of cache for {plan.max_concurrency}"
+        f" sequences of {plan.context_length} tokens, and {gib(use.activations + use.runtime)} of activations and"
+        f" runtime, of {gib(use.total)}."
+    )
 
 
 def _shape(plan: Plan) -> str:
@@ -57,7 +63,7 @@ def does_not_fit(model: ModelEntry, *, precision: str, cut: Cut, gpu: str, missi
 
 
 def memory_bar(use: MemoryUse, *, width: int = 40) -> str:
-    """One GPU's memory as a bar: W weights, K cache, A activations, R runtime, `.` free. Parts are rounded up to one cell."""
+    """One GPU's memory as a bar: W weights, K cache, A activations, R runtime, `.` free."""
     cells = ""
     for letter, size in (("W", use.weights), ("K", use.kv_cache), ("A", use.activations), ("R", use.runtime)):
         cells += letter * max(1, round(size / use.total * width)) if size else ""

@@ -46,7 +46,7 @@ class Wish:
 
 
 def plan(*, model: ModelEntry, ask: Ask, inventory: Inventory) -> Plan | Refusal:
-    """Plan one copy of a model. Total and deterministic: the same question has the same answer in CLI, webhook and status."""
+    """Plan one copy of a model. Total and deterministic: CLI, webhook and status get the same answer."""
     wish = complete(model=model, ask=ask)
     if isinstance(wish, Refusal):
         return wish
@@ -166,7 +166,9 @@ def _plan_gpu(wish: Wish, inventory: Inventory) -> Plan | Refusal:
     capable = [pool for pool in inventory.pools if supports(pool, wish.precision)]
     if not capable:
         need = memory.MIN_CAPABILITY[wish.precision]
-        text = f"{wish.precision} needs GPUs of compute capability {need // 10}.{need % 10} or higher; the cluster has none"
+        text = (
+            f"{wish.precision} needs GPUs of compute capability {need // 10}.{need % 10} or more; the cluster has none"
+        )
         return _refuse(RefusalReason.PRECISION_UNSUPPORTED, text, alternatives=alternatives_for(wish, best_plan))
     best = best_plan(wish, capable)
     return best if best is not None else _does_not_fit(wish, capable)

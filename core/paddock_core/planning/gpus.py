@@ -22,12 +22,12 @@ GPU_RESOURCE = "nvidia.com/gpu"
 def gpu_table() -> Mapping[str, Gpu]:
     """Every known GPU product by id, from the packaged `gpus.yaml`."""
     file = resources.files("paddock_core.catalog") / "gpus.yaml"
-    document = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)  # noqa: S506 - the C form of the safe loader
+    document = yaml.load(file.read_bytes(), Loader=yaml.CSafeLoader)
     return {row["id"]: _gpu(row) for row in document["gpus"]}
 
 
 def hypothetical(*, gpu: str, per_node: int | None = None, nodes: int = 8) -> Inventory:
-    """An inventory of equal nodes, for `paddock plan --gpu`. Raises KeyError for an id that `gpu_table` does not have."""
+    """An inventory of equal nodes, for `paddock plan --gpu`. Raises KeyError for an unknown id."""
     product = gpu_table()[gpu]
     return Inventory(pools=(NodePool(gpu=product, gpus_per_node=per_node or product.per_node, nodes=nodes),))
 

@@ -17,7 +17,7 @@ class Constants:
     """Reserves of the planner."""
 
     cache_fraction: float = 0.9
-    """Part of the memory left after loading that TensorRT-LLM gives to the cache: `free_gpu_memory_fraction`, default 0.9."""
+    """Part of what is left after loading that goes to the cache: TensorRT-LLM's `free_gpu_memory_fraction`, default 0.9."""
     gpu_runtime: int = 2 * GIB
     """CUDA context, libraries and communication buffers of each GPU. Assumed."""
     max_batched_tokens: int = 8192
@@ -59,7 +59,7 @@ def kv_bytes_per_token(dimensions: Dimensions) -> int:
 
 
 def kv_bytes_per_gpu_token(dimensions: Dimensions, *, tensor: int, pipeline: int) -> int:
-    """Bytes of cache for one token on the GPU that holds most: key-value heads are divided, or replicated when too few."""
+    """Bytes of cache for one token on the fullest GPU: key-value heads are divided, or replicated when too few."""
     layers = -(-dimensions.layers // pipeline)
     heads = max(1, dimensions.kv_heads // tensor)
     return 2 * layers * heads * dimensions.head_dim * BYTES_OF_KV
@@ -71,7 +71,7 @@ def weights_bytes_per_gpu(weights: int, *, tensor: int, pipeline: int) -> int:
 
 
 def activation_bytes(dimensions: Dimensions, *, tensor: int, concurrency: int) -> int:
-    """Buffers of one step on each GPU: hidden states, the feed-forward's share, and 32-bit logits of one token a sequence."""
+    """Buffers of one step on each GPU: hidden states, the feed-forward's share, 32-bit logits for each sequence."""
     tokens = CONSTANTS.max_batched_tokens
     hidden = CONSTANTS.activation_copies * tokens * dimensions.hidden * 2
     feed_forward = 2 * tokens * (dimensions.ffn // tensor) * 2

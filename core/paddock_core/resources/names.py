@@ -43,7 +43,7 @@ def serving_name(*, namespace: str, name: str) -> str:
 
 
 def model_digest(model: ModelEntry, *, precision: str) -> str:
-    """Hex digest that names a model's weights: of the one file where that is all, else of the description of the set."""
+    """Hex digest that names a model's weights: of the one file where that is all, else of the set's description."""
     weights = model.weights[precision]
     if len(weights.files) == 1 and weights.files[0].sha256:
         return weights.files[0].sha256

@@ -1,7 +1,7 @@
 """The Triton model repository of one deployment, rendered: `config.pbtxt`, `model.yaml` and `model.py`.
 
-One leaf model, decoupled: Triton does not see a cancelled request through an ensemble. `decoupled` stands in both files,
-since Triton is started with --disable-auto-complete-config and then never asks the model for its configuration.
+One leaf model, decoupled: through an ensemble a cancelled request would run on. `decoupled` stands in both files, since
+Triton is started with --disable-auto-complete-config and then never asks the model for its configuration.
 """
 
 import json

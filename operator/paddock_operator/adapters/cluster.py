@@ -1,0 +1,183 @@
+"""The Kubernetes API through lightkube's configuration and authenticated HTTP client.
+
+Objects travel as plain documents: the operator renders and compares whole manifests, for which typed models would only
+cost memory. lightkube brings what is hard to get right: kubeconfig files, tokens that rotate, exec plugins, TLS.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.kubeconfig import KubeConfig
+from paddock_core.resources.names import OPERATOR
+
+from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError
+from paddock_operator.kinds import Kind, kind_of
+from paddock_operator.ports import Listing, Manifest, WatchEvent
+
+REQUEST_SECONDS = 20.0
+WATCH_SECONDS = 240
+SILENCE_SECONDS = 90.0
+"""Bookmarks come about every minute: a stream that is silent for longer is dead although its socket may be open."""
+PAGE = 500
+CONNECTIONS = 32
+
+
+def connect(kubeconfig: Path | None) -> httpx2.AsyncClient:
+    """An authenticated HTTP client: from this kubeconfig's current context, or the pod's service account."""
+    config = KubeConfig.from_file(kubeconfig) if kubeconfig is not None else KubeConfig.from_service_account()
+    single = config.get()
+    if single is None:
+        raise ClusterError(f"{kubeconfig} names no current context: run `kubectl config use-context NAME`")
+    parameters = ConnectionParams(timeout=httpx2.Timeout(REQUEST_SECONDS), trust_env=False)
+    client = AsyncClient(single, parameters)
+    client.headers["User-Agent"] = OPERATOR
+    return client
+
+
+class LightkubeCluster:
+    """The port `Cluster`. `may_write` is asked before every write and raises NotLeadingError where it may not be."""
+
+    def __init__(self, client: httpx2.AsyncClient, *, may_write: Callable[[], None]) -> None:
+        self._client = client
+        self._may_write = may_write
+
+    async def get(self, kind: Kind, *, namespace: str | None, name: str) -> Manifest:
+        return await self._request("GET", kind.path(namespace=namespace, name=name))
+
+    async def list(self, kind: Kind, *, selector: str = "") -> Listing:
+        items: list[Manifest] = []
+        parameters = _parameters(labelSelector=selector, limit=str(PAGE))
+        while True:
+            page = await self._request("GET", kind.path(), parameters=parameters)
+            items += page.get("items") or []
+            metadata = page.get("metadata", {})
+            if not metadata.get("continue"):
+                return Listing(items, metadata["resourceVersion"])
+            parameters["continue"] = metadata["continue"]
+
+    async def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
+        parameters = _parameters(
+            watch="true",
+            labelSelector=selector,
+            resourceVersion=revision,
+            allowWatchBookmarks="true",
+            timeoutSeconds=str(WATCH_SECONDS),
+        )
+        timeout = httpx2.Timeout(REQUEST_SECONDS, read=SILENCE_SECONDS)
+        try:
+            async with self._client.stream("GET", kind.path(), params=parameters, timeout=timeout) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    _raise_for(response)
+                async for line in response.aiter_lines():
+                    yield _event(line)
+        except httpx2.HTTPError as error:
+            raise ClusterError(f"watch of {kind.plural}: {error!r}") from error
+
+    async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
+        metadata = manifest["metadata"]
+        path = kind_of(manifest).path(namespace=metadata.get("namespace"), name=metadata["name"])
+        return await self._write(
+            "PATCH",
+            f"{path}/{subresource}" if subresource else path,
+            parameters={"fieldManager": OPERATOR, "force": "true"},
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def merge(self, kind: Kind, *, namespace: str | None, name: str, patch: Manifest) -> Manifest:
+        return await self._write(
+            "PATCH",
+            kind.path(namespace=namespace, name=name),
+            parameters={"fieldManager": OPERATOR},
+            body=patch,
+            content_type="application/merge-patch+json",
+        )
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        path = kind_of(manifest).path(namespace=manifest["metadata"].get("namespace"))
+        return await self._write("POST", path, parameters={"fieldManager": OPERATOR}, body=manifest)
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        metadata = manifest["metadata"]
+        path = kind_of(manifest).path(namespace=metadata.get("namespace"), name=metadata["name"])
+        return await self._write("PUT", path, parameters={"fieldManager": OPERATOR}, body=manifest)
+
+    async def delete(self, kind: Kind, *, namespace: str | None, name: str, uid: str | None = None) -> None:
+        body: Manifest = {"propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        with contextlib.suppress(NotFoundError):
+            await self._write("DELETE", kind.path(namespace=namespace, name=name), body=body)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: dict[str, str] | None = None,
+        body: Manifest,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        self._may_write()
+        return await self._request(method, path, parameters=parameters, body=body, content_type=content_type)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: dict[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        try:
+            response = await self._client.request(
+                method,
+                path,
+                params=parameters,
+                content=None if body is None else msgspec.json.encode(body),
+                headers={"Content-Type": content_type},
+            )
+        except httpx2.HTTPError as error:
+            raise ClusterError(f"{method} {path}: {error!r}") from error
+        _raise_for(response)
+        document: Manifest = msgspec.json.decode(response.content)
+        return document
+
+
+def _parameters(**values: str) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _event(line: str) -> WatchEvent:
+    document: dict[str, Any] = msgspec.json.decode(line)
+    if document["type"] == "ERROR":
+        status = document["object"]
+        kind = GoneError if status.get("code") == 410 else ClusterError
+        raise kind(f"watch: {status.get('message')}", status=int(status.get("code", 0)))
+    return WatchEvent(document["type"], document["object"])
+
+
+_ERRORS: dict[int, type[ClusterError]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
+
+
+def _raise_for(response: httpx2.Response) -> None:
+    if response.status_code < 400:
+        return
+    try:
+        message = str(msgspec.json.decode(response.content).get("message"))
+    except (msgspec.DecodeError, AttributeError):
+        message = response.text[:300]
+    kind = _ERRORS.get(response.status_code, ClusterError)
+    request = response.request
+    raise kind(f"{request.method} {request.url.path}: {message}", status=response.status_code)

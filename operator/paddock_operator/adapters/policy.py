@@ -1,0 +1,152 @@
+"""Follows the control plane's policy: a snapshot, then its changes, kept on disk for the time when nobody answers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+from paddock_core.policy.freshness import Freshness
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change, Changes, Snapshot
+
+from paddock_operator.ports import Clock, Policy
+
+log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 25
+RETRY_FIRST_SECONDS = 0.2
+RETRY_MAX_SECONDS = 5.0
+PERSIST_SECONDS = 30.0
+"""A copy whose renewal on disk is this old loses at most this much of its life when the process is killed."""
+FILE_NAME = "policy.json"
+
+Heard = Callable[[tuple[Change, ...] | None, PolicyView, PolicyView], None]
+"""Told of changes with the view before and after them; None instead of changes means that everything may be new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Persisted:
+    """What lies on disk."""
+
+    freshness: Freshness
+    snapshot: Snapshot
+
+
+class PolicyFollower:
+    """The port `PolicySource`, and the task that keeps it current."""
+
+    def __init__(self, *, client: httpx.AsyncClient, clock: Clock, boot_id: str, folder: Path, heard: Heard) -> None:
+        self._client = client
+        self._clock = clock
+        self._boot_id = boot_id
+        self._file = folder / FILE_NAME
+        self._heard = heard
+        self._view = PolicyView.empty()
+        self._fresh: Freshness | None = None
+        self._saved = (-1, 0.0)
+        self._was_expired = True
+
+    def current(self) -> Policy:
+        return Policy(view=self._view, expired=self._expired())
+
+    def age_seconds(self) -> float:
+        """Seconds since the control plane last confirmed the copy; infinite if it never did."""
+        return float("inf") if self._fresh is None else self._clock.boottime() - self._fresh.renewed_at
+
+    def load(self) -> None:
+        """Begin with the copy on disk, if there is one that this version reads."""
+        try:
+            kept = msgspec.json.decode(self._file.read_bytes(), type=_Persisted)
+            self._view = PolicyView.from_snapshot(kept.snapshot)
+            self._fresh = kept.freshness
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("the kept policy is not readable and is fetched again", extra={"error": str(error)})
+
+    async def run(self) -> None:
+        """Never returns."""
+        delay = RETRY_FIRST_SECONDS
+        snapshot_needed = True
+        while True:
+            try:
+                if snapshot_needed:
+                    await self._take_snapshot()
+                    snapshot_needed = False
+                snapshot_needed = not await self._take_changes()
+                delay = RETRY_FIRST_SECONDS
+            except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
+                log.warning("the control plane does not answer", extra={"error": repr(error)})
+                self._notice_expiry()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_SECONDS)
+
+    async def _take_snapshot(self) -> None:
+        response = await self._client.get("/internal/v1/policy")
+        response.raise_for_status()
+        snapshot = msgspec.json.decode(response.content, type=Snapshot)
+        before, self._view = self._view, PolicyView.from_snapshot(snapshot)
+        self._renew(snapshot.max_age_seconds)
+        self._save(snapshot.max_age_seconds)
+        self._heard(None, before, self._view)
+
+    async def _take_changes(self) -> bool:
+        """Wait for changes; False if the log no longer reaches back to our revision."""
+        parameters = {"after": str(self._view.revision), "wait": str(WAIT_SECONDS)}
+        timeout = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
+        response = await self._client.get("/internal/v1/policy/changes", params=parameters, timeout=timeout)
+        if response.status_code == httpx.codes.GONE:
+            return False
+        response.raise_for_status()
+        answer = msgspec.json.decode(response.content, type=Changes)
+        before, self._view = self._view, self._view.apply(answer.changes, revision=answer.revision)
+        was_expired = self._was_expired
+        self._renew(answer.max_age_seconds)
+        self._save(answer.max_age_seconds)
+        if answer.changes or was_expired:
+            self._heard(None if was_expired else answer.changes, before, self._view)
+        return True
+
+    def _renew(self, max_age_seconds: float) -> None:
+        self._fresh = Freshness(
+            max_age_seconds=max_age_seconds, renewed_at=self._clock.boottime(), boot_id=self._boot_id
+        )
+        self._was_expired = False
+
+    def _expired(self) -> bool:
+        return self._fresh is None or self._fresh.expired(now=self._clock.boottime(), boot_id=self._boot_id)
+
+    def _notice_expiry(self) -> None:
+        """The moment at which the copy expires concerns every deployment."""
+        if self._expired() and not self._was_expired:
+            self._was_expired = True
+            self._heard(None, self._view, self._view)
+
+    def _save(self, max_age_seconds: float) -> None:
+        now = self._clock.boottime()
+        if self._fresh is None or (self._saved[0] == self._view.revision and now - self._saved[1] < PERSIST_SECONDS):
+            return
+        kept = _Persisted(freshness=self._fresh, snapshot=_snapshot_of(self._view, max_age_seconds))
+        part = self._file.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(kept))
+        part.chmod(0o600)
+        part.replace(self._file)
+        self._saved = (self._view.revision, now)
+
+
+def _snapshot_of(view: PolicyView, max_age_seconds: float) -> Snapshot:
+    """The view as a snapshot again. Keys of tenants are left out: the operator has no use for them."""
+    kinds = {
+        "entity": view.entities,
+        "tenant": view.tenants,
+        "namespace": view.namespaces,
+        "license_text": view.license_texts,
+        "acceptance": view.acceptances,
+        "statement": view.statements,
+        "grant": view.grants,
+    }
+    objects = {kind: {id_: msgspec.to_builtins(body) for id_, body in bodies.items()} for kind, bodies in kinds.items()}
+    return Snapshot(revision=view.revision, max_age_seconds=max_age_seconds, objects=objects)

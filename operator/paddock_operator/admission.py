@@ -1,0 +1,84 @@
+"""What the webhook says of a LlamaDeployment before it is stored: a refusal, or warnings. Pure.
+
+Refused is only what no later act can make right. What may still come true is admitted with a warning that names the
+command; every check is made again in the loop, so nothing rests on the webhook.
+"""
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.types import Decision
+from paddock_core.planning.fit import complete
+from paddock_core.planning.types import Refusal
+from paddock_core.policy.view import PolicyView
+from paddock_core.resources.conditions import ConditionReason
+from paddock_core.resources.llamadeployment import LlamaDeployment, Spec
+
+from paddock_operator.decide.license import ask, mismatch
+from paddock_operator.decide.planned import ask_of
+from paddock_operator.observed import parse
+from paddock_operator.ports import Policy
+
+MAX_WARNING = 240
+"""The API server cuts warnings that are longer than 256 characters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The answer. `refusal` is `<reason>: <message>`, or None if the object may be stored."""
+
+    refusal: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def review(*, new: dict[str, Any], old: dict[str, Any] | None, policy: Policy, catalog: Catalog, now: float) -> Review:
+    """Judge an object that is to be created, or to replace `old`. `now` is Unix seconds."""
+    if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
+        # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
+        return Review()
+    deployment, problem = parse(new)
+    if problem is not None:
+        return Review(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
+    return _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog, now)
+
+
+def _review_plan(deployment: LlamaDeployment, catalog: Catalog) -> Review | None:
+    """Refuse what no cluster could run: a tensor size that does not divide the heads, a context that is too long."""
+    model = catalog.model(deployment.spec.model.id)
+    answer = None if model is None else complete(model=model, ask=ask_of(deployment.spec))
+    if isinstance(answer, Refusal):
+        return Review(refusal=f"{answer.reason}: {answer.message}")
+    return None
+
+
+def _review_license(deployment: LlamaDeployment, policy: Policy, catalog: Catalog, now: float) -> Review:
+    spec = deployment.spec
+    if spec.license.accept is False:
+        return _warn(ConditionReason.ACCEPT_DECLINED, "spec.license.accept is false: the model will not be served")
+    if policy.expired:
+        text = "the control plane cannot be reached now: the license is decided when it can"
+        return _warn(ConditionReason.POLICY_EXPIRED, text)
+    namespace = deployment.metadata["namespace"]
+    tenant = policy.view.namespace_tenant(namespace)
+    if tenant is None:
+        text = f"namespace {namespace} belongs to no tenant: the platform team must add it to one before this is served"
+        return _warn(ConditionReason.NAMESPACE_UNKNOWN, text)
+    decision = ask(spec=spec, tenant=tenant, view=policy.view, catalog=catalog, at=now)
+    return _of_decision(decision, spec, policy.view)
+
+
+def _of_decision(decision: Decision, spec: Spec, view: PolicyView) -> Review:
+    if decision.allowed:
+        problem = mismatch(spec, decision, view)
+        return _warn(ConditionReason.RECORD_MISMATCH, problem) if problem else Review()
+    if not decision.mendable:
+        return Review(refusal=f"{decision.reason}: {decision.message}")
+    return _warn(decision.reason.value, f"{decision.message}. Until then nothing runs")
+
+
+def _warn(reason: str, message: str) -> Review:
+    """One warning, in as many pieces as the API server's limit asks for."""
+    pieces = textwrap.wrap(f"{reason}: {message}", MAX_WARNING, break_long_words=True)
+    return Review(warnings=tuple(pieces))

@@ -1,0 +1,115 @@
+"""The caches of one operator: children of all kinds, weights Jobs, GPU nodes."""
+
+from collections.abc import Callable, Iterable
+
+from paddock_core.planning.gpus import inventory_of
+from paddock_core.planning.types import Inventory
+from paddock_core.resources import names
+
+from paddock_operator.kinds import JOB, NODE, POD, WATCHED, Kind
+from paddock_operator.observed import Child, WeightsJob
+from paddock_operator.ports import Clock, Cluster, Key, Manifest
+from paddock_operator.reflector import Reflector
+
+GPU_NODES = "nvidia.com/gpu.product"
+"""Label selector: nodes on which GPU feature discovery has found something."""
+
+
+class Cache:
+    """Follows everything that carries our label, and GPU nodes.
+
+    `changed` hears of the deployment whose child changed; `job_changed` of a weights Job or its pod, by the Job's name.
+    """
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        changed: Callable[[Key], None],
+        job_changed: Callable[[str], None],
+    ) -> None:
+        self._changed = changed
+        self._job_changed = job_changed
+        self._reflectors = {
+            kind: Reflector(
+                cluster=cluster, kind=kind, clock=clock, changed=self._hear, reduce=_REDUCE.get(kind, _slim)
+            )
+            for kind in WATCHED
+        }
+        self._nodes = Reflector(
+            cluster=cluster, kind=NODE, clock=clock, changed=_ignore, selector=GPU_NODES, reduce=_node
+        )
+
+    def reflectors(self) -> Iterable[Reflector]:
+        """Every reflector, to be run and to be watched over."""
+        return (*self._reflectors.values(), self._nodes)
+
+    def children(self, key: Key) -> tuple[Child, ...]:
+        """All objects of a deployment."""
+        return tuple(
+            Child(kind=kind, manifest=manifest)
+            for kind, reflector in self._reflectors.items()
+            for manifest in reflector.of(key)
+        )
+
+    def find(self, kind: Kind, *, namespace: str, name: str) -> Manifest | None:
+        """One object, or None; always None for kinds that are not cached."""
+        reflector = self._reflectors.get(kind)
+        return None if reflector is None else reflector.get(namespace=namespace, name=name)
+
+    def weights(self, job: str) -> WeightsJob:
+        """A weights Job and its pods, oldest first."""
+        found = self._reflectors[JOB].get(namespace=names.WEIGHTS_NAMESPACE, name=job)
+        pods = [pod for pod in self._reflectors[POD].all() if _job_of(pod) == job]
+        pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+        return WeightsJob(job=found, pods=tuple(pods))
+
+    def owners(self) -> set[Key]:
+        """Every deployment that has an object, whether it still exists or not."""
+        return {owner for reflector in self._reflectors.values() for owner in reflector.owners()}
+
+    def inventory(self) -> Inventory:
+        """The cluster's GPUs."""
+        return inventory_of(self._nodes.all())
+
+    def _hear(self, manifest: Manifest) -> None:
+        labels = manifest["metadata"].get("labels") or {}
+        namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
+        if namespace and name:
+            self._changed(Key(namespace, name))
+        elif labels.get(names.COMPONENT) == names.WEIGHTS and names.MODEL_DIGEST in labels:
+            self._job_changed(names.weights_job_name(labels[names.MODEL_DIGEST]))
+
+
+def _job_of(pod: Manifest) -> str | None:
+    labels = pod["metadata"].get("labels") or {}
+    digest = labels.get(names.MODEL_DIGEST)
+    return names.weights_job_name(digest) if digest and labels.get(names.COMPONENT) == names.WEIGHTS else None
+
+
+def _ignore(_manifest: Manifest) -> None:
+    """Nodes that come or go change no plan that is rendered; a deployment that waits for GPUs looks again by itself."""
+
+
+def _slim(manifest: Manifest) -> Manifest:
+    """Without the record of field managers, which is often larger than the object."""
+    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
+    return {**manifest, "metadata": metadata}
+
+
+def _pod(manifest: Manifest) -> Manifest:
+    slim = _slim(manifest)
+    return {"metadata": slim["metadata"], "spec": {"nodeName": slim["spec"].get("nodeName")}, "status": slim["status"]}
+
+
+def _node(manifest: Manifest) -> Manifest:
+    metadata = manifest["metadata"]
+    labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name.startswith("nvidia.com/")}
+    return {
+        "metadata": {"name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": labels},
+        "status": {"allocatable": manifest.get("status", {}).get("allocatable", {})},
+    }
+
+
+_REDUCE: dict[Kind, Callable[[Manifest], Manifest]] = {POD: _pod}

@@ -1,0 +1,170 @@
+"""The decision of a round: pure, total, and made from one look alone.
+
+A chain of judges, each with one condition; the first that does not hold ends it. What runs is taken away only by a
+denial that is certain (license, invalid specification, deletion), never because something could not be known.
+"""
+
+from dataclasses import replace
+
+from paddock_core.planning.types import Plan
+from paddock_core.resources import names
+from paddock_core.resources.conditions import (
+    FALSE,
+    TRUE,
+    ConditionReason,
+    ConditionType,
+    Finding,
+    fails,
+)
+from paddock_core.resources.llamadeployment import PlanStatus, RoutingStatus
+from paddock_core.serving.contract import deployment_secret
+
+from paddock_operator.decide import accept, license, planned, serving, teardown, weights  # noqa: A004
+from paddock_operator.decide.actions import AddFinalizer, Apply
+from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.manifests.render import Rendering, render_serving
+from paddock_operator.observed import Child, Observed
+from paddock_operator.reflector import owner_uid
+
+SECRET_ROTATION = 0
+
+
+def decide(observed: Observed, config: Config) -> Outcome:
+    """What to do and what to tell."""
+    if observed.deployment is None:
+        return Outcome(actions=teardown.removals(observed.children), look_after_seconds=_again(observed.children))
+    if observed.deleting:
+        text = "the object is being deleted: its pods and their resources go first"
+        gone = fails(ConditionType.ACCEPTED, ConditionReason.DELETING, text)
+        return teardown.stop(observed, config, (gone,))
+    stale = [child for child in observed.children if owner_uid(child.manifest) != observed.uid]
+    if stale:
+        # Left over from an object of the same name: its names must be free before ours are created.
+        return Outcome(actions=teardown.removals(stale), look_after_seconds=1.0)
+    return _decide_live(observed, config)
+
+
+def _decide_live(observed: Observed, config: Config) -> Outcome:
+    accepted = accept.judge(observed)
+    if accepted.status != TRUE:
+        return teardown.stop(observed, config, (accepted,))
+    judgement = license.judge(observed)
+    found = (accepted, judgement.finding)
+    if judgement.finding.status == FALSE:
+        outcome = teardown.stop(observed, config, found)
+    elif judgement.finding.status != TRUE or observed.tenant is None:
+        outcome = _hold(observed, config, found)
+    else:
+        licensed = _decide_licensed(observed, config, found, tenant=observed.tenant.id)
+        outcome = replace(licensed, license=judgement.status)
+    if judgement.valid_until is None:
+        return outcome
+    return _look_within(outcome, judgement.valid_until - observed.now)
+
+
+def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, ...], *, tenant: str) -> Outcome:
+    finding, plan = planned.judge(observed)
+    found = (*found, finding)
+    if plan is None:
+        return _hold(observed, config, found)
+    prepared = weights.judge(observed, plan)
+    found = (*found, prepared.finding)
+    if prepared.result is None:
+        held = _hold(observed, config, found)
+        outcome = replace(held, actions=(*_finalizer_first(observed), *prepared.actions), plan=_plan_status(plan))
+        return _look_within(outcome, prepared.look_after_seconds or 30.0)
+    outcome = _serve(observed, config, plan, prepared.result, tenant=tenant)
+    return replace(
+        outcome,
+        findings=(*found, *outcome.findings),
+        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions),
+    )
+
+
+def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Outcome:
+    spec = observed.live.spec
+    rendering = Rendering(
+        key=observed.key,
+        uid=observed.uid,
+        tenant=tenant,
+        spec=spec,
+        model=observed.catalog.models[spec.model.id],
+        plan=plan,
+        weights=result.weights,
+        secret=deployment_secret(
+            platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION
+        ),
+        config=config,
+    )
+    state = serving.judge(observed, wanted=spec.replicas, probe_interval_seconds=config.probe_interval_seconds)
+    return Outcome(
+        actions=tuple(Apply(manifest=manifest) for manifest in render_serving(rendering)),
+        findings=state.findings,
+        plan=_plan_status(plan),
+        routing=RoutingStatus(
+            model=spec.model.id,
+            tokenizer=result.tokenizer,
+            context_length=plan.context_length,
+            max_concurrency=plan.max_concurrency,
+            secret_rotation=SECRET_ROTATION,
+            endpoints=state.endpoints,
+        ),
+        replicas=state.replicas,
+        ready_replicas=len(state.endpoints),
+        serving_namespace=names.serving_namespace(tenant),
+        look_after_seconds=state.look_after_seconds,
+    )
+
+
+def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Outcome:
+    """Leave what runs as it is, create nothing, and go on telling which pods answer."""
+    status = observed.live.status
+    if not observed.children:
+        text = "an earlier condition keeps it from being served"
+        return Outcome(findings=(*found, fails(ConditionType.SERVING, ConditionReason.NOT_SERVED, text)))
+    state = serving.judge(
+        observed,
+        wanted=observed.live.spec.replicas,
+        probe_interval_seconds=config.probe_interval_seconds,
+    )
+    return Outcome(
+        findings=(*found, *state.findings),
+        license=status.license,
+        plan=status.plan,
+        routing=None if status.routing is None else serving.with_endpoints(status.routing, state.endpoints),
+        replicas=state.replicas,
+        ready_replicas=len(state.endpoints),
+        serving_namespace=status.serving_namespace,
+        look_after_seconds=state.look_after_seconds,
+    )
+
+
+def _finalizer_first(observed: Observed) -> tuple[AddFinalizer, ...]:
+    if observed.has_finalizer:
+        return ()
+    return (AddFinalizer(resource_version=str(observed.metadata["resourceVersion"])),)
+
+
+def _look_within(outcome: Outcome, seconds: float) -> Outcome:
+    current = outcome.look_after_seconds
+    soon = max(1.0, seconds)
+    return replace(outcome, look_after_seconds=soon if current is None else min(current, soon))
+
+
+def _again(children: tuple[Child, ...]) -> float | None:
+    return 1.0 if children else None
+
+
+def _plan_status(plan: Plan) -> PlanStatus:
+    return PlanStatus(
+        engine=plan.engine.value,
+        tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        gpus_per_pod=plan.gpus_per_pod,
+        pods_per_group=plan.pods_per_group,
+        context_length=plan.context_length,
+        max_concurrency=plan.max_concurrency,
+        weights_bytes=plan.weights_bytes,
+        kv_cache_bytes=plan.kv_cache_bytes,
+        explanation=plan.explanation,
+    )

@@ -1,0 +1,103 @@
+"""May this tenant's entity be served with this model? The one license decision, put for a deployment."""
+
+from dataclasses import dataclass
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.decide import decide
+from paddock_core.licensing.types import Decision, Request, Role, Verb
+from paddock_core.policy.documents import Tenant
+from paddock_core.policy.view import PolicyView
+from paddock_core.resources.conditions import (
+    ConditionReason,
+    ConditionType,
+    Finding,
+    fails,
+    holds,
+    unknown,
+)
+from paddock_core.resources.llamadeployment import LicenseStatus, Spec
+
+from paddock_operator.observed import Observed
+
+DIGEST_PREFIX = "sha256:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The condition LicenseAccepted, what the status says of the license, and until when (Unix seconds) it holds."""
+
+    finding: Finding
+    status: LicenseStatus | None = None
+    valid_until: float | None = None
+
+
+def judge(observed: Observed) -> Judgement:
+    """The condition LicenseAccepted."""
+    kind = ConditionType.LICENSE_ACCEPTED
+    if observed.policy.expired:
+        text = (
+            "the control plane was not reached for longer than its policy may be trusted: what runs stays, gateways deny"
+            " requests, nothing new is created; look at the control plane and the network"
+        )
+        return Judgement(finding=unknown(kind, ConditionReason.POLICY_EXPIRED, text))
+    tenant = observed.tenant
+    if tenant is None:
+        namespace = observed.key.namespace
+        text = (
+            f"namespace {namespace} belongs to no tenant: the platform team runs"
+            f" `paddock tenant namespace add TENANT {namespace}`"
+        )
+        return Judgement(finding=fails(kind, ConditionReason.NAMESPACE_UNKNOWN, text))
+    spec = observed.live.spec
+    if spec.license.accept is False:
+        text = "spec.license.accept is false: remove it, or set it to true, to be served under the license"
+        return Judgement(finding=fails(kind, ConditionReason.ACCEPT_DECLINED, text))
+    decision = ask(spec=spec, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.now)
+    if not decision.allowed:
+        finding = fails(kind, decision.reason.value, decision.message)
+        return Judgement(finding=finding, valid_until=decision.valid_until)
+    return _agree_with_record(observed, spec, decision)
+
+
+def ask(*, spec: Spec, tenant: Tenant, view: PolicyView, catalog: Catalog, at: float) -> Decision:
+    """Whether the tenant's entity may deploy what the specification says. `at` is Unix seconds."""
+    request = Request(
+        entity=tenant.entity,
+        role=Role.DEPLOYER,
+        verb=Verb.DEPLOY,
+        model=spec.model.id,
+        at=at,
+        purpose=spec.license.use.purpose,
+        claimed_license=spec.license.id,
+    )
+    return decide(request=request, facts=view.facts(), catalog=catalog)
+
+
+def mismatch(spec: Spec, decision: Decision, view: PolicyView) -> str | None:
+    """What spec.license says that is not on record, or None. Only meaningful where the decision allows."""
+    reference, revision = spec.license.acceptance_ref, spec.license.revision
+    if reference is not None and reference not in decision.acceptances:
+        on_record = ", ".join(decision.acceptances) or "none"
+        return f"spec.license.acceptanceRef is {reference}, on record is {on_record}: correct it or leave it out"
+    if revision is None:
+        return None
+    canonical = [view.acceptances[item].canonical for item in decision.acceptances if item in view.acceptances]
+    digits = [digest.removeprefix(DIGEST_PREFIX) for digest in canonical]
+    if any(digest.startswith(revision.removeprefix(DIGEST_PREFIX)) for digest in digits):
+        return None
+    accepted = ", ".join(digest[:12] for digest in digits) or "none"
+    return f"spec.license.revision is {revision}, accepted was {accepted}: accept that text, or correct the revision"
+
+
+def _agree_with_record(observed: Observed, spec: Spec, decision: Decision) -> Judgement:
+    problem = mismatch(spec, decision, observed.policy.view)
+    if problem is not None:
+        finding = fails(ConditionType.LICENSE_ACCEPTED, ConditionReason.RECORD_MISMATCH, problem)
+        return Judgement(finding=finding, valid_until=decision.valid_until)
+    model = observed.catalog.models[spec.model.id]
+    acceptance = next(iter(decision.acceptances), None)
+    return Judgement(
+        finding=holds(ConditionType.LICENSE_ACCEPTED, decision.reason.value, decision.message),
+        status=LicenseStatus(id=", ".join(model.licenses), acceptance=acceptance),
+        valid_until=decision.valid_until,
+    )

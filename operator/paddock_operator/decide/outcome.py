@@ -1,0 +1,37 @@
+"""What a decision consists of."""
+
+from dataclasses import dataclass, field
+
+from paddock_core.resources.conditions import Finding
+from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus
+
+from paddock_operator.decide.actions import Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The operator's settings, as far as decisions and renderings depend on them."""
+
+    serving_image: str
+    image_pull_policy: str
+    weights_volume: dict[str, object]
+    serving_controlplane_url: str
+    gateway_url: str
+    platform_key: bytes = field(repr=False)
+    drain_seconds: float
+    probe_interval_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What to do, what to tell, and when to look again even if nothing is heard."""
+
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    license: LicenseStatus | None = None
+    plan: PlanStatus | None = None
+    routing: RoutingStatus | None = None
+    replicas: int = 0
+    ready_replicas: int = 0
+    serving_namespace: str = ""
+    look_after_seconds: float | None = None

@@ -1,0 +1,105 @@
+"""Do the pods have nodes, and do they answer?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
+from paddock_core.resources.llamadeployment import Endpoint, RoutingStatus
+from paddock_core.serving.contract import HTTP_PORT
+
+from paddock_operator.decide import failures
+from paddock_operator.kinds import DEPLOYMENT
+from paddock_operator.observed import Child, Observed
+
+RETRY_PROBE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The conditions Scheduled and Serving, the endpoints that answer, and the pods that exist."""
+
+    findings: tuple[Finding, ...]
+    endpoints: tuple[Endpoint, ...] = ()
+    replicas: int = 0
+    look_after_seconds: float | None = None
+
+
+def judge(observed: Observed, *, wanted: int, probe_interval_seconds: float) -> Judgement:
+    """What the pods say. `wanted` is the number of copies that should run."""
+    pods = [pod for pod in observed.pods() if not pod.going]
+    endpoints = tuple(Endpoint(pod=pod.name, url=pod_url(pod)) for pod in pods if _answers(observed, pod))
+    unproven = [pod for pod in pods if is_ready(pod) and not _answers(observed, pod)]
+    return Judgement(
+        findings=(*_scheduled(observed, pods, wanted), _serving(observed, pods, endpoints, wanted)),
+        endpoints=endpoints,
+        replicas=len(pods),
+        look_after_seconds=RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0,
+    )
+
+
+def with_endpoints(routing: RoutingStatus, endpoints: tuple[Endpoint, ...]) -> RoutingStatus:
+    """The same routing with these endpoints."""
+    return msgspec.structs.replace(routing, endpoints=endpoints)
+
+
+def is_ready(pod: Child) -> bool:
+    """True if the kubelet's readiness probe holds and the pod has an address."""
+    status = pod.manifest.get("status", {})
+    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in status.get("conditions") or ())
+    return ready and bool(status.get("podIP"))
+
+
+def pod_url(pod: Child) -> str:
+    """Triton's HTTP address in a pod."""
+    address = pod.manifest["status"]["podIP"]
+    host = f"[{address}]" if ":" in address else address
+    return f"http://{host}:{HTTP_PORT}"
+
+
+def _answers(observed: Observed, pod: Child) -> bool:
+    return is_ready(pod) and pod.uid in observed.probes and observed.probes[pod.uid] is None
+
+
+def _scheduled(observed: Observed, pods: Sequence[Child], wanted: int) -> tuple[Finding, ...]:
+    """Nothing where no pod is wanted."""
+    if wanted == 0:
+        return ()
+    kind = ConditionType.SCHEDULED
+    for pod in pods:
+        trouble = failures.unschedulable(pod.manifest)
+        if trouble is not None:
+            return (fails(kind, trouble.reason, trouble.message),)
+    placed = sum(1 for pod in pods if pod.manifest.get("spec", {}).get("nodeName"))
+    if placed < wanted:
+        text = _replica_failure(observed) or f"{placed} of {wanted} pods have a node"
+        return (fails(kind, ConditionReason.PODS_PENDING, text),)
+    return (holds(kind, ConditionReason.SCHEDULED, f"{placed} of {wanted} pods have a node"),)
+
+
+def _serving(observed: Observed, pods: Sequence[Child], endpoints: Sequence[Endpoint], wanted: int) -> Finding:
+    kind = ConditionType.SERVING
+    if endpoints:
+        return holds(kind, ConditionReason.SERVING, f"{len(endpoints)} of {wanted} copies answered a generation")
+    if wanted == 0:
+        return fails(kind, ConditionReason.STOPPED, "spec.replicas is 0: set it to 1 or more to serve")
+    trouble = failures.classify(pod.manifest for pod in pods)
+    if trouble is not None:
+        return fails(kind, trouble.reason, trouble.message)
+    for pod in pods:
+        answer = observed.probes.get(pod.uid)
+        if is_ready(pod) and answer:
+            return fails(kind, ConditionReason.PROBE_FAILED, f"pod {pod.name} is ready but generates nothing: {answer}")
+    if not pods:
+        return fails(kind, ConditionReason.PODS_PENDING, _replica_failure(observed) or "pods are being created")
+    return fails(kind, ConditionReason.LOADING, "the engine is loading the weights")
+
+
+def _replica_failure(observed: Observed) -> str:
+    """Why the Deployment's controller cannot create pods, as it says (quota, admission), or nothing."""
+    for child in observed.children:
+        if child.kind == DEPLOYMENT:
+            for item in child.manifest.get("status", {}).get("conditions") or ():
+                if item["type"] == "ReplicaFailure" and item["status"] == "True":
+                    return str(item.get("message", ""))
+    return ""

@@ -1,0 +1,47 @@
+"""Errors of the operator.
+
+OperatorError
+├── ClusterError            the API server refused or did not answer (status, reason)
+│   ├── NotFoundError       404
+│   ├── ConflictError       409: somebody else was faster, or a precondition did not hold
+│   └── GoneError           410: the watch's revision is no longer known; list again
+├── ControlPlaneError       the control plane did not answer as agreed
+│   └── DownloadDeniedError it refuses a download; carries its reason
+└── NotLeadingError         this process must not write now
+"""
+
+
+class OperatorError(Exception):
+    """Base of all errors of the operator."""
+
+
+class ClusterError(OperatorError):
+    """The API server refused a request or could not be reached (`status` 0)."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFoundError(ClusterError):
+    """The object is not there."""
+
+
+class ConflictError(ClusterError):
+    """A precondition did not hold, or another manager owns the field."""
+
+
+class GoneError(ClusterError):
+    """The watch cannot go on from this revision: list again."""
+
+
+class ControlPlaneError(OperatorError):
+    """The control plane could not be reached, or answered what was not agreed."""
+
+
+class DownloadDeniedError(ControlPlaneError):
+    """The control plane refuses to let this model be downloaded. The message says why and what to do."""
+
+
+class NotLeadingError(OperatorError):
+    """Another instance leads, or this one is no longer sure that it does: nothing may be written."""

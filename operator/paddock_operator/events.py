@@ -1,0 +1,107 @@
+"""The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhook. Nothing is decided here."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+import kubernetes.config
+from kubernetes.client import Configuration
+from paddock_core.resources.llamadeployment import GROUP, PLURAL, VERSION
+
+from paddock_operator.admission import Review
+from paddock_operator.settings import OperatorSettings
+
+WEBHOOK_ID = "llamadeployments"
+WEBHOOK_PATH = "/admit"
+"""The webhook's URL ends with `<WEBHOOK_PATH>/<WEBHOOK_ID>`."""
+
+Heard = Callable[[str, dict[str, Any]], None]
+"""Told the type of an event (DELETED or anything else) and the object."""
+Judge = Callable[[dict[str, Any], dict[str, Any] | None], Review]
+"""Judges a new object and the one that it replaces."""
+
+
+async def follow(*, settings: OperatorSettings, heard: Heard, judge: Judge) -> None:
+    """Run kopf until SIGTERM or SIGINT, or until it fails."""
+    await kopf.operator(
+        registry=registry(kubeconfig=settings.kubeconfig, heard=heard, judge=judge),
+        settings=kopf_settings(settings),
+        clusterwide=True,
+        standalone=True,
+    )
+
+
+def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.OperatorRegistry:
+    """All our handlers. They only hand on: kopf drops the errors of event handlers, so nothing may fail here."""
+    handlers = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=handlers)
+    def log_in(**_: object) -> kopf.ConnectionInfo:
+        return login(kubeconfig)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
+    async def changed(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002 - kopf's word
+        heard(type or "LISTED", dict(body))
+
+    @kopf.on.validate(GROUP, VERSION, PLURAL, id=WEBHOOK_ID, registry=handlers)
+    async def admit(body: kopf.Body, warnings: list[str], **more: Any) -> None:
+        old = more.get("old")
+        answer = judge(dict(body), None if old is None else dict(old))
+        if answer.refusal is not None:
+            raise kopf.AdmissionError(answer.refusal, code=403)
+        warnings.extend(answer.warnings)
+
+    return handlers
+
+
+def kopf_settings(settings: OperatorSettings) -> kopf.OperatorSettings:
+    """kopf reduced to an event source: no state of its own on objects, no peering, no scanning, bounded waits."""
+    own = kopf.OperatorSettings()
+    own.peering.standalone = True
+    own.scanning.disabled = True
+    own.posting.enabled = False
+    # Never the name of our own finalizer: kopf strips this one from objects for which it has no use for it.
+    own.persistence.finalizer = "paddock.dev/unused"
+    own.watching.server_timeout = 240
+    own.watching.client_timeout = 300
+    own.watching.connect_timeout = 5
+    own.watching.inactivity_timeout = 70
+    own.networking.request_timeout = 30
+    own.networking.connect_timeout = 5
+    own.networking.enforce_retry_after = True
+    own.process.ultimate_exiting_timeout = 10
+    own.admission.server = kopf.WebhookServer(
+        addr=settings.webhook_host,
+        port=settings.webhook_port,
+        path=WEBHOOK_PATH,
+        certfile=settings.webhook_cert_file,
+        pkeyfile=settings.webhook_key_file,
+    )
+    return own
+
+
+def login(kubeconfig: Path | None) -> kopf.ConnectionInfo:
+    """Log in with the official client, which knows every auth plugin. Raises kopf.LoginError."""
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            kubernetes.config.load_incluster_config(client_configuration=configuration)
+        else:
+            kubernetes.config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    except kubernetes.config.ConfigException as error:
+        raise kopf.LoginError(f"cannot log in to Kubernetes: {error}") from error
+    header = configuration.get_api_key_with_prefix("BearerToken")
+    header = header or configuration.get_api_key_with_prefix("authorization")
+    scheme, _, token = (header or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        username=configuration.username or None,
+        password=configuration.password or None,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+    )

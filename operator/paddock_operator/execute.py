@@ -1,0 +1,125 @@
+"""The writes of a round: each is idempotent, and a round that stops after any of them is continued by the next."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import FINALIZER
+
+from paddock_operator.cache import Cache
+from paddock_operator.decide.actions import (
+    Action,
+    AddFinalizer,
+    Apply,
+    Delete,
+    RecordResult,
+    RemoveFinalizer,
+    StartWeights,
+)
+from paddock_operator.decide.outcome import Config
+from paddock_operator.kinds import JOB, LLAMA_DEPLOYMENT, SECRET, kind_of
+from paddock_operator.manifests.render import WeightsRendering, render_weights
+from paddock_operator.observed import Observed
+from paddock_operator.ports import Cluster, ControlPlane, Manifest
+
+SECRET_TRUST_SECONDS = 300.0
+"""Secrets are never read, so one that we wrote is written again after this time, in case somebody removed it."""
+
+
+class Executor:
+    """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done."""
+
+    def __init__(
+        self, *, cluster: Cluster, control_plane: ControlPlane, cache: Cache, catalog: Catalog, config: Config
+    ) -> None:
+        self._cluster = cluster
+        self._control_plane = control_plane
+        self._cache = cache
+        self._catalog = catalog
+        self._config = config
+        self._written: dict[tuple[str, str], tuple[str, float]] = {}
+
+    async def execute(self, actions: Sequence[Action], observed: Observed) -> int:
+        """Perform all actions in order; how many writes were needed."""
+        return sum([await self._perform(action, observed) for action in actions])
+
+    async def _perform(self, action: Action, observed: Observed) -> int:
+        match action:
+            case Apply(manifest=manifest):
+                return await self._apply(manifest)
+            case Delete():
+                await self._delete(action)
+            case AddFinalizer(resource_version=version):
+                await self._finalizers(observed, version, wanted=True)
+            case RemoveFinalizer(resource_version=version):
+                await self._finalizers(observed, version, wanted=False)
+            case StartWeights():
+                return await self._start_weights(action)
+            case RecordResult():
+                await self._record(action)
+        return 1
+
+    async def _apply(self, manifest: Manifest) -> int:
+        if self._is_there(manifest):
+            return 0
+        await self._cluster.apply(manifest)
+        if kind_of(manifest) == SECRET:
+            metadata = manifest["metadata"]
+            place = (str(metadata["namespace"]), str(metadata["name"]))
+            self._written[place] = (metadata["annotations"][names.RENDERING], time.monotonic())
+        return 1
+
+    def _is_there(self, manifest: Manifest) -> bool:
+        """True if the cached object holds everything that was rendered, so that applying would change nothing."""
+        metadata = manifest["metadata"]
+        place = (str(metadata.get("namespace", "")), str(metadata["name"]))
+        kind = kind_of(manifest)
+        if kind == SECRET:
+            digest, at = self._written.get(place, ("", 0.0))
+            return digest == metadata["annotations"][names.RENDERING] and time.monotonic() - at < SECRET_TRUST_SECONDS
+        live = self._cache.find(kind, namespace=place[0], name=place[1])
+        return live is not None and "deletionTimestamp" not in live["metadata"] and contains(live, manifest)
+
+    async def _delete(self, action: Delete) -> None:
+        await self._cluster.delete(action.kind, namespace=action.namespace, name=action.name, uid=action.uid)
+        self._written.pop((action.namespace, action.name), None)
+
+    async def _finalizers(self, observed: Observed, version: str, *, wanted: bool) -> None:
+        others = [name for name in observed.metadata.get("finalizers", ()) if name != FINALIZER]
+        finalizers = [*others, FINALIZER] if wanted else others
+        patch: Manifest = {"metadata": {"finalizers": finalizers or None, "resourceVersion": version}}
+        key = observed.key
+        await self._cluster.merge(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name, patch=patch)
+
+    async def _start_weights(self, action: StartWeights) -> int:
+        token = await self._control_plane.download_token(model=action.model)
+        rendering = WeightsRendering(
+            model=self._catalog.models[action.model],
+            precision=action.precision,
+            digest=action.digest,
+            token=token,
+            config=self._config,
+        )
+        return sum([await self._apply(manifest) for manifest in render_weights(rendering)])
+
+    async def _record(self, action: RecordResult) -> None:
+        patch: Manifest = {"metadata": {"annotations": {names.RESULT: action.result}}}
+        await self._cluster.merge(JOB, namespace=action.namespace, name=action.name, patch=patch)
+
+
+def contains(live: Any, wanted: Any) -> bool:
+    """True if every field of `wanted` has the same value in `live`, which may have more (defaults, other managers).
+
+    Lists must be equally long and in the same order. An empty value equals an absent one, as the API drops it.
+    """
+    if isinstance(wanted, dict):
+        if not isinstance(live, dict):
+            return not wanted and live is None
+        return all(contains(live.get(name), value) for name, value in wanted.items())
+    if isinstance(wanted, list):
+        if not isinstance(live, list):
+            return not wanted and live is None
+        return len(live) == len(wanted) and all(map(contains, live, wanted))
+    return bool(live == wanted)

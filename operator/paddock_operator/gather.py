@@ -1,0 +1,93 @@
+"""The reads of a round."""
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.resources import names
+from paddock_core.serving.contract import deployment_secret
+
+from paddock_operator.cache import Cache
+from paddock_operator.decide.desired import SECRET_ROTATION
+from paddock_operator.decide.planned import ask_of
+from paddock_operator.errors import NotFoundError
+from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.observed import Observed, WeightsJob, parse
+from paddock_operator.ports import Clock, Cluster, Key, PolicySource
+from paddock_operator.probing import ProbeBook
+
+
+class Gatherer:
+    """Looks at everything that bears on one key: the object itself freshly, the rest from the caches."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        cache: Cache,
+        policy: PolicySource,
+        catalog: Catalog,
+        probes: ProbeBook,
+        clock: Clock,
+        platform_key: bytes,
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._policy = policy
+        self._catalog = catalog
+        self._probes = probes
+        self._clock = clock
+        self._platform_key = platform_key
+
+    async def gather(self, key: Key) -> Observed:
+        """One look. Raises ClusterError where the API server does not answer."""
+        children = self._cache.children(key)
+        try:
+            document = await self._cluster.get(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name)
+        except NotFoundError:
+            return Observed(
+                key=key,
+                now=self._clock.now(),
+                catalog=self._catalog,
+                policy=self._policy.current(),
+                children=children,
+            )
+        deployment, problem = parse(document)
+        looked = Observed(
+            key=key,
+            now=self._clock.now(),
+            catalog=self._catalog,
+            policy=self._policy.current(),
+            inventory=self._cache.inventory(),
+            deployment=deployment,
+            problem=problem,
+            children=children,
+        )
+        return await self._with_probes(looked)
+
+    async def _with_probes(self, looked: Observed) -> Observed:
+        probes: dict[str, str | None] = {}
+        pods = looked.pods()
+        if pods and not looked.deleting:
+            secret = deployment_secret(
+                platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION
+            )
+            probes = await self._probes.ask(pods, secret=secret)
+        # Probes take time: the caches may know better by now.
+        return Observed(
+            key=looked.key,
+            now=self._clock.now(),
+            catalog=looked.catalog,
+            policy=self._policy.current(),
+            inventory=looked.inventory,
+            deployment=looked.deployment,
+            problem=looked.problem,
+            children=self._cache.children(looked.key),
+            weights=self._weights(looked),
+            probes=probes,
+        )
+
+    def _weights(self, looked: Observed) -> WeightsJob:
+        model = self._catalog.model(looked.live.spec.model.id)
+        if model is None:
+            return WeightsJob(job=None)
+        precision = ask_of(looked.live.spec).precision or model.default_precision
+        digest = names.model_digest(model, precision=precision)
+        return self._cache.weights(names.weights_job_name(digest))

@@ -1,0 +1,82 @@
+"""The Kubernetes kinds that the operator touches: how each is called in a URL."""
+
+from dataclasses import dataclass
+
+from paddock_core.resources import llamadeployment
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of object in one API version."""
+
+    group: str
+    version: str
+    plural: str
+    name: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, *, namespace: str | None = None, name: str | None = None) -> str:
+        """Path below the API server's root. Without a namespace: of all namespaces."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if self.namespaced and namespace is not None:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name is not None:
+            parts.append(name)
+        return "/" + "/".join(parts)
+
+
+LLAMA_DEPLOYMENT = Kind(llamadeployment.GROUP, llamadeployment.VERSION, llamadeployment.PLURAL, llamadeployment.KIND)
+NAMESPACE = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
+NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
+POD = Kind("", "v1", "pods", "Pod")
+CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
+SECRET = Kind("", "v1", "secrets", "Secret")
+SERVICE = Kind("", "v1", "services", "Service")
+SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
+EVENT = Kind("", "v1", "events", "Event")
+DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+JOB = Kind("batch", "v1", "jobs", "Job")
+POD_DISRUPTION_BUDGET = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+
+ALL = (
+    LLAMA_DEPLOYMENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    CONFIG_MAP,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    EVENT,
+    DEPLOYMENT,
+    JOB,
+    POD_DISRUPTION_BUDGET,
+    NETWORK_POLICY,
+    LEASE,
+)
+_BY_NAME = {(kind.api_version, kind.name): kind for kind in ALL}
+
+WATCHED = (
+    NAMESPACE,
+    CONFIG_MAP,
+    SERVICE_ACCOUNT,
+    SERVICE,
+    NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    DEPLOYMENT,
+    JOB,
+    POD,
+)
+"""Kinds whose objects with our label are kept in a cache. Secrets are not among them: the operator never reads them."""
+
+
+def kind_of(manifest: dict[str, object]) -> Kind:
+    """The kind of a manifest. Raises KeyError for one that the operator does not know."""
+    return _BY_NAME[(str(manifest["apiVersion"]), str(manifest["kind"]))]

@@ -1,0 +1,228 @@
+"""`paddock-operator`: reads the settings, wires the parts, runs them until SIGTERM."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+from paddock_core.catalog.packaged import packaged_catalog
+from pydantic import ValidationError
+
+from paddock_operator import events
+from paddock_operator.adapters import controlplane
+from paddock_operator.adapters.clock import SystemClock, boot_id
+from paddock_operator.adapters.cluster import LightkubeCluster, connect
+from paddock_operator.adapters.policy import PolicyFollower
+from paddock_operator.adapters.triton import TritonProber
+from paddock_operator.admission import Review, review
+from paddock_operator.cache import Cache
+from paddock_operator.decide.outcome import Config
+from paddock_operator.errors import ClusterError, OperatorError
+from paddock_operator.execute import Executor
+from paddock_operator.gather import Gatherer
+from paddock_operator.health import Health
+from paddock_operator.index import Index
+from paddock_operator.leader import LeaderElector
+from paddock_operator.logs import configure_logging
+from paddock_operator.loop import Loop
+from paddock_operator.ports import Clock, Manifest
+from paddock_operator.probing import ProbeBook
+from paddock_operator.queue import WorkQueue
+from paddock_operator.reconcile import Reconciler
+from paddock_operator.report import Reporter
+from paddock_operator.settings import OperatorSettings
+from paddock_operator.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 180.0
+RESYNCS_TO_MISS = 3
+START_RETRY_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operator:
+    """The wired parts."""
+
+    settings: OperatorSettings
+    cluster: LightkubeCluster
+    leader: LeaderElector
+    policy: PolicyFollower
+    cache: Cache
+    loop: Loop
+    reconciler: Reconciler
+    clock: Clock
+
+    def judge(self, new: Manifest, old: Manifest | None) -> Review:
+        """The webhook's question."""
+        return review(new=new, old=old, policy=self.policy.current(), catalog=packaged_catalog(), now=self.clock.now())
+
+    async def run(self) -> None:
+        """Until SIGTERM; any part that fails ends all, and whoever supervises the process starts it again."""
+        self.policy.load()
+        await self._until_installed()
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(reflector.run()) for reflector in self.cache.reflectors()]
+            tasks.append(group.create_task(self.policy.run()))
+            tasks.append(group.create_task(self._lead(group, tasks)))
+            await events.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
+            for task in tasks:
+                task.cancel()
+
+    async def _lead(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> None:
+        """Only with full caches: a decision from half a cache would create what is there already."""
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self.cache.reflectors()))
+        tasks.append(group.create_task(self.leader.run()))
+        tasks.append(group.create_task(self.loop.resync_forever(self.cache, self.leader)))
+        tasks.extend(
+            group.create_task(self.loop.work(self.reconciler, self.leader)) for _ in range(self.settings.workers)
+        )
+
+    async def _until_installed(self) -> None:
+        """kopf looks for the custom resource only once, so wait for it."""
+        while True:
+            try:
+                await self.loop.resync(self.cache, spread_seconds=0.0)
+                return
+            except ClusterError as error:
+                log.warning("the API server or our custom resource is not there yet", extra={"error": str(error)})
+                await asyncio.sleep(START_RETRY_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterator[Operator]:
+    """Make every part, and close what must be closed."""
+    clock = SystemClock()
+    catalog = packaged_catalog()
+    config = config_of(settings)
+    client = connect(settings.kubeconfig)
+    # The Lease is what leadership is made of: its writes cannot ask for leadership themselves.
+    leader = LeaderElector(
+        store=LightkubeCluster(client, may_write=lambda: None),
+        clock=clock,
+        namespace=settings.lease_namespace,
+        identity=settings.identity,
+    )
+    cluster = LightkubeCluster(client, may_write=leader.check)
+    queue = WorkQueue(time=time.monotonic, random_source=random.Random())  # noqa: S311 - spreads retries
+    loop = Loop(cluster=cluster, queue=queue, index=Index(catalog), clock=clock, resync_seconds=settings.resync_seconds)
+    cache = Cache(cluster=cluster, clock=clock, changed=loop.child_changed, job_changed=loop.job_changed)
+    internal = controlplane.connect(
+        url=settings.controlplane_url, token=settings.read_secret(settings.internal_token_file)
+    )
+    settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    policy = PolicyFollower(
+        client=internal, clock=clock, boot_id=boot_id(), folder=settings.cache_dir, heard=loop.policy_changed
+    )
+    async with internal, aiohttp.ClientSession() as session:
+        probes = ProbeBook(prober=TritonProber(session), clock=clock, interval_seconds=settings.probe_interval_seconds)
+        reconciler = Reconciler(
+            gatherer=Gatherer(
+                cluster=cluster,
+                cache=cache,
+                policy=policy,
+                catalog=catalog,
+                probes=probes,
+                clock=clock,
+                platform_key=config.platform_key,
+            ),
+            executor=Executor(
+                cluster=cluster,
+                control_plane=controlplane.HttpControlPlane(internal),
+                cache=cache,
+                catalog=catalog,
+                config=config,
+            ),
+            reporter=Reporter(cluster=cluster, gateway_url=settings.gateway_url),
+            config=config,
+            telemetry=telemetry,
+        )
+        try:
+            yield Operator(
+                settings=settings,
+                cluster=cluster,
+                leader=leader,
+                policy=policy,
+                cache=cache,
+                loop=loop,
+                reconciler=reconciler,
+                clock=clock,
+            )
+        finally:
+            await cluster.close()
+
+
+def config_of(settings: OperatorSettings) -> Config:
+    """What decisions and renderings need of the settings."""
+    return Config(
+        serving_image=settings.serving_image,
+        image_pull_policy=settings.image_pull_policy,
+        weights_volume=settings.weights_volume,
+        serving_controlplane_url=settings.serving_controlplane_url or settings.controlplane_url,
+        gateway_url=settings.gateway_url.rstrip("/"),
+        platform_key=settings.read_secret(settings.platform_key_file),
+        drain_seconds=settings.drain_seconds,
+        probe_interval_seconds=settings.probe_interval_seconds,
+    )
+
+
+def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None:
+    """Checks and gauges of the running parts."""
+    loop, settings = operator.loop, operator.settings
+    for reflector in operator.cache.reflectors():
+        kind = reflector.kind.plural
+        health.alive(f"watch {kind}", lambda r=reflector: _silent(r.silent_seconds()))  # type: ignore[misc]
+        health.ready(f"list {kind}", lambda r=reflector: None if r.synced.is_set() else "not listed yet")  # type: ignore[misc]
+    late = settings.resync_seconds * RESYNCS_TO_MISS
+    health.alive(
+        "resync", lambda: "resync is overdue" if _leads(operator) and loop.resync_age_seconds() > late else None
+    )
+    health.ready("policy", lambda: "the policy is expired" if operator.policy.current().expired else None)
+    telemetry.gauge("paddock_operator_queue_depth", "Keys that wait", lambda: float(len(loop.queue)))
+    telemetry.gauge("paddock_operator_queue_age", "Age of the oldest due key, s", loop.queue.oldest_age_seconds)
+    telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
+    telemetry.gauge(
+        "paddock_operator_policy_age", "Seconds since the policy was confirmed", operator.policy.age_seconds
+    )
+
+
+def _leads(operator: Operator) -> bool:
+    return operator.leader.leading.is_set()
+
+
+def _silent(seconds: float) -> str | None:
+    return f"nothing heard for {seconds:.0f} s" if seconds > SILENT_SECONDS else None
+
+
+async def run(settings: OperatorSettings) -> None:
+    """Run the operator until SIGTERM."""
+    telemetry, health = Telemetry(), Health()
+    async with wired(settings, telemetry) as operator:
+        watch_over(operator, health, telemetry)
+        runner = await health.serve(host=settings.health_host, port=settings.health_port)
+        try:
+            await operator.run()
+        finally:
+            await runner.cleanup()
+            telemetry.close()
+
+
+def main() -> None:
+    """Entry of the command. Exit status 2: the settings are wrong."""
+    try:
+        settings = OperatorSettings()  # type: ignore[call-arg]  # required ones come from the environment
+        configure_logging(settings.log_level)
+        log.info("starting", extra={"settings": settings.model_dump(mode="json")})
+        asyncio.run(run(settings))
+    except (ValidationError, ValueError, OperatorError) as error:
+        print(f"paddock-operator: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

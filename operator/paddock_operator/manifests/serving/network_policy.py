@@ -1,0 +1,45 @@
+"""Who may talk to the pods: gateways and the operator to inference, the platform to metrics. Nothing goes out."""
+
+from typing import Any
+
+from paddock_core.resources import names
+from paddock_core.serving.contract import GRPC_PORT, HTTP_PORT, METRICS_PORT
+
+from paddock_operator.manifests.render import Rendering
+from paddock_operator.ports import Manifest
+
+ORDER = 2
+
+
+def render(rendering: Rendering) -> Manifest:
+    """Ingress rules of one deployment."""
+    platform = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": names.PLATFORM_NAMESPACE}}}
+    callers = {
+        **platform,
+        "podSelector": {
+            "matchExpressions": [
+                {
+                    "key": "app.kubernetes.io/name",
+                    "operator": "In",
+                    "values": ["paddock-gateway", "paddock-operator"],
+                }
+            ]
+        },
+    }
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": rendering.metadata(),
+        "spec": {
+            "podSelector": {"matchLabels": rendering.selector},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [callers], "ports": [_port(HTTP_PORT), _port(GRPC_PORT)]},
+                {"from": [platform], "ports": [_port(METRICS_PORT)]},
+            ],
+        },
+    }
+
+
+def _port(number: int) -> dict[str, Any]:
+    return {"port": number, "protocol": "TCP"}

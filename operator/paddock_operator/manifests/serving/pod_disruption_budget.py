@@ -1,0 +1,16 @@
+"""A drained node takes one copy at a time."""
+
+from paddock_operator.manifests.render import Rendering
+from paddock_operator.ports import Manifest
+
+ORDER = 7
+
+
+def render(rendering: Rendering) -> Manifest:
+    """One for each deployment."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": rendering.metadata(),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": rendering.selector}},
+    }

@@ -1,0 +1,71 @@
+"""The Job that puts a model's weights on the volume, checked, and publishes its tokenizer."""
+
+from typing import Any
+
+from paddock_operator.manifests import pods
+from paddock_operator.manifests.render import WeightsRendering
+from paddock_operator.manifests.weights.secret import TOKEN_KEY
+from paddock_operator.manifests.weights.service_account import NAME
+from paddock_operator.ports import Manifest
+
+ORDER = 4
+DOWNLOAD_BYTES_PER_SECOND = 8 * 1024**2
+"""Slowest line that a download is given time for."""
+LEAST_SECONDS = 1800
+MEMORY_BYTES = 1024**3
+
+
+def render(rendering: WeightsRendering) -> Manifest:
+    """The Job. Its template never changes while it exists: it is deleted and created again instead."""
+    size = rendering.model.weights[rendering.precision].bytes
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": rendering.metadata(),
+        "spec": {
+            "backoffLimit": 2,
+            "activeDeadlineSeconds": LEAST_SECONDS + size // DOWNLOAD_BYTES_PER_SECOND,
+            "template": {
+                "metadata": {"labels": rendering.labels},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "serviceAccountName": NAME,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": pods.pod_security(),
+                    "containers": [_container(rendering)],
+                    "volumes": [
+                        {"name": "weights", **rendering.config.weights_volume},
+                        {"name": "tmp", "emptyDir": {}},
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _container(rendering: WeightsRendering) -> dict[str, Any]:
+    token = {"secretKeyRef": {"name": rendering.name, "key": TOKEN_KEY}}
+    return {
+        "name": "prepare",
+        "image": rendering.config.serving_image,
+        "imagePullPolicy": rendering.config.image_pull_policy,
+        "args": ["prepare-weights"],
+        "env": [
+            {"name": "PADDOCK_SERVING_MODEL", "value": rendering.model.id},
+            {"name": "PADDOCK_SERVING_PRECISION", "value": rendering.precision},
+            {"name": "PADDOCK_SERVING_WEIGHTS_DIR", "value": "/weights"},
+            {"name": "PADDOCK_SERVING_CONTROLPLANE_URL", "value": rendering.config.serving_controlplane_url},
+            {"name": "PADDOCK_SERVING_DECISION_TOKEN", "valueFrom": token},
+        ],
+        "resources": {
+            "requests": {"cpu": "100m", "memory": pods.memory(MEMORY_BYTES // 4)},
+            "limits": {"memory": pods.memory(MEMORY_BYTES)},
+        },
+        "securityContext": pods.container_security(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": "weights", "mountPath": "/weights"},
+            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path inside the container
+        ],
+    }

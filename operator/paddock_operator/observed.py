@@ -1,0 +1,114 @@
+"""What one round sees: everything that the decision may know, gathered before it is made."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from paddock_core.catalog.loader import Catalog
+from paddock_core.planning.types import Inventory
+from paddock_core.policy.documents import Tenant
+from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment
+
+from paddock_operator.kinds import POD, Kind
+from paddock_operator.ports import Key, Manifest, Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """An object that belongs to the deployment."""
+
+    kind: Kind
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def namespace(self) -> str:
+        return str(self.manifest["metadata"]["namespace"])
+
+    @property
+    def uid(self) -> str:
+        return str(self.manifest["metadata"]["uid"])
+
+    @property
+    def going(self) -> bool:
+        return "deletionTimestamp" in self.manifest["metadata"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsJob:
+    """The weights Job of the deployment's model, and its pods."""
+
+    job: Manifest | None
+    pods: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """One look at a LlamaDeployment and all that bears on it. `problem` says why its specification makes no sense."""
+
+    key: Key
+    now: float
+    catalog: Catalog
+    policy: Policy
+    inventory: Inventory = field(default_factory=Inventory)
+    deployment: LlamaDeployment | None = None
+    problem: str | None = None
+    children: tuple[Child, ...] = ()
+    weights: WeightsJob = WeightsJob(job=None)
+    probes: dict[str, str | None] = field(default_factory=dict)
+    """Uid of each ready pod to None if it has generated a token, else what went wrong."""
+
+    @property
+    def live(self) -> LlamaDeployment:
+        """The object. Raises LookupError if it is gone; judges are only asked about one that is there."""
+        if self.deployment is None:
+            raise LookupError(f"{self.key} is gone")
+        return self.deployment
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {} if self.deployment is None else self.deployment.metadata
+
+    @property
+    def uid(self) -> str:
+        return str(self.metadata.get("uid", ""))
+
+    @property
+    def generation(self) -> int:
+        return int(self.metadata.get("generation", 0))
+
+    @property
+    def deleting(self) -> bool:
+        return "deletionTimestamp" in self.metadata
+
+    @property
+    def has_finalizer(self) -> bool:
+        return FINALIZER in self.metadata.get("finalizers", ())
+
+    @property
+    def tenant(self) -> Tenant | None:
+        """The tenant that owns the namespace."""
+        return self.policy.view.namespace_tenant(self.key.namespace)
+
+    def child(self, kind: Kind, name: str) -> Child | None:
+        """One child by kind and name."""
+        return next((child for child in self.children if child.kind == kind and child.name == name), None)
+
+    def pods(self) -> list[Child]:
+        """The serving pods, oldest name first."""
+        return sorted((child for child in self.children if child.kind == POD), key=lambda pod: pod.name)
+
+
+def parse(document: Manifest) -> tuple[LlamaDeployment, str | None]:
+    """A LlamaDeployment from its document, and what is wrong with its specification, if anything.
+
+    The schema refuses nonsense before it is stored; but the schema may be older or newer than this program.
+    """
+    try:
+        return msgspec.convert(document, LlamaDeployment), None
+    except msgspec.ValidationError as error:
+        bare = {"metadata": document["metadata"], "spec": {"model": {"id": "?"}}}
+        return msgspec.convert(bare, LlamaDeployment), str(error)

@@ -1,0 +1,106 @@
+"""What the operator needs of the outside: each is a Protocol, its real form in `adapters/`."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from paddock_core.policy.view import PolicyView
+
+from paddock_operator.kinds import Kind
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as the API writes it."""
+
+
+class Key(NamedTuple):
+    """A LlamaDeployment by namespace and name: the unit of work."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Listing(NamedTuple):
+    """Objects and the revision at which they were listed."""
+
+    items: list[Manifest]
+    revision: str
+
+
+class WatchEvent(NamedTuple):
+    """One line of a watch: ADDED, MODIFIED, DELETED or BOOKMARK."""
+
+    type: str
+    object: Manifest
+
+
+class Cluster(Protocol):
+    """The Kubernetes API. Every method may raise ClusterError; writes may raise NotLeadingError."""
+
+    async def get(self, kind: Kind, *, namespace: str | None, name: str) -> Manifest:
+        """Read one object. Raises NotFoundError."""
+
+    async def list(self, kind: Kind, *, selector: str = "") -> Listing:
+        """Read all objects of a kind, in all namespaces, that a label selector picks."""
+
+    def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
+        """Follow changes after a revision. Ends by itself after some minutes. Raises GoneError: list again."""
+
+    async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
+        """Server-side apply under our field manager, taking fields from others where they differ."""
+
+    async def merge(self, kind: Kind, *, namespace: str | None, name: str, patch: Manifest) -> Manifest:
+        """JSON merge patch; a `metadata.resourceVersion` in it is a precondition (ConflictError)."""
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object. Raises ConflictError if it is there."""
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object at the resourceVersion that it carries. Raises ConflictError."""
+
+    async def delete(self, kind: Kind, *, namespace: str | None, name: str, uid: str | None = None) -> None:
+        """Delete an object, its dependents in the background; one that is gone is fine. A wrong uid: ConflictError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The policy as the operator knows it. `expired` copies must not allow anything new."""
+
+    view: PolicyView
+    expired: bool
+
+
+class PolicySource(Protocol):
+    """The followed policy."""
+
+    def current(self) -> Policy:
+        """The newest copy."""
+
+
+class ControlPlane(Protocol):
+    """The control plane's internal API."""
+
+    async def download_token(self, *, model: str) -> str:
+        """A short-lived token for the weights Job. Raises DownloadDeniedError or ControlPlaneError."""
+
+
+class Prober(Protocol):
+    """Asks a Triton for one token."""
+
+    async def generates(self, *, url: str, secret: str) -> str | None:
+        """None if it answered with a generated token, else what went wrong."""
+
+
+class Clock(Protocol):
+    """The clocks."""
+
+    def now(self) -> float:
+        """Wall clock, Unix seconds: only for what people and other machines read."""
+
+    def boottime(self) -> float:
+        """Seconds since boot, through suspend; cannot be set: for leases and ages."""
+
+
+Labels = Mapping[str, str]

@@ -1,0 +1,93 @@
+"""The work queue: keys, not events. One worker at a time has a key; what comes meanwhile is one more round."""
+
+import asyncio
+import contextlib
+import heapq
+import random
+from collections.abc import Callable
+
+from paddock_operator.ports import Key
+
+BACKOFF_FIRST_SECONDS = 1.0
+BACKOFF_MAX_SECONDS = 300.0
+
+
+class WorkQueue:
+    """Coalescing and delayed, with a back-off for each key. Belongs to one event loop.
+
+    `time` is a monotonic clock; `random_source` spreads retries: keys that failed together do not return together.
+    """
+
+    def __init__(self, *, time: Callable[[], float], random_source: random.Random) -> None:
+        self._time = time
+        self._random = random_source
+        self._due: dict[Key, float] = {}
+        self._heap: list[tuple[float, Key]] = []
+        self._running: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def oldest_age_seconds(self) -> float:
+        """For how long the longest-waiting key has been due; 0 if none is."""
+        now = self._time()
+        ready = [self._due[key] for key in self._due if self._due[key] <= now and key not in self._running]
+        return now - min(ready) if ready else 0.0
+
+    def add(self, key: Key, *, after_seconds: float = 0.0) -> None:
+        """Want a round for this key; the earliest wish wins."""
+        at = self._time() + after_seconds
+        if at >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = at
+        heapq.heappush(self._heap, (at, key))
+        self._wake.set()
+
+    async def take(self) -> Key:
+        """Wait for a key that is due and that no other worker holds. Give it back by `done` or `failed`."""
+        while True:
+            self._wake.clear()
+            key = self._pop_due()
+            if key is not None:
+                self._running.add(key)
+                return key
+            await self._sleep_until_next()
+
+    def done(self, key: Key, *, look_after_seconds: float | None = None) -> None:
+        """Give a key back after a good round."""
+        self._failures.pop(key, None)
+        self._release(key)
+        if look_after_seconds is not None:
+            self.add(key, after_seconds=look_after_seconds)
+
+    def failed(self, key: Key) -> float:
+        """Give a key back after a bad round; it comes again after the returned seconds (1 doubling to 300, jittered)."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), BACKOFF_MAX_SECONDS)
+        delay *= 0.75 + 0.5 * self._random.random()
+        self._release(key)
+        self.add(key, after_seconds=delay)
+        return delay
+
+    def _release(self, key: Key) -> None:
+        self._running.discard(key)
+        if key in self._due:
+            heapq.heappush(self._heap, (self._due[key], key))
+            self._wake.set()
+
+    def _pop_due(self) -> Key | None:
+        while self._heap and self._heap[0][0] <= self._time():
+            at, key = heapq.heappop(self._heap)
+            # An entry that an earlier wish has overtaken, or whose key is being worked on, is left over.
+            if self._due.get(key) == at and key not in self._running:
+                del self._due[key]
+                return key
+        return None
+
+    async def _sleep_until_next(self) -> None:
+        delay = None if not self._heap else max(0.0, self._heap[0][0] - self._time())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), delay)

@@ -1,0 +1,80 @@
+"""One round for one key: gather, decide, execute, report. Nothing is remembered that the cluster does not hold."""
+
+import logging
+from dataclasses import replace
+
+from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
+
+from paddock_operator.decide.desired import decide
+from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.errors import (
+    ClusterError,
+    ConflictError,
+    ControlPlaneError,
+    DownloadDeniedError,
+    OperatorError,
+)
+from paddock_operator.execute import Executor
+from paddock_operator.gather import Gatherer
+from paddock_operator.observed import Observed
+from paddock_operator.ports import Key
+from paddock_operator.report import Reporter
+from paddock_operator.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+DENIED_RETRY_SECONDS = 60.0
+
+
+class Reconciler:
+    """The four steps, wired."""
+
+    def __init__(
+        self, *, gatherer: Gatherer, executor: Executor, reporter: Reporter, config: Config, telemetry: Telemetry
+    ) -> None:
+        self._gatherer = gatherer
+        self._executor = executor
+        self._reporter = reporter
+        self._config = config
+        self._telemetry = telemetry
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One round; after how many seconds to look again, None if only on change. Raises OperatorError: try again."""
+        with self._telemetry.round(key):
+            observed = await self._gatherer.gather(key)
+            outcome = decide(observed, self._config)
+            failure: OperatorError | None = None
+            try:
+                writes = await self._executor.execute(outcome.actions, observed)
+            except (ClusterError, ControlPlaneError) as error:
+                failure, writes = error, 0
+                outcome = _told(outcome, error)
+            if not isinstance(failure, ConflictError) and not _finalizer_removed(observed, outcome):
+                changed = await self._reporter.report(observed, outcome)
+                log.debug("round", extra={"key": str(key), "writes": writes, "status_changed": changed})
+        if isinstance(failure, DownloadDeniedError):
+            return DENIED_RETRY_SECONDS
+        if failure is not None:
+            raise failure
+        return outcome.look_after_seconds
+
+
+def _finalizer_removed(observed: Observed, outcome: Outcome) -> bool:
+    """True if the object is gone after this round, so that there is nobody to tell."""
+    return observed.deleting and observed.has_finalizer and not observed.children and outcome.routing is None
+
+
+def _told(outcome: Outcome, error: OperatorError) -> Outcome:
+    """The same outcome, in which the condition that the failed action served says what went wrong."""
+    if isinstance(error, DownloadDeniedError):
+        finding = fails(ConditionType.WEIGHTS_READY, ConditionReason.DOWNLOAD_DENIED, str(error))
+    elif isinstance(error, ControlPlaneError):
+        finding = fails(ConditionType.WEIGHTS_READY, ConditionReason.CONTROL_PLANE_UNREACHABLE, str(error))
+    else:
+        finding = fails(ConditionType.SERVING, ConditionReason.APPLY_FAILED, f"{error}; it is tried again")
+    return replace(outcome, findings=_replaced(outcome.findings, finding))
+
+
+def _replaced(findings: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
+    """A serving deployment goes on serving when a write fails: only a condition that did not hold is overwritten."""
+    return tuple(new if old.type == new.type and old.status != "True" else old for old in findings)

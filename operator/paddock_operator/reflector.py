@@ -1,0 +1,151 @@
+"""A cache of one kind: list, then watch, for ever. A list replaces the cache: what was deleted meanwhile is noticed."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from paddock_core.resources import names
+
+from paddock_operator.errors import ClusterError, GoneError
+from paddock_operator.kinds import Kind
+from paddock_operator.ports import Clock, Cluster, Key, Manifest
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_SECONDS = 0.5
+RETRY_MAX_SECONDS = 30.0
+
+Changed = Callable[[Manifest], None]
+"""Told of every object that came, changed or went (then as it was last)."""
+
+
+class Reflector:
+    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        kind: Kind,
+        clock: Clock,
+        changed: Changed,
+        selector: str = names.SELECTOR,
+        reduce: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+    ) -> None:
+        self.kind = kind
+        self.synced = asyncio.Event()
+        self._cluster = cluster
+        self._clock = clock
+        self._changed = changed
+        self._selector = selector
+        self._reduce = reduce
+        self._objects: dict[tuple[str, str], Manifest] = {}
+        self._by_owner: dict[Key, dict[tuple[str, str], Manifest]] = {}
+        self._heard_at = clock.boottime()
+
+    def silent_seconds(self) -> float:
+        """For how long neither a list nor a line of the watch has come; bookmarks come about every minute."""
+        return self._clock.boottime() - self._heard_at
+
+    def get(self, *, namespace: str, name: str) -> Manifest | None:
+        """One object, or None."""
+        return self._objects.get((namespace, name))
+
+    def all(self) -> Iterable[Manifest]:
+        """Every object."""
+        return self._objects.values()
+
+    def of(self, key: Key) -> list[Manifest]:
+        """The objects that belong to a LlamaDeployment, by their labels."""
+        return list(self._by_owner.get(key, {}).values())
+
+    def owners(self) -> Iterable[Key]:
+        """Every LlamaDeployment that has an object of this kind, whether it still exists or not."""
+        return list(self._by_owner)
+
+    async def run(self) -> None:
+        """Never returns. Errors are retried after 0.5 doubling to 30 seconds."""
+        delay = RETRY_FIRST_SECONDS
+        while True:
+            try:
+                revision = await self._replace()
+                delay = RETRY_FIRST_SECONDS
+                await self._follow(revision)
+            except GoneError:
+                log.info("revision is gone, listing again", extra={"kind": self.kind.plural})
+            except ClusterError as error:
+                log.warning("watch failed", extra={"kind": self.kind.plural, "error": str(error)})
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, RETRY_MAX_SECONDS)
+
+    async def _replace(self) -> str:
+        listing = await self._cluster.list(self.kind, selector=self._selector)
+        self._heard_at = self._clock.boottime()
+        found = {_place(manifest): manifest for manifest in listing.items}
+        for place in set(self._objects) - set(found):
+            self._drop(place)
+        for manifest in found.values():
+            self._keep(manifest)
+        self.synced.set()
+        return listing.revision
+
+    async def _follow(self, revision: str) -> None:
+        """Watch until the server is asked for something that it no longer knows; a watch that ends in order goes on."""
+        while True:
+            async for event in self._cluster.watch(self.kind, selector=self._selector, revision=revision):
+                self._heard_at = self._clock.boottime()
+                revision = event.object["metadata"]["resourceVersion"]
+                if event.type in ("ADDED", "MODIFIED"):
+                    self._keep(event.object)
+                elif event.type == "DELETED":
+                    self._drop(_place(event.object))
+            # A server that is stopping ends each watch at once: do not ask it in a hot loop.
+            await asyncio.sleep(RETRY_FIRST_SECONDS / 2)
+
+    def _keep(self, manifest: Manifest) -> None:
+        place = _place(manifest)
+        before = self._objects.get(place)
+        if before is not None and before["metadata"].get("resourceVersion") == manifest["metadata"]["resourceVersion"]:
+            return
+        reduced = self._reduce(manifest)
+        self._forget_owner(place)
+        self._objects[place] = reduced
+        owner = owner_of(reduced)
+        if owner is not None:
+            self._by_owner.setdefault(owner, {})[place] = reduced
+        self._changed(reduced)
+
+    def _drop(self, place: tuple[str, str]) -> None:
+        self._forget_owner(place)
+        manifest = self._objects.pop(place, None)
+        if manifest is not None:
+            self._changed(manifest)
+
+    def _forget_owner(self, place: tuple[str, str]) -> None:
+        manifest = self._objects.get(place)
+        owner = owner_of(manifest) if manifest is not None else None
+        if owner is None:
+            return
+        owned = self._by_owner.get(owner, {})
+        owned.pop(place, None)
+        if not owned:
+            self._by_owner.pop(owner, None)
+
+
+def owner_of(manifest: Manifest) -> Key | None:
+    """The LlamaDeployment that an object belongs to, or None for what belongs to no single one."""
+    labels = manifest["metadata"].get("labels") or {}
+    namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
+    return Key(namespace, name) if namespace and name else None
+
+
+def owner_uid(manifest: Manifest) -> str | None:
+    """The uid of the LlamaDeployment for which an object was made."""
+    labels = manifest["metadata"].get("labels") or {}
+    uid: str | None = labels.get(names.DEPLOYMENT_UID)
+    return uid
+
+
+def _place(manifest: Manifest) -> tuple[str, str]:
+    metadata = manifest["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

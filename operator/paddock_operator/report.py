@@ -1,0 +1,114 @@
+"""The status, written only when it changed, and an Event for each transition."""
+
+import hashlib
+import logging
+from typing import Any
+
+import msgspec
+from paddock_core.resources import names
+from paddock_core.resources.conditions import TRUE, merge, phase
+from paddock_core.resources.llamadeployment import Condition, Status
+
+from paddock_operator.decide.outcome import Outcome
+from paddock_operator.errors import ClusterError, ConflictError
+from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT
+from paddock_operator.observed import Observed
+from paddock_operator.ports import Cluster, Manifest
+from paddock_operator.times import format_time
+
+log = logging.getLogger(__name__)
+
+
+def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Status:
+    """The whole status after a round."""
+    old = observed.live.status
+    conditions = merge(
+        old=old.conditions, found=outcome.findings, generation=observed.generation, now=format_time(observed.now)
+    )
+    selector = names.pod_selector(namespace=observed.key.namespace, name=observed.key.name)
+    return Status(
+        observed_generation=observed.generation,
+        phase=phase(conditions),
+        conditions=conditions,
+        license=outcome.license,
+        plan=outcome.plan,
+        replicas=outcome.replicas,
+        ready_replicas=outcome.ready_replicas,
+        selector=",".join(f"{label}={value}" for label, value in selector.items()),
+        url=f"{gateway_url}/v1",
+        served_model_name=observed.live.served_model_name,
+        serving_namespace=outcome.serving_namespace,
+        routing=outcome.routing,
+    )
+
+
+class Reporter:
+    """Writes statuses and Events."""
+
+    def __init__(self, *, cluster: Cluster, gateway_url: str) -> None:
+        self._cluster = cluster
+        self._gateway_url = gateway_url
+
+    async def report(self, observed: Observed, outcome: Outcome) -> bool:
+        """Write the status if it changed; whether it did. Raises ClusterError."""
+        if observed.deployment is None or not outcome.findings:
+            return False
+        old = observed.live.status
+        new = status_of(observed, outcome, gateway_url=self._gateway_url)
+        if new == old:
+            return False
+        await self._cluster.apply(
+            {
+                "apiVersion": LLAMA_DEPLOYMENT.api_version,
+                "kind": LLAMA_DEPLOYMENT.name,
+                # The uid is a precondition: the status of a deleted object must not land on its successor.
+                "metadata": {"namespace": observed.key.namespace, "name": observed.key.name, "uid": observed.uid},
+                "status": msgspec.to_builtins(new),
+            },
+            subresource="status",
+        )
+        for condition in transitions(old.conditions, new.conditions):
+            await self._tell(observed, condition)
+        return True
+
+    async def _tell(self, observed: Observed, condition: Condition) -> None:
+        """An Event is for people who look on: it may be lost, the status may not."""
+        try:
+            await self._cluster.create(event(observed, condition))
+        except ConflictError:
+            return
+        except ClusterError as error:
+            log.warning("event not written", extra={"key": str(observed.key), "error": str(error)})
+
+
+def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Condition]:
+    """Conditions whose status or reason differs from before."""
+    before = {item.type: (item.status, item.reason) for item in old}
+    return [item for item in new if before.get(item.type) != (item.status, item.reason)]
+
+
+def event(observed: Observed, condition: Condition) -> Manifest:
+    """A core/v1 Event; its name is made from what it says and when, so that saying it twice is one Event."""
+    now = format_time(observed.now)
+    text = f"{observed.uid}/{condition.type}/{condition.status}/{condition.reason}/{now}"
+    suffix = hashlib.sha256(text.encode()).hexdigest()[:16]
+    reference: dict[str, Any] = {
+        "apiVersion": LLAMA_DEPLOYMENT.api_version,
+        "kind": LLAMA_DEPLOYMENT.name,
+        "namespace": observed.key.namespace,
+        "name": observed.key.name,
+        "uid": observed.uid,
+    }
+    return {
+        "apiVersion": EVENT.api_version,
+        "kind": EVENT.name,
+        "metadata": {"namespace": observed.key.namespace, "name": f"{observed.key.name}.{suffix}"},
+        "involvedObject": reference,
+        "type": "Normal" if condition.status == TRUE else "Warning",
+        "reason": condition.reason,
+        "message": f"{condition.type}: {condition.message}"[:1000],
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+        "source": {"component": names.OPERATOR},
+    }

@@ -1,0 +1,94 @@
+"""Settings of the operator, from the environment with prefix PADDOCK_OPERATOR_."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class OperatorSettings(BaseSettings):
+    """What `paddock-operator` reads. Secrets come from files and are never printed."""
+
+    model_config = SettingsConfigDict(env_prefix="PADDOCK_OPERATOR_", use_attribute_docstrings=True)
+
+    kubeconfig: Path | None = None
+    """Kubeconfig file; unset inside a cluster, where the pod's service account is used."""
+
+    controlplane_url: str
+    """Base URL of the control plane, as the operator reaches it."""
+
+    serving_controlplane_url: str | None = None
+    """Base URL of the control plane as weights Jobs reach it; the operator's own if unset."""
+
+    gateway_url: str
+    """Base URL of the gateway, as clients reach it; shown in every deployment's status."""
+
+    internal_token_file: Path
+    """File with the token of the control plane's internal API."""
+
+    platform_key_file: Path
+    """File with the key from which each deployment's Triton secret is derived; the same as the gateway's."""
+
+    webhook_host: str = "127.0.0.1"
+    """Address on which the admission webhook listens."""
+
+    webhook_port: int = Field(default=9443, ge=1, le=65535)
+    """Port of the admission webhook."""
+
+    webhook_cert_file: Path
+    """Certificate of the admission webhook (PEM); read again when it changes."""
+
+    webhook_key_file: Path
+    """Private key of the admission webhook (PEM)."""
+
+    health_host: str = "127.0.0.1"
+    """Address of /healthz, /readyz and /metrics."""
+
+    health_port: int = Field(default=9090, ge=1, le=65535)
+    """Port of /healthz, /readyz and /metrics."""
+
+    serving_image: str
+    """Image of weights Jobs and serving pods."""
+
+    image_pull_policy: str = Field(default="IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
+    """How the node gets the image."""
+
+    weights_volume: dict[str, Any]
+    """Volume source (JSON, as in a pod's `volumes`, without the name) that holds the weights of all models."""
+
+    lease_namespace: str = "paddock-system"
+    """Namespace of the leadership Lease."""
+
+    cache_dir: Path
+    """Folder for the last good copy of the policy."""
+
+    identity: str = Field(default_factory=lambda: f"{platform.node()}-{os.getpid()}")
+    """Name of this instance in the Lease."""
+
+    workers: int = Field(default=8, ge=1, le=64)
+    """Deployments that are reconciled side by side."""
+
+    resync_seconds: float = Field(default=600.0, ge=10, le=86400)
+    """Every so often all deployments are listed and looked at again."""
+
+    drain_seconds: float = Field(default=3.0, ge=0, le=600)
+    """How long gateways are given to stop sending, before pods are deleted."""
+
+    probe_interval_seconds: float = Field(default=30.0, ge=1, le=3600)
+    """How often a serving pod is asked for a token again."""
+
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Least level that is logged."""
+
+    def read_secret(self, file: Path) -> bytes:
+        """The content of a secret file without surrounding white space. Raises ValueError if it is missing or empty."""
+        try:
+            secret = file.read_bytes().strip()
+        except OSError as error:
+            raise ValueError(f"cannot read the secret file {file.name}: {error.strerror}") from error
+        if not secret:
+            raise ValueError(f"the secret file {file.name} is empty")
+        return secret

@@ -1,0 +1,70 @@
+"""Traces and metrics: Prometheus always, OTLP traces where OTEL_EXPORTER_OTLP_ENDPOINT is set."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from opentelemetry import trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from paddock_core import telemetry_names
+
+from paddock_operator.ports import Key
+
+Gauge = Callable[[], float]
+
+
+class Telemetry:
+    """The operator's instruments."""
+
+    def __init__(self) -> None:
+        resource = Resource.create({"service.name": "paddock-operator"})
+        self._tracer = _tracer_provider(resource).get_tracer("paddock_operator")
+        self._meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
+        self._meter = self._meters.get_meter("paddock_operator")
+        self._rounds = self._meter.create_counter("paddock_operator_rounds", description="Rounds of reconciling")
+        self._failures = self._meter.create_counter("paddock_operator_round_failures", description="Rounds that failed")
+        self._seconds = self._meter.create_histogram(
+            "paddock_operator_round_duration", unit="s", description="Duration of a round"
+        )
+
+    @contextlib.contextmanager
+    def round(self, key: Key) -> Iterator[None]:
+        """Measure one round."""
+        begin = time.monotonic()
+        with self._tracer.start_as_current_span("reconcile", attributes={telemetry_names.PADDOCK_DEPLOYMENT: str(key)}):
+            try:
+                yield
+            except Exception as error:
+                self._failures.add(1, {telemetry_names.ERROR_TYPE: type(error).__name__})
+                raise
+            finally:
+                self._rounds.add(1)
+                self._seconds.record(time.monotonic() - begin)
+
+    def gauge(self, name: str, description: str, read: Gauge) -> None:
+        """A gauge that is read when the metrics are asked for."""
+
+        def observe(_options: CallbackOptions) -> Iterable[Observation]:
+            return [Observation(read())]
+
+        self._meter.create_observable_gauge(name, callbacks=[observe], description=description)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._meters.shutdown()
+
+
+def _tracer_provider(resource: Resource) -> trace.TracerProvider:
+    provider = TracerProvider(resource=resource)
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        # Imported only where it is used: it costs several MB.
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
