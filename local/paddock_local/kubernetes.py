@@ -148,7 +148,7 @@ def _build(checkout: Path, target: Path, progress: Progress) -> None:
     part = target.with_name(f"kubernetes.{os.getpid()}.part")
     with progress.step(f"building Kubernetes {version} (4 to 8 minutes on 2 cores, once)") as update:
         started = time.monotonic()
-        command = [str(go), "build", "-v", *build_flags(version), "-o", str(part), "."]
+        command = [str(go), "build", "-v", "-buildvcs=false", *build_flags(version), "-o", str(part), "."]
         _follow(command, module, env, lambda count: update(f"package {remaining(started, count, total)}"))
     part.replace(target)
 
