@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -142,26 +143,33 @@ def _build(checkout: Path, target: Path, progress: Progress) -> None:
     env = golang.environment(go)
     version = kubernetes_version(module)
     with progress.step(f"fetching the sources of Kubernetes {version} (about 1 GB unpacked, once)") as update:
-        _follow([str(go), "mod", "download", "-x"], module, env, lambda count: update(f"{count} requests"))
-    listed = _run([str(go), "list", "-deps", "."], module=module, env=env, what="listing Kubernetes' packages")
+        # Listing what is linked downloads just that; `go mod download` would fetch every module's tests too.
+        listed = _follow([str(go), "list", "-deps", "."], module, env, lambda count: update(f"{count} modules"))
     total = len(listed.split())
     part = target.with_name(f"kubernetes.{os.getpid()}.part")
-    with progress.step(f"building Kubernetes {version} (4 to 8 minutes on 2 cores, once)") as update:
-        started = time.monotonic()
-        command = [str(go), "build", "-v", "-buildvcs=false", *build_flags(version), "-o", str(part), "."]
-        _follow(command, module, env, lambda count: update(f"package {remaining(started, count, total)}"))
-    part.replace(target)
+    try:
+        with progress.step(f"building Kubernetes {version} (4 to 8 minutes on 2 cores, once)") as update:
+            started = time.monotonic()
+            command = [str(go), "build", "-v", "-buildvcs=false", *build_flags(version), "-o", str(part), "."]
+            _follow(command, module, env, lambda count: update(f"package {remaining(started, count, total)}"))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
-def _follow(command: list[str], module: Path, env: dict[str, str], report: Callable[[int], None]) -> None:
-    """Run a command that writes a line to standard error per unit of work."""
-    with subprocess.Popen(
-        command, cwd=module, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None  # noqa: S101 - asked for with PIPE
-        tail: list[str] = []
-        for count, line in enumerate(process.stderr, start=1):
-            tail = [*tail[-20:], line]
-            report(count)
-    if process.returncode != 0:
-        raise BuildError(f"`go {command[1]}` failed; the last it said: {''.join(tail)[-ERROR_TAIL:]}")
+def _follow(command: list[str], module: Path, env: dict[str, str], report: Callable[[int], None]) -> str:
+    """Output of a command that writes a line to standard error per unit of work, reported as it comes."""
+    # A file, since a full pipe that nobody reads would stop the command.
+    with tempfile.TemporaryFile("w+") as output:
+        with subprocess.Popen(
+            command, cwd=module, env=env, stdout=output, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None  # noqa: S101 - asked for with PIPE
+            tail: list[str] = []
+            for count, line in enumerate(process.stderr, start=1):
+                tail = [*tail[-20:], line]
+                report(count)
+        if process.returncode != 0:
+            raise BuildError(f"`go {command[1]}` failed; the last it said: {''.join(tail)[-ERROR_TAIL:]}")
+        output.seek(0)
+        return output.read()

@@ -18,7 +18,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line."""
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -33,10 +33,10 @@ class Progress:
                 status.update(shown)
                 if not self.console.is_terminal and time.monotonic() - spoke >= QUIET_INTERVAL_S:
                     spoke = time.monotonic()
-                    self.console.print(f"  … {shown}")
+                    self.console.print(f"  … {shown}", soft_wrap=True)
 
             yield update
-        self.console.print(f"  [green]✓[/green] {title} [dim]{elapsed(started)}[/dim]")
+        self.console.print(f"  [green]✓[/green] {title} [dim]{elapsed(started)}[/dim]", soft_wrap=True)
 
 
 def elapsed(started: float) -> str:
