@@ -38,6 +38,7 @@ KEY_ID = "benchbenchab"
 TOKENS = 16
 PROXY_CORE, OTHER_CORE = 0, 1
 MESSAGE = "What is the capital of Peru? Answer in one short sentence, please."
+ENVOY_TYPES = "type.googleapis.com/envoy.extensions.filters"
 GENERATE = "/v2/models/tensorrt_llm/generate_stream"
 
 
@@ -141,7 +142,7 @@ def world_answers() -> dict[str, str]:
 def envoy_config() -> dict[str, Any]:
     """A plain HTTP proxy: one listener, one cluster, no filters but the router."""
     manager = {
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{ENVOY_TYPES}.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "bench",
         "route_config": {
             "virtual_hosts": [
@@ -155,7 +156,7 @@ def envoy_config() -> dict[str, Any]:
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",
-                "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+                "typed_config": {"@type": f"{ENVOY_TYPES}.http.router.v3.Router"},
             }
         ],
     }
@@ -163,7 +164,9 @@ def envoy_config() -> dict[str, Any]:
         "name": "mock",
         "type": "STATIC",
         "connect_timeout": "1s",
-        "circuit_breakers": {"thresholds": [{"max_connections": 5000, "max_pending_requests": 5000, "max_requests": 5000}]},
+        "circuit_breakers": {
+            "thresholds": [{"max_connections": 5000, "max_pending_requests": 5000, "max_requests": 5000}]
+        },
         "load_assignment": {
             "cluster_name": "mock",
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(MOCK)}}]}],
@@ -186,7 +189,9 @@ def _address(port: int) -> dict[str, Any]:
 
 
 @contextmanager
-def process(arguments: list[str], *, core: int, port: int, log: Path, env: dict[str, str] | None = None) -> Iterator[int]:
+def process(
+    arguments: list[str], *, core: int, port: int, log: Path, env: dict[str, str] | None = None
+) -> Iterator[int]:
     """Run a program on one core until the block ends; gives its pid once its port answers."""
     with log.open("wb") as output:
         child = subprocess.Popen(
@@ -313,16 +318,21 @@ def measure(pid: int, seconds: float) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """The figures for people."""
     lines = [
-        "| in front of the mock | requests/s, one core | p50 / p99 ms at half load | added p50 / p99 ms | streams/s (64 tokens) |",
+        "| in front | requests/s, one core | p50 / p99 ms at half load | added p50 / p99 ms | 64-token streams/s |",
         "|---|---|---|---|---|",
     ]
     base = results["mock"]["half_load"]
-    for name, label in (("mock", "nothing"), ("envoy", "Envoy, plain proxy"), ("gateway", "Paddock gateway, everything on")):
+    for name, label in (
+        ("mock", "nothing"),
+        ("envoy", "Envoy, plain proxy"),
+        ("gateway", "Paddock gateway, everything on"),
+    ):
         closed, half = results[name]["closed_loop"], results[name]["half_load"]
         added = f"{half['p50_ms'] - base['p50_ms']:.2f} / {half['p99_ms'] - base['p99_ms']:.2f}"
         streams = results[name]["streams_closed_loop"]["per_second"]
         lines.append(
-            f"| {label} | {closed['per_second']:.0f} | {half['p50_ms']:.2f} / {half['p99_ms']:.2f} | {added} | {streams:.0f} |"
+            f"| {label} | {closed['per_second']:.0f} | {half['p50_ms']:.2f} / {half['p99_ms']:.2f} "
+            f"| {added} | {streams:.0f} |"
         )
     ratio = results["gateway"]["closed_loop"]["per_second"] / results["envoy"]["closed_loop"]["per_second"]
     held, memory = results["gateway"]["thousand_streams"], results["gateway"]["resident_mb"]
@@ -358,7 +368,12 @@ def main() -> None:
         wait_ready()
         results = measure(pid, seconds)
     shutil.rmtree(folder)
-    machine = {"cpus": os.cpu_count(), "processor": _processor(), "kernel": platform.release(), "python": platform.python_version()}
+    machine = {
+        "cpus": os.cpu_count(),
+        "processor": _processor(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
     document = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine, "results": results}
     output = HERE / "results" / "gateway.json"
     output.parent.mkdir(exist_ok=True)

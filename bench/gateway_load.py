@@ -1,8 +1,8 @@
 """A load generator that costs little: raw HTTP/1.1 over kept connections, closed loop or open loop.
 
-`python bench/gateway_load.py JSON` with {port, path, headers, body, connections, seconds, rate?, streams?}; prints JSON.
+`python bench/gateway_load.py JSON` with {port, path, headers, body, connections, seconds, rate?, streams?}.
 With `rate` (requests/s) requests begin at fixed moments and latency counts from those, so that a slow answer is not
-hidden by asking less. With `streams` so many streams run once, side by side.
+hidden by asking less. It prints JSON. With `streams` so many streams run once, side by side.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Client(asyncio.Protocol):
         if self.done is not None and not self.done.done():
             self.done.set_result(self.parser.get_status_code())
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         if self.done is not None and not self.done.done():
             self.done.set_result(0)
 

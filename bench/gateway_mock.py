@@ -1,4 +1,4 @@
-"""What stands around the gateway in the benchmark: a Triton that answers at once or at a pace, and a tiny control plane.
+"""What stands around the gateway in the benchmark: a Triton with a pace of its own, a tiny control plane.
 
 Run as `python bench/gateway_mock.py triton PORT` or `... world PORT FILE`, the file being a JSON of answers by path.
 """
@@ -126,9 +126,7 @@ def main() -> None:
     """Entry."""
     kind: type[asyncio.Protocol] = Triton
     if sys.argv[1] == "world":
-        World.answers = {
-            path: answer.encode() for path, answer in json.loads(Path(sys.argv[3]).read_text()).items()
-        }
+        World.answers = {path: answer.encode() for path, answer in json.loads(Path(sys.argv[3]).read_text()).items()}
         kind = World
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(kind, int(sys.argv[2])))

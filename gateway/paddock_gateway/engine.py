@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._rest = b""
         self._chunks: deque[Chunk] = deque()
         self._status = 0
+        self._keep = False
         self._waiter: asyncio.Future[None] | None = None
         self._complete = False
         self._failure: EngineError | None = None
@@ -143,6 +144,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
+        self._keep = self._parser.should_keep_alive()  # not to be asked once the message is complete
 
     def on_body(self, body: bytes) -> None:
         data = self._rest + body
@@ -190,7 +192,7 @@ class Connection(asyncio.Protocol):
         if not self._busy:
             return
         self._busy = False
-        clean = self._complete and self._failure is None and self._parser.should_keep_alive()
+        clean = self._complete and self._failure is None and self._keep
         self._engine.release(self, keep=clean)
 
 

@@ -211,8 +211,7 @@ class Pump:
         )
         self._release(record.output_tokens)
         await wiring.journal.settle(record)
-        wiring.telemetry.settle(record)
-        wiring.telemetry.span(record, self._trace_headers)
+        wiring.telemetry.settle(record, self._trace_headers)
 
     def _release(self, output_tokens: int) -> None:
         wiring = self._wiring

@@ -121,18 +121,23 @@ class Admission:
 
     def requests_headroom(self, *, levels: Iterable[Level], now: int) -> Headroom | None:
         """The tightest requests-per-minute limit."""
-        found = (
-            _headroom(state.requests, level.limits.requests_per_minute, now) for level, state in self._known(levels)
-        )
-        return min((item for item in found if item is not None), key=_tightness, default=None)
+        tightest: Headroom | None = None
+        for level in levels:
+            if level.limits.requests_per_minute is not None:
+                state = self._states.get(level.id) or LevelState()
+                tightest = _tighter(tightest, state.requests, level.limits.requests_per_minute, now)
+        return tightest
 
     def tokens_headroom(self, *, levels: Iterable[Level], now: int) -> Headroom | None:
         """The tightest tokens-per-minute limit, of input or of output."""
-        found: list[Headroom | None] = []
-        for level, state in self._known(levels):
-            found.append(_headroom(state.inputs, level.limits.input_tokens_per_minute, now))
-            found.append(_headroom(state.outputs, level.limits.output_tokens_per_minute, now))
-        return min((item for item in found if item is not None), key=_tightness, default=None)
+        tightest: Headroom | None = None
+        for level in levels:
+            limits, state = level.limits, self._states.get(level.id) or LevelState()
+            if limits.input_tokens_per_minute is not None:
+                tightest = _tighter(tightest, state.inputs, limits.input_tokens_per_minute, now)
+            if limits.output_tokens_per_minute is not None:
+                tightest = _tighter(tightest, state.outputs, limits.output_tokens_per_minute, now)
+        return tightest
 
     def forget_idle(self, *, now: int, idle: int) -> int:
         """Drop the state of levels unused for `idle` nanoseconds (at least a minute); gives how many."""
@@ -149,11 +154,6 @@ class Admission:
         """Requests of a level that are not settled."""
         state = self._states.get(level)
         return 0 if state is None else state.in_flight
-
-    def _known(self, levels: Iterable[Level]) -> Iterable[tuple[Level, LevelState]]:
-        for level in levels:
-            state = self._states.get(level.id)
-            yield level, LevelState() if state is None else state
 
 
 def _check(level: Level, state: LevelState, input_tokens: int, output_tokens: int, now: int) -> Refusal | None:
@@ -198,12 +198,10 @@ def _take(limits: Limits, state: LevelState, input_tokens: int, output_tokens: i
         state.outputs.add(output_tokens)
 
 
-def _headroom(bucket: Bucket, limit: int | None, now: int) -> Headroom | None:
-    if limit is None:
-        return None
+def _tighter(known: Headroom | None, bucket: Bucket, limit: int, now: int) -> Headroom:
+    """The one of both with the smaller share left."""
     bucket.drain(limit, now)
-    return Headroom(limit=limit, remaining=bucket.room(limit), reset=bucket.reset(limit))
-
-
-def _tightness(headroom: Headroom) -> float:
-    return headroom.remaining / headroom.limit if headroom.limit > 0 else 0.0
+    remaining = bucket.room(limit)
+    if known is not None and known.remaining * limit <= remaining * known.limit:
+        return known
+    return Headroom(limit=limit, remaining=remaining, reset=bucket.reset(limit))
