@@ -4,7 +4,6 @@ Refused is only what no later act can make right. What may still come true is ad
 command; every check is made again in the loop, so nothing rests on the webhook.
 """
 
-import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +22,10 @@ from paddock_operator.ports import Policy
 
 MAX_WARNING = 240
 """The API server cuts warnings that are longer than 256 characters."""
+
+
+BREAKS = (". ", "; ", ": ", ", then ")
+"""Where a long warning may be broken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +82,11 @@ def _of_decision(decision: Decision, spec: Spec, view: PolicyView) -> Review:
 
 
 def _warn(reason: str, message: str) -> Review:
-    """One warning, in as many pieces as the API server's limit asks for."""
-    pieces = textwrap.wrap(f"{reason}: {message}", MAX_WARNING, break_long_words=True)
-    return Review(warnings=tuple(pieces))
+    """One warning, in as many pieces as the API server's limit asks for; commands are kept whole where they can be."""
+    pieces, rest = [], f"{reason}: {message}"
+    while len(rest) > MAX_WARNING:
+        end = max(rest.rfind(mark, 0, MAX_WARNING - len(mark)) + len(mark) for mark in BREAKS)
+        cut = end if end > MAX_WARNING // 4 else MAX_WARNING
+        pieces.append(rest[:cut].rstrip())
+        rest = rest[cut:]
+    return Review(warnings=(*pieces, rest))

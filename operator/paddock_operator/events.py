@@ -1,5 +1,6 @@
 """The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhook. Nothing is decided here."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from paddock_core.resources.llamadeployment import GROUP, PLURAL, VERSION
 
 from paddock_operator.admission import Review
 from paddock_operator.settings import OperatorSettings
+
+log = logging.getLogger(__name__)
 
 WEBHOOK_ID = "llamadeployments"
 WEBHOOK_PATH = "/admit"
@@ -49,6 +52,7 @@ def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.Ope
         old = more.get("old")
         answer = judge(dict(body), None if old is None else dict(old))
         if answer.refusal is not None:
+            log.info("refused", extra={"refusal": answer.refusal})
             raise kopf.AdmissionError(answer.refusal, code=403)
         warnings.extend(answer.warnings)
 

@@ -6,6 +6,7 @@ import sys
 import time
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_KOPF_OWN = frozenset({"settings", "k8s_skip", "k8s_ref"})
 
 
 class JsonFormatter(logging.Formatter):
@@ -20,6 +21,8 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
+        if record.name.startswith("kopf"):
+            line = {name: value for name, value in line.items() if name not in _KOPF_OWN}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
@@ -29,6 +32,7 @@ def configure_logging(level: str) -> None:
     """Send all logs of the process to stderr. Libraries only speak up when something is wrong."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpx2", "httpcore", "aiohttp.access", "kopf"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("paddock_operator").setLevel(level)
+    # A refusal by the webhook is an answer, not an error of the operator: events.py logs it as one.
+    logging.getLogger("kopf.objects").addFilter(lambda record: not record.getMessage().startswith("Webhook "))

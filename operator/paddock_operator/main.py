@@ -219,7 +219,7 @@ def main() -> None:
         configure_logging(settings.log_level)
         log.info("starting", extra={"settings": settings.model_dump(mode="json")})
         asyncio.run(run(settings))
-    except (ValidationError, ValueError, OperatorError) as error:
+    except (ValidationError, ValueError, OSError, OperatorError) as error:
         print(f"paddock-operator: {error}", file=sys.stderr)
         sys.exit(2)
 

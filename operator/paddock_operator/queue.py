@@ -63,7 +63,7 @@ class WorkQueue:
             self.add(key, after_seconds=look_after_seconds)
 
     def failed(self, key: Key) -> float:
-        """Give a key back after a bad round; it comes again after the returned seconds (1 doubling to 300, jittered)."""
+        """Give a key back after a bad round; it returns after so many seconds (1 doubling to 300, with jitter)."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), BACKOFF_MAX_SECONDS)

@@ -36,8 +36,8 @@ def judge(observed: Observed) -> Judgement:
     kind = ConditionType.LICENSE_ACCEPTED
     if observed.policy.expired:
         text = (
-            "the control plane was not reached for longer than its policy may be trusted: what runs stays, gateways deny"
-            " requests, nothing new is created; look at the control plane and the network"
+            "the control plane was not reached for longer than its policy may be trusted: what runs stays, gateways"
+            " deny requests, nothing new is created; look at the control plane and the network"
         )
         return Judgement(finding=unknown(kind, ConditionReason.POLICY_EXPIRED, text))
     tenant = observed.tenant

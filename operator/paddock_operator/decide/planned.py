@@ -1,4 +1,4 @@
-"""How is the model cut? A plan, once rendered, stays as long as the wish does: nodes that come and go change nothing."""
+"""How is the model cut? A plan, once rendered, stays while the wish does: nodes that come and go change nothing."""
 
 import hashlib
 import json

@@ -1,0 +1,163 @@
+"""The internal API of the control plane as far as the operator uses it, on a real socket: for tests and benchmarks
+that run the operator without the control plane. The whole product runs together in `e2e/`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.policy.documents import Acceptance, Entity, LicenseText, Namespace, Statement, Tenant
+from paddock_core.policy.wire import Change, Changes, Snapshot
+
+TOKEN = "internal-token"
+KINDS = {
+    Entity: "entity",
+    Tenant: "tenant",
+    Namespace: "namespace",
+    LicenseText: "license_text",
+    Acceptance: "acceptance",
+    Statement: "statement",
+}
+
+
+@dataclass
+class PolicyServer:
+    """Holds policy objects; `put` and `remove` are changes that followers hear of at once."""
+
+    max_age_seconds: float = 900.0
+    denies_downloads: bool = False
+    down: bool = False
+    url: str = ""
+    tokens_issued: list[str] = field(default_factory=list)
+    _log: list[Change] = field(default_factory=list)
+    _heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, *objects: Any) -> None:
+        """Add or replace policy objects."""
+        for item in objects:
+            self._append(KINDS[type(item)], item.id, msgspec.to_builtins(item))
+
+    def remove(self, kind: str, id_: str) -> None:
+        """Remove a policy object."""
+        self._append(kind, id_, None)
+
+    def _append(self, kind: str, id_: str, body: dict[str, Any] | None) -> None:
+        self._log.append(Change(revision=len(self._log) + 1, kind=kind, id=id_, body=body))
+        heard, self._heard = self._heard, asyncio.Event()
+        heard.set()
+
+    async def snapshot(self, _request: web.Request) -> web.Response:
+        objects: dict[str, dict[str, Any]] = {}
+        for change in self._log:
+            of_kind = objects.setdefault(change.kind, {})
+            if change.body is None:
+                of_kind.pop(change.id, None)
+            else:
+                of_kind[change.id] = change.body
+        return self._json(
+            Snapshot(revision=len(self._log), max_age_seconds=self.max_age_seconds, objects=objects)
+        )
+
+    async def changes(self, request: web.Request) -> web.Response:
+        after = int(request.query["after"])
+        if len(self._log) <= after:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), float(request.query["wait"]))
+        return self._json(
+            Changes(
+                revision=len(self._log), max_age_seconds=self.max_age_seconds, changes=tuple(self._log[after:])
+            )
+        )
+
+    async def decision_token(self, request: web.Request) -> web.Response:
+        if self.denies_downloads:
+            problem = {"code": "OperatorNotLicensed", "detail": "accept as operator first"}
+            return web.json_response(problem, status=403)
+        model = (await request.json())["model"]
+        self.tokens_issued.append(model)
+        return web.json_response({"token": f"token-for-{model}", "expires_at": 0})
+
+    def _json(self, value: object) -> web.Response:
+        return web.Response(body=msgspec.json.encode(value), content_type="application/json")
+
+    @web.middleware
+    async def guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        if self.down:
+            return web.Response(status=503)
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return web.Response(status=401)
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def serving(server: PolicyServer, *, port: int) -> AsyncIterator[PolicyServer]:
+    """Serve until the block ends."""
+    app = web.Application(middlewares=[server.guard])
+    app.router.add_get("/internal/v1/policy", server.snapshot)
+    app.router.add_get("/internal/v1/policy/changes", server.changes)
+    app.router.add_post("/internal/v1/decision-tokens", server.decision_token)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    server.url = f"http://127.0.0.1:{port}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+def registered() -> list[Any]:
+    """The platform with its own acceptance, and the tenants acme and globex which have accepted nothing yet."""
+    return [
+        Entity(id="platform", legal_name="Platform Ltd", principal_place_of_business="IE", is_operator=True),
+        Entity(id="acme-inc", legal_name="Acme Inc", principal_place_of_business="US"),
+        Entity(id="globex-ag", legal_name="Globex AG", principal_place_of_business="CH"),
+        Tenant(id="acme", entity="acme-inc"),
+        Tenant(id="globex", entity="globex-ag"),
+        Namespace(id="acme", tenant="acme"),
+        Namespace(id="globex", tenant="globex"),
+        *texts("paddock-demo"),
+        *accepted("platform", role="operator"),
+    ]
+
+
+def texts(license_id: str) -> list[LicenseText]:
+    """The texts that a license pins, as imported."""
+    entry = packaged_catalog().licenses[license_id]
+    return [
+        LicenseText(
+            id=f"{license_id}:{pin.role}",
+            license=license_id,
+            role=pin.role,
+            raw=f"sha256:{pin.canonical}",
+            canonical=f"sha256:{pin.canonical}",
+        )
+        for pin in entry.texts
+    ]
+
+
+def accepted(entity: str, *, role: str = "deployer", license_id: str = "paddock-demo") -> list[Any]:
+    """An entity's acceptance of a license, and its statement of users."""
+    pin = packaged_catalog().licenses[license_id].text("agreement")
+    assert pin is not None
+    return [
+        Acceptance(
+            id=f"acc-{entity}-{license_id}",
+            entity=entity,
+            license=license_id,
+            role=role,
+            canonical=f"sha256:{pin.canonical}",
+            at=1_700_000_000.0,
+            flow_down=True,
+        ),
+        Statement(
+            id=f"sta-{entity}-{license_id}", entity=entity, license=license_id, band="le_700m", at=1_700_000_000.0
+        ),
+    ]
