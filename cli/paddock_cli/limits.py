@@ -1,0 +1,16 @@
+"""The options for limits, the same for a tenant and for a key."""
+
+from typing import Annotated, Any
+
+import typer
+
+RequestsPerMinute = Annotated[int | None, typer.Option(min=0, help="Requests a minute.")]
+InputTokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens of prompts a minute.")]
+OutputTokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens of answers a minute.")]
+ConcurrentRequests = Annotated[int | None, typer.Option(min=0, help="Requests at the same time.")]
+MaxOutputTokens = Annotated[int | None, typer.Option(min=1, help="Tokens of one answer.")]
+
+
+def given(**limits: int | None) -> dict[str, Any]:
+    """The limits that were given on the command line."""
+    return {name: value for name, value in limits.items() if value is not None}

@@ -1,0 +1,1 @@
+"""The nouns of `paddock`, one a file. See paddock_cli.main."""

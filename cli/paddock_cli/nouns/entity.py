@@ -1,0 +1,62 @@
+"""Register legal entities: those who accept licenses."""
+
+from typing import Annotated, Any
+
+import typer
+
+from paddock_cli.client import Client
+from paddock_cli.output import Output, OutputOption, print_fields, print_rows, show
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.command()
+def create(
+    entity: Annotated[str, typer.Argument(help="Id, lower case.")],
+    legal_name: Annotated[str, typer.Option(help="Name as registered.")],
+    place: Annotated[str, typer.Option(help="Principal place of business, two-letter country code.")],
+    affiliate: Annotated[list[str] | None, typer.Option(help="Name of an affiliate; may be repeated.")] = None,
+    *,
+    operator: Annotated[bool, typer.Option("--operator", help="The one entity that runs this platform.")] = False,
+    integrated_product: Annotated[
+        bool,
+        typer.Option("--integrated-product", help="Attested: it gets models only inside an integrated product."),
+    ] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Register a legal entity."""
+    body = {
+        "id": entity,
+        "legal_name": legal_name,
+        "principal_place_of_business": place.upper(),
+        "affiliates": affiliate or [],
+        "receives_integrated_product": integrated_product,
+        "is_operator": operator,
+    }
+    show(Client().post("/v1/entities", body), output=output, table=print_fields)
+
+
+@app.command("list")
+def list_entities(output: OutputOption = Output.TABLE) -> None:
+    """List the entities."""
+    show(list(Client().items("/v1/entities")), output=output, table=_table)
+
+
+@app.command("show")
+def show_entity(entity: str, output: OutputOption = Output.TABLE) -> None:
+    """Show one entity."""
+    show(Client().get(f"/v1/entities/{entity}"), output=output, table=print_fields)
+
+
+def _table(entities: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            item["id"],
+            item["legal_name"],
+            item["principal_place_of_business"],
+            len(item["affiliates"]),
+            "yes" if item["is_operator"] else "",
+        )
+        for item in entities
+    ]
+    print_rows(rows, "ENTITY", "LEGAL NAME", "PLACE", "AFFILIATES", "OPERATOR", right=["AFFILIATES"])

@@ -1,0 +1,80 @@
+"""Issue and revoke API keys."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from paddock_cli import limits
+from paddock_cli.client import Client
+from paddock_cli.output import Output, OutputOption, limits_text, moment, print_fields, print_rows, say, show
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+Tenant = Annotated[str, typer.Option(help="The tenant that the key belongs to.")]
+DAY_SECONDS = 86_400
+
+
+@app.command()
+def create(
+    tenant: Tenant,
+    name: Annotated[str | None, typer.Option(help="What it is for.")] = None,
+    days: Annotated[float | None, typer.Option(min=0, help="Days until it expires; never, if not given.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Served model that it may call; may be repeated.")] = None,
+    requests_per_minute: limits.RequestsPerMinute = None,
+    input_tokens_per_minute: limits.InputTokensPerMinute = None,
+    output_tokens_per_minute: limits.OutputTokensPerMinute = None,
+    concurrent_requests: limits.ConcurrentRequests = None,
+    max_output_tokens: limits.MaxOutputTokens = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Issue a key. It is printed once."""
+    body = {
+        "name": name,
+        "expires_at": None if days is None else time.time() + days * DAY_SECONDS,
+        "models": model or [],
+        "limits": limits.given(
+            requests_per_minute=requests_per_minute,
+            input_tokens_per_minute=input_tokens_per_minute,
+            output_tokens_per_minute=output_tokens_per_minute,
+            concurrent_requests=concurrent_requests,
+            max_output_tokens=max_output_tokens,
+        ),
+    }
+    show(Client().post(f"/v1/tenants/{tenant}/keys", body), output=output, table=_created)
+
+
+@app.command("list")
+def list_keys(tenant: Tenant, output: OutputOption = Output.TABLE) -> None:
+    """List a tenant's keys, revoked ones too."""
+    show(list(Client().items(f"/v1/tenants/{tenant}/keys")), output=output, table=_table)
+
+
+@app.command()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Id of the key (not the key).")],
+    tenant: Tenant,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Revoke a key; gateways refuse it within seconds."""
+    Client().delete(f"/v1/tenants/{tenant}/keys/{key}")
+    show({"revoked": key}, output=output, table=print_fields)
+
+
+def _created(created: dict[str, Any]) -> None:
+    print_fields({"id": created["id"], "tenant": created["tenant"], "key": created["key"]})
+    say("Store the key now: it is not shown again.")
+
+
+def _table(keys: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            item["id"],
+            item["name"],
+            "revoked" if item["revoked_at"] else "active",
+            moment(item["expires_at"]) or "never",
+            ", ".join(item["models"]) or "all",
+            limits_text(item["limits"]),
+        )
+        for item in keys
+    ]
+    print_rows(rows, "KEY", "NAME", "STATE", "EXPIRES", "MODELS", "LIMITS")

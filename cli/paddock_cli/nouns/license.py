@@ -1,0 +1,257 @@
+"""Import, offer, accept, check and revoke licenses."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from paddock_cli.client import Client, connection
+from paddock_cli.errors import DeniedError, UsageError
+from paddock_cli.output import Output, OutputOption, moment, print_fields, print_json, print_rows, say, show
+from paddock_cli.signing import Answers, body_for, present
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+ROLES = ("operator", "deployer", "consumer")
+_SIGNATORY = re.compile(r"\s*(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
+Entity = Annotated[str, typer.Option(help="The legal entity.")]
+
+
+@app.command("import")
+def import_texts(
+    license_id: Annotated[str, typer.Argument(metavar="LICENSE", help="Catalogue id, for example llama3.1.")],
+    agreement: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="File with the agreement.")],
+    aup: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with the use policy.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Import a license's texts; only the words that the catalogue pins are taken."""
+    body = {
+        "license": license_id,
+        "agreement": _read(agreement),
+        "aup": None if aup is None else _read(aup),
+    }
+    show(Client().post("/v1/license-texts", body), output=output, table=_imported)
+
+
+@app.command()
+def offer(
+    entity: Entity,
+    role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
+    signatory: Annotated[str, typer.Option(help='Who may accept: "Name <mail>".')],
+    license_id: Annotated[str | None, typer.Option("--license", help="Catalogue id of the license.")] = None,
+    model: Annotated[str | None, typer.Option(help="Or a model: its first license that is not accepted.")] = None,
+    delivered_by: Annotated[str | None, typer.Option(help="How the token reaches that person.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Offer a license to an entity: prints the token that its signatory uses once."""
+    if (license_id is None) == (model is None):
+        raise UsageError("name either --license or --model")
+    if role not in ROLES:
+        raise UsageError(f"no role {role!r}", advice=f"one of {', '.join(ROLES)}")
+    person = _SIGNATORY.fullmatch(signatory)
+    if person is None:
+        raise UsageError(f"{signatory!r} names nobody", advice='write --signatory "Name <mail@example.com>"')
+    body = {
+        "entity": entity,
+        "role": role,
+        "license": license_id,
+        "model": model,
+        "signatory": person.groupdict(),
+        **({} if delivered_by is None else {"delivered_by": delivered_by}),
+    }
+    show(Client().post("/v1/license-offers", body), output=output, table=_offered)
+
+
+@app.command()
+def accept(
+    token: Annotated[str, typer.Option(envvar="PADDOCK_SIGNATORY_TOKEN", help="The signatory's token.")],
+    name: Annotated[str | None, typer.Option(help="Your name.")] = None,
+    title: Annotated[str | None, typer.Option(help="Your position.")] = None,
+    email: Annotated[str | None, typer.Option(help="Your e-mail address.")] = None,
+    authority: Annotated[str | None, typer.Option(help="By what authority you bind the entity.")] = None,
+    jurisdiction: Annotated[str | None, typer.Option(help="Country of the entity, two letters.")] = None,
+    mau_band: Annotated[str | None, typer.Option(help="Monthly active users: le_700m or gt_700m.")] = None,
+    mau_value: Annotated[int | None, typer.Option(min=0, help="Their number, where you state it.")] = None,
+    mau_method: Annotated[str | None, typer.Option(help="How they were counted.")] = None,
+    flow_down: Annotated[
+        bool | None, typer.Option("--flow-down/--no-flow-down", help="You pass the use policy on to your users.")
+    ] = None,
+    *,
+    agree: Annotated[bool, typer.Option("--agree", help="The entity agrees.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Accept an offer, as the entity's signatory. Shows the duties first, and asks for what is missing."""
+    client = Client(token=token)
+    current = _current_offer(client)
+    present(current)
+    answers = Answers(
+        name=name,
+        title=title,
+        email=email,
+        authority=authority,
+        jurisdiction=jurisdiction,
+        mau_band=mau_band,
+        mau_value=mau_value,
+        mau_method=mau_method,
+        flow_down=flow_down,
+        agree=agree,
+    )
+    receipt = client.post("/v1/license-acceptances", body_for(current, answers))
+    show(receipt, output=output, table=_accepted)
+
+
+@app.command()
+def read(
+    token: Annotated[str, typer.Option(envvar="PADDOCK_SIGNATORY_TOKEN", help="The signatory's token.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Read what a signatory is asked to agree to, the texts included."""
+    current = _current_offer(Client(token=token))
+    if output is Output.JSON:
+        print_json(current)
+        return
+    present(current)
+    for role, text in current["texts"].items():
+        typer.echo(f"\n===== {role} =====\n{text}")
+
+
+@app.command("list")
+def list_acceptances(
+    entity: Annotated[str | None, typer.Option(help="Only of this entity.")] = None,
+    license_id: Annotated[str | None, typer.Option("--license", help="Only of this license.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """List who has accepted what, ended acceptances too."""
+    found = list(Client().items("/v1/license-acceptances", entity=entity, license=license_id))
+    show(found, output=output, table=_acceptances)
+
+
+@app.command()
+def catalog(output: OutputOption = Output.TABLE) -> None:
+    """List the licenses of the catalogue and whether their texts are imported."""
+    show(list(Client().items("/v1/licenses")), output=output, table=_catalog)
+
+
+@app.command("show")
+def show_license(
+    license_id: Annotated[str, typer.Argument(metavar="LICENSE", help="Catalogue id.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show a license: its duties in plain words."""
+    show(Client().get(f"/v1/licenses/{license_id}"), output=output, table=_license)
+
+
+@app.command()
+def revoke(
+    acceptance: Annotated[str, typer.Argument(help="Id of the acceptance, from `paddock license list`.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Revoke an acceptance: what rests on it is refused within two seconds and stops."""
+    revoked = Client().post(f"/v1/license-acceptances/{acceptance}/revoke", {"reason": reason})
+    show(revoked, output=output, table=_accepted)
+
+
+@app.command()
+def check(
+    entity: Entity,
+    model: Annotated[str, typer.Option(help="Catalogue id of the model.")],
+    role: Annotated[str, typer.Option(help="operator, deployer or consumer.")] = "deployer",
+    verb: Annotated[str, typer.Option(help="download, deploy, invoke, publish, ...")] = "deploy",
+    purpose: Annotated[str, typer.Option(help="commercial or research.")] = "commercial",
+    public_name: Annotated[str | None, typer.Option(help="Name under which it would be shown.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Ask whether an entity may do something with a model, and why. Exit code 3 if not."""
+    question = {
+        "entity": entity,
+        "role": role,
+        "verb": verb,
+        "model": model,
+        "purpose": purpose,
+        "public_name": public_name,
+    }
+    decision = Client().post("/v1/license-checks", question)
+    show(decision, output=output, table=_decision)
+    if not decision["allowed"]:
+        raise typer.Exit(DeniedError.code)
+
+
+def _current_offer(client: Client) -> dict[str, Any]:
+    try:
+        current: dict[str, Any] = client.get("/v1/license-offers/current")
+    except DeniedError as error:
+        error.advice = (
+            "SignatoryRequired: only the entity's signatory accepts, with the token that `paddock license offer` "
+            "printed for that person"
+        )
+        raise
+    return current
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text", advice="import the file as the licensor publishes it") from error
+
+
+def _imported(found: dict[str, Any]) -> None:
+    print_fields({"license": found["license"], **{role: item["canonical"] for role, item in found["texts"].items()}})
+
+
+def _offered(made: dict[str, Any]) -> None:
+    print_fields(
+        {
+            "offer": made["offer"],
+            "license": f"{made['license']} as {made['role']}",
+            "signatory token": made["signatory_token"],
+            "link": made["link"],
+            "expires": moment(made["expires_at"]),
+        }
+    )
+    say("Give the token to the signatory alone: it is not shown again and works once. That person then runs")
+    say("  paddock license accept --token TOKEN")
+    say(f"  against {connection.url}")
+
+
+def _accepted(item: dict[str, Any]) -> None:
+    shown = {"acceptance": item["id"], "entity": item["entity"], "license": f"{item['license']} as {item['role']}"}
+    proof = {"audit entry": f"{item['audit_seq']} {item['audit_digest']}"} if "audit_seq" in item else {}
+    print_fields({**shown, "state": item["state"], "text": item["canonical"], **proof})
+    if item["state"] == "pending_grant":
+        say("Above the license's threshold: everything stays denied until the licensor's grant is recorded.")
+
+
+def _acceptances(items: list[dict[str, Any]]) -> None:
+    rows = [
+        (item["id"], item["entity"], item["license"], item["role"], item["state"], moment(item["at"])) for item in items
+    ]
+    print_rows(rows, "ACCEPTANCE", "ENTITY", "LICENSE", "ROLE", "STATE", "AT")
+
+
+def _catalog(items: list[dict[str, Any]]) -> None:
+    rows = [
+        (item["license"]["id"], item["license"]["title"], "yes" if all(item["imported"].values()) else "no")
+        for item in items
+    ]
+    print_rows(rows, "LICENSE", "TITLE", "IMPORTED")
+
+
+def _license(found: dict[str, Any]) -> None:
+    entry = found["license"]
+    texts = ", ".join(f"{role}: {'imported' if there else 'not imported'}" for role, there in found["imported"].items())
+    print_fields({"license": entry["id"], "title": entry["title"], "licensor": entry["licensor"], "texts": texts})
+    print_rows([(duty["clause"], duty["text"]) for duty in found["duties"]], "CLAUSE", "DUTY")
+
+
+def _decision(decision: dict[str, Any]) -> None:
+    print_fields(
+        {
+            "allowed": "yes" if decision["allowed"] else "no",
+            "reason": decision["reason"],
+            "message": decision["message"],
+            "clauses": ", ".join(decision["clauses"]),
+        }
+    )

@@ -1,0 +1,5 @@
+"""Run the whole product on this machine."""
+
+from paddock_cli.local import app
+
+__all__ = ["app"]
