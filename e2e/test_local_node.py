@@ -200,6 +200,20 @@ def test_a_container_sees_the_machine_read_only_and_no_secret_of_the_stack(node,
     assert "leaked:0" in said
 
 
+def test_a_pod_of_the_restricted_profile_runs_though_the_node_has_one_user(cluster):
+    document = pod("careful", "cat /e/none 2>/dev/null; touch /e/x && ls /e", restartPolicy="Never")
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "fsGroup": 65532}
+    document["spec"]["securityContext"] = security | {"seccompProfile": {"type": "RuntimeDefault"}}
+    main = document["spec"]["containers"][0]
+    main["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    main["volumeMounts"] = [{"name": "e", "mountPath": "/e"}]
+    document["spec"]["volumes"] = [{"name": "e", "emptyDir": {"medium": "Memory"}}]
+    cluster.apply(document)
+    cluster.phase("careful", "Succeeded")
+    assert cluster("logs", "careful") == "x\n"
+    cluster("delete", "pod", "careful", "--now")
+
+
 def test_an_image_that_the_node_does_not_have_is_refused_with_a_reason(cluster):
     cluster.apply(pod("stranger", "true", image="docker.io/library/nginx:1"))
     try:

@@ -1,8 +1,8 @@
 """Make the checkout's environment, then run a command in it: `python3 local/bootstrap.py [COMMAND ...]`.
 
 Standard library only, and readable by any Python 3: an old one finds a new one and hands over to it.
-Everything goes to `.paddock/`; when
-nothing changed since the last time, it takes a moment. Exit code 2 with one line when the machine lacks something.
+Everything goes to `.paddock/`; when nothing changed since the last time, it takes a moment. Exit code 2
+with one line when the machine lacks something.
 """
 # ruff: noqa: ANN001, ANN002, ANN201, PTH100, PTH103, PTH107, PTH110, PTH118, PTH119, PTH120, PTH123, UP031
 # Any Python 3 must be able to read this file, so that it can say what is missing.

@@ -1,8 +1,8 @@
 """Start one program of the stack as its spec file says: `python -m paddock_local.launch SPEC`.
 
 The spec is JSON: {"argv": [...], "env": {...}, "cwd": "...", "namespace": "host" | "plain-user" | "node"}.
-A file rather than a
-command line of the supervisor, so that nothing needs quoting and no variable of the person's shell leaks into a part.
+A file rather than a command line of the supervisor, so that nothing needs quoting and no variable of the
+person's shell leaks into a part.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from paddock_local import namespaces
+from paddock_local import namespaces, seccomp
 
 NODE_PATIENCE_S = 30.0
 # Any id but 0: PostgreSQL refuses to run as root.
@@ -38,6 +38,8 @@ def main() -> None:
         namespaces.enter_user_namespace(uid=PLAIN_USER, gid=PLAIN_USER, mounts=False)
     elif spec["namespace"] == "node":
         join_node(spec["marker"])
+    if spec["ignore_chown"]:
+        seccomp.ignore_chown()
     os.chdir(spec["cwd"])
     os.umask(0o077)
     os.execve(spec["argv"][0], spec["argv"], spec["env"])  # noqa: S606 - no shell is wanted

@@ -1,9 +1,8 @@
 """The holder of the node's user and mount namespace: `python -m paddock_local.node MARKER KUBELET_FOLDER`.
 
 Kubelet and runtime live in it, each started and restarted on its own. The namespace keeps the kubelet from
-changing this machine: as
-plain root it would set kernel parameters. A holder that was killed joins the old namespace again as long as
-a process lives in it.
+changing this machine: as plain root it would set kernel parameters. A holder that was killed joins the old
+namespace again as long as a process lives in it.
 """
 
 import contextlib

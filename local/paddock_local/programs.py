@@ -11,7 +11,7 @@ import yaml
 
 from paddock_local import kubeconfig, secret_files
 from paddock_local.certificates import Certificates
-from paddock_local.cri.files import write_json
+from paddock_local.cri.files import read_json, write_json
 from paddock_local.paths import StackPaths
 from paddock_local.ports import Ports
 
@@ -33,6 +33,7 @@ class Spec:
     argv: list[str]
     env: dict[str, str] = field(default_factory=dict)
     namespace: str = "host"
+    ignore_chown: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,6 +211,7 @@ def kubelet(c: Context) -> Spec:
     config.write_text(yaml.safe_dump(kubelet_configuration(c)), encoding="utf-8")
     return Spec(
         namespace="node",
+        ignore_chown=True,
         argv=c.part(
             "kubelet", f"--config={config}", f"--kubeconfig={c.paths.kubeconfig('system-node-localhost')}",
             f"--root-dir={home}", f"--cert-dir={home / 'pki'}", "--hostname-override=localhost",
@@ -292,11 +294,13 @@ def passed_on() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
 
 
-def write(context: Context, part: str, spec: Spec) -> None:
-    """Write the spec file of a part."""
+def write(context: Context, part: str, spec: Spec) -> bool:
+    """Write the spec file of a part. Returns whether an earlier one said otherwise."""
     env = base_environment(context.paths) | spec.env | passed_on()
     value = {
         "argv": spec.argv, "env": env, "cwd": str(context.paths.root),
-        "namespace": spec.namespace, "marker": f"{context.marker}-node",
+        "namespace": spec.namespace, "ignore_chown": spec.ignore_chown, "marker": f"{context.marker}-node",
     }  # fmt: skip
+    before = read_json(context.paths.spec(part))
     write_json(context.paths.spec(part), value)
+    return before is not None and before != value

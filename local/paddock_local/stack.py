@@ -132,10 +132,11 @@ class Stack:
             if any(part.group == PADDOCK for part in wanted):
                 preflight.check_interpreter()
             made = self._prepare(wanted, progress, context)
-            for part in wanted:
-                programs.write(made, part.name, part.spec(made))
+            changed = [part for part in wanted if programs.write(made, part.name, part.spec(made))]
             kept = {part.name: part.stop_s for part in PARTS if self.paths.spec(part.name).is_file()}
             self.supervisor.start(kept, environment() | {programs.STACK_VARIABLE: str(self.paths.root)})
+            for part in reversed(changed):
+                self.supervisor.stop_part(part.name)
             for part in wanted:
                 self._start(part, made, progress)
             if context is not None:

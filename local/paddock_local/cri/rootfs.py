@@ -13,7 +13,7 @@ from paddock_local import namespaces
 
 # What a container gets anew instead of the machine's: everything it may write to that is not a volume.
 SCRATCH = ("tmp", "run", "var/tmp")
-DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "fuse")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 DEVICE_LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",

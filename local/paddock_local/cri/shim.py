@@ -1,9 +1,8 @@
 """The keeper of one container: `python -m paddock_local.cri.shim FOLDER`, FOLDER holding `spec.json`.
 
 It builds the container's root, starts its process, writes its log and, when it ends, `exit.json`. It
-outlives the runtime. The first
-line on its standard output is {"pid": N} or {"error": "..."}; after that it is alone with its container.
-Standard library only.
+outlives the runtime. The first line on its standard output is {"pid": N} or {"error": "..."}; after that it
+is alone with its container. Standard library only.
 """
 
 import contextlib
