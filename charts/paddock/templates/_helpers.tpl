@@ -1,0 +1,34 @@
+{{- define "paddock.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{- end }}
+
+{{- define "paddock.labels" -}}
+app.kubernetes.io/part-of: paddock
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* The restricted profile of pod security admission. */}}
+{{- define "paddock.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "paddock.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* The secret files that all three parts read from /secrets/platform. */}}
+{{- define "paddock.platformSecrets" -}}
+- name: platform
+  secret: {secretName: {{ .Values.secrets.platform }}, defaultMode: 0440}
+{{- end }}
+
+{{- define "paddock.internalUrl" -}}
+http://paddock-controlplane.{{ .Release.Namespace }}.svc:7401
+{{- end }}
