@@ -135,7 +135,7 @@ class Stack:
             changed = [part for part in wanted if programs.write(made, part.name, part.spec(made))]
             kept = {part.name: part.stop_s for part in PARTS if self.paths.spec(part.name).is_file()}
             self.supervisor.start(kept, environment() | {programs.STACK_VARIABLE: str(self.paths.root)})
-            for part in reversed(changed):
+            for part in sorted(changed, key=lambda part: STOP_ORDER.index(part.name)):
                 self.supervisor.stop_part(part.name)
             for part in wanted:
                 self._start(part, made, progress)
