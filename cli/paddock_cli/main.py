@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from paddock_cli.client import connection
 from paddock_cli.errors import CliError
 
+_COMPLETION = ("install_completion", "show_completion")
 _NOUNS = Path(__file__).parent / "nouns"
 
 
@@ -34,6 +35,8 @@ class NounGroup(TyperGroup):
         noun = importlib.import_module(f"paddock_cli.nouns.{cmd_name}")
         command = typer.main.get_command(noun.app)
         command.name = cmd_name
+        # Completion is installed for `paddock`, not for a noun.
+        command.params = [param for param in command.params if param.name not in _COMPLETION]
         return command
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

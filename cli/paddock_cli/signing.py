@@ -9,6 +9,7 @@ import typer
 from paddock_cli.errors import UsageError
 from paddock_cli.output import moment, say
 
+_PERSON = ("name", "title", "email", "authority")
 BANDS = ("le_700m", "gt_700m")
 
 
@@ -30,9 +31,8 @@ class Answers:
 
 def present(offer: dict[str, Any]) -> None:
     """Show what will be agreed, before anything is asked."""
-    say(
-        f"{offer['title']}, as {offer['role']} of {offer['entity']} (offer {offer['offer']}, until {moment(offer['expires_at'])})"
-    )
+    say(f"{offer['title']}, as {offer['role']} of {offer['entity']}")
+    say(f"  offer {offer['offer']}, open until {moment(offer['expires_at'])}")
     for role, digests in offer["digests"].items():
         say(f"  text {role}: {digests['canonical']}")
     say("Duties:")
@@ -49,7 +49,7 @@ def body_for(offer: dict[str, Any], answers: Answers) -> dict[str, Any]:
     complete(answers, asked)
     body: dict[str, Any] = {
         "offer_token": offer["offer"],
-        "person": {name: getattr(answers, name) for name in ("name", "title", "email", "authority")},
+        "person": {name: getattr(answers, name) for name in _PERSON},
         "jurisdiction": str(answers.jurisdiction).upper(),
         "agree": answers.agree,
     }

@@ -10,6 +10,11 @@ from paddock_cli.output import Output, OutputOption, print_rows, show
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
+@app.callback()
+def audit() -> None:
+    """Read the audit log."""
+
+
 @app.command("list")
 def list_entries(
     after: Annotated[int, typer.Option(min=0, help="Begin after this number.")] = 0,
