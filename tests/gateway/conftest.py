@@ -1,4 +1,4 @@
-"""A whole gateway on real sockets, with small stand-ins for what faults must be played on: control plane, API, Triton."""
+"""A whole gateway on real sockets, with stand-ins where faults must be played: control plane, API server, Triton."""
 
 import asyncio
 import hashlib
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,13 +20,12 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.keys import format_key, secret_digest
 from paddock_core.serving.contract import SECRET_HEADER, deployment_secret
 from paddock_core.serving.tokenizer_document import TokenizerDocument, encode_document
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-
 from paddock_gateway.app import App
 from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.main import Server, running
 from paddock_gateway.protocol import bounded
 from paddock_gateway.settings import Settings
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 MODEL = "smollm2-135m-instruct"
 PLATFORM_KEY = "platform-key-of-the-tests"
@@ -51,6 +51,13 @@ def byte_tokenizer() -> TokenizerDocument:
         stop_tokens=("<|im_end|>",),
         add_bos=False,
     )
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that another task brings about."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.01)
 
 
 def api_key(number: int) -> tuple[str, dict[str, Any]]:
@@ -137,9 +144,7 @@ class ControlPlane:
 
     async def settled(self, count: int = 1) -> list[dict[str, Any]]:
         """The ledger, once it has this many rows."""
-        async with asyncio.timeout(10):
-            while len(self.records) < count:
-                await asyncio.sleep(0.02)
+        await until(lambda: len(self.records) >= count)
         return list(self.records.values())
 
 
@@ -197,6 +202,7 @@ class KubernetesApi:
 
     objects: dict[str, dict[str, Any]]
     version: int = 10
+    events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     watchers: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
 
     def app(self) -> web.Application:
@@ -208,8 +214,9 @@ class KubernetesApi:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.objects[item["metadata"]["name"]] = item
+        self.events.append((self.version, {"type": kind, "object": item}))
         for queue in self.watchers:
-            queue.put_nowait({"type": kind, "object": item})
+            queue.put_nowait(self.events[-1][1])
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         if "watch" not in request.query:
@@ -220,6 +227,10 @@ class KubernetesApi:
         response = web.StreamResponse()
         await response.prepare(request)
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        after = int(request.query.get("resourceVersion", "0"))
+        for version, missed in self.events:
+            if version > after:
+                queue.put_nowait(missed)
         self.watchers.append(queue)
         while True:
             await response.write(json.dumps(await queue.get()).encode() + b"\n")
@@ -321,6 +332,7 @@ class World:
     settings: Settings
     url: str
     app: App | None = None
+    runners: list[web.AppRunner] = field(default_factory=list)
     clients: list[openai.AsyncOpenAI] = field(default_factory=list)
 
     def client(self, number: int = 0, **options: Any) -> openai.AsyncOpenAI:
@@ -349,9 +361,8 @@ class World:
             )
             serving = asyncio.create_task(server.serve())
             self.app = app
-            async with asyncio.timeout(10):
-                while not (server.started and app._wiring.routes.synced and app._wiring.policy.known):
-                    await asyncio.sleep(0.01)
+            wiring = app._wiring
+            await until(lambda: server.started and wiring.routes.synced and wiring.policy.known)
             try:
                 yield app
             finally:
@@ -382,15 +393,30 @@ async def start(app: web.Application, runners: list[web.AppRunner]) -> str:
 
 
 @pytest.fixture
+def play() -> SimpleNamespace:
+    """What a test needs to write a Triton of its own, and policy bodies."""
+    return SimpleNamespace(
+        acceptance=acceptance,
+        api_key=api_key,
+        deployment=deployment,
+        event=event,
+        free_port=free_port,
+        platform_key=PLATFORM_KEY,
+        statement=statement,
+        until=until,
+        start=start,
+        words=words,
+    )
+
+
+@pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """The surroundings of a gateway, started; the gateway itself is started by the test."""
     runners: list[web.AppRunner] = []
     controlplane = ControlPlane(document=encode_document(byte_tokenizer()), objects=policy_objects())
     triton = Triton(secret=deployment_secret(platform_key=PLATFORM_KEY.encode(), deployment_uid="uid-demo", rotation=0))
     triton_url = await start(triton.app(), runners)
-    kubernetes = KubernetesApi(
-        {"demo": deployment(name="demo", digest=controlplane.digest, endpoints=[triton_url])}
-    )
+    kubernetes = KubernetesApi({"demo": deployment(name="demo", digest=controlplane.digest, endpoints=[triton_url])})
     cluster = await start(kubernetes.app(), runners)
     port = free_port()
     (tmp_path / "internal").write_text(INTERNAL + "\n")
@@ -416,13 +442,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         instance="gateway-0",
         ship_linger_seconds=0.01,
     )
-    yield World(
+    world = World(
         folder=tmp_path,
         controlplane=controlplane,
         kubernetes=kubernetes,
         triton=triton,
         settings=settings,
         url=f"http://127.0.0.1:{port}",
+        runners=runners,
     )
+    yield world
+    for client in world.clients:
+        await client.close()
     for runner in runners:
         await runner.cleanup()

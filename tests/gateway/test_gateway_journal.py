@@ -1,0 +1,211 @@
+"""The journal by itself: durable, bounded, deleted only when nothing needs it, and readable after any cut."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paddock_core.usage import settlement
+from paddock_core.usage.journal_frames import Intent, Progress
+from paddock_core.usage.record import UsageRecord
+from paddock_gateway.errors import JournalFullError
+from paddock_gateway.journal import Journal, payloads_in_order, segment_numbers
+from paddock_gateway.recover import recover
+
+
+def intent(number: int) -> Intent:
+    return Intent(
+        usage_id=f"usage-{number}",
+        tenant="acme",
+        key_id="key",
+        owner_tenant="acme",
+        deployment="acme-team/demo",
+        model="demo",
+        dialect="openai",
+        operation="chat",
+        stream=True,
+        t_admit=100.0,
+        reserved_tokens=30,
+        input_tokens=10,
+        acceptance_id="acc",
+        end_user_hash=None,
+        gateway_instance="gateway-0",
+        journal_seq=number,
+    )
+
+
+def outcome(number: int, tokens: int = 5) -> UsageRecord:
+    progress = Progress(usage_id=f"usage-{number}", at=101.0, engine_tokens=tokens, sent_tokens=tokens)
+    return settlement.settle(
+        intent=intent(number),
+        progress=progress,
+        status="ok",
+        finish_reason="stop",
+        final=True,
+        ended_at=102.0,
+        seq=number,
+    )
+
+
+def journal(folder: Path, *, segment_bytes: int = 2**20) -> Journal:
+    return Journal(folder=folder, segment_bytes=segment_bytes, window=0.0005)
+
+
+async def test_what_is_awaited_is_on_disk(tmp_path: Path) -> None:
+    writer = journal(tmp_path)
+    await writer.begin(intent(1))
+    assert list(payloads_in_order(tmp_path, segment_numbers(tmp_path))) == [intent(1)]
+    await writer.settle(outcome(1))
+    assert list(payloads_in_order(tmp_path, segment_numbers(tmp_path))) == [intent(1), outcome(1)]
+    await writer.close()
+
+
+async def test_frames_of_many_requests_share_commits_and_keep_their_order(tmp_path: Path) -> None:
+    writer = journal(tmp_path)
+    await asyncio.gather(*(writer.begin(intent(number)) for number in range(200)))
+    written = [item.usage_id for item in payloads_in_order(tmp_path, segment_numbers(tmp_path))]
+    await writer.close()
+    assert written == [f"usage-{number}" for number in range(200)]
+
+
+async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Path) -> None:
+    first = journal(tmp_path)
+    for number in range(4):
+        await first.begin(intent(number))
+    await first.settle(outcome(0))
+    first.checkpoint(Progress(usage_id="usage-1", at=101.5, engine_tokens=9, sent_tokens=8))
+    await first.settle(outcome(2))
+    await first.close()
+    second = journal(tmp_path)
+    assert await recover(folder=tmp_path, journal=second) == 2
+    await second.close()
+    third = journal(tmp_path)
+    assert await recover(folder=tmp_path, journal=third) == 0
+    await third.close()
+    rows = [item for item in payloads_in_order(tmp_path, segment_numbers(tmp_path)) if isinstance(item, UsageRecord)]
+    assert sorted(row.usage_id for row in rows) == [f"usage-{number}" for number in range(4)]
+    by_id = {row.usage_id: row for row in rows}
+    lost, early = by_id["usage-1"], by_id["usage-3"]
+    assert (lost.status, lost.output_tokens, lost.input_tokens, lost.usage_source) == ("gateway_lost", 8, 10, "bounded")
+    assert (early.status, early.output_tokens, early.input_tokens) == ("gateway_lost", 0, 0)
+
+
+async def test_a_journal_cut_at_any_byte_is_read_up_to_there(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    writer = journal(source, segment_bytes=2**16)
+    await writer.begin(intent(1))
+    await writer.begin(intent(2))
+    await writer.settle(outcome(1))
+    await writer.close()
+    (number,) = segment_numbers(source)
+    data = (source / f"{number:012d}.journal").read_bytes()
+    end = len(data.rstrip(b"\0"))
+    whole = list(payloads_in_order(source, [number]))
+    for cut in range(end):
+        folder = tmp_path / "cut"
+        folder.mkdir()
+        (folder / f"{number:012d}.journal").write_bytes(data[:cut] + b"\0" * 64)
+        read = list(payloads_in_order(folder, [number]))
+        assert read == whole[: len(read)]
+        assert len(read) < len(whole)
+        shutil.rmtree(folder)
+
+
+async def test_segments_rotate_and_go_only_when_shipped_and_settled(tmp_path: Path) -> None:
+    writer = journal(tmp_path, segment_bytes=2**16)
+    await writer.begin(intent(0))
+    for number in range(1, 400):
+        await writer.begin(intent(number))
+        await writer.settle(outcome(number))
+    numbers = segment_numbers(tmp_path)
+    assert len(numbers) > 2
+    writer.release(numbers[-1])
+    assert segment_numbers(tmp_path) == numbers
+    await writer.settle(outcome(0))
+    writer.release(numbers[1])
+    assert segment_numbers(tmp_path) == numbers[2:]
+    writer.release(numbers[-1])
+    assert segment_numbers(tmp_path) == numbers[-1:]
+    await writer.close()
+
+
+async def test_room_for_settlements_is_kept_before_an_intent_is_taken(tmp_path: Path, monkeypatch: Any) -> None:
+    def no_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    writer = journal(tmp_path, segment_bytes=2**16)
+    monkeypatch.setattr("paddock_gateway.journal.os.posix_fallocate", no_space)
+    taken = 0
+    while writer._has_room(200):
+        await writer.begin(intent(taken))
+        taken += 1
+    with pytest.raises(JournalFullError):
+        await writer.begin(intent(taken))
+    assert taken > 10
+    for number in range(taken):
+        await writer.settle(outcome(number))
+    await writer.close()
+    (segment,) = segment_numbers(tmp_path)
+    assert writer.path(segment).stat().st_size == 2**16
+    rows = [item for item in payloads_in_order(tmp_path, [segment]) if isinstance(item, UsageRecord)]
+    assert len(rows) == taken
+
+
+FULL_DISK = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_gateway_journal import intent, outcome, journal, segment_numbers, payloads_in_order
+from test_gateway_journal import JournalFullError, UsageRecord
+
+async def main():
+    folder = Path(sys.argv[1]) / "journal"
+    writer = journal(folder, segment_bytes=2**17)
+    Path(sys.argv[1], "ballast").write_bytes(bytes(300_000))
+    taken, refused = 0, 0
+    for number in range(2000):
+        try:
+            await writer.begin(intent(number))
+            taken += 1
+        except JournalFullError:
+            refused += 1
+            continue
+        if number % 2:
+            await writer.settle(outcome(number))
+    for number in range(0, taken, 2):
+        if f"usage-{number}" in writer._open:
+            await writer.settle(outcome(number))
+    rows = [p for p in payloads_in_order(folder, segment_numbers(folder)) if isinstance(p, UsageRecord)]
+    assert refused > 0, "the disk never filled"
+    assert writer.failures == 0 and writer.open_requests == 0
+    assert len({row.usage_id for row in rows}) == len(rows) == taken, (len(rows), taken)
+    Path(sys.argv[1], "ballast").unlink()
+    writer._rotation_retry = 0.0
+    await writer.begin(intent(5000))
+    await writer.close()
+    print("ok", taken, refused)
+
+asyncio.run(main())
+"""
+
+
+def test_a_disk_that_is_really_full_refuses_and_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    script = tmp_path / "full.py"
+    script.write_text(FULL_DISK)
+    mount = (
+        f"mount -t tmpfs -o size=600k tmpfs {folder} && exec {sys.executable} {script} {folder} {Path(__file__).parent}"
+    )
+    result = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout.startswith("ok")

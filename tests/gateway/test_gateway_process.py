@@ -1,0 +1,129 @@
+"""The gateway as a process: killed in mid-stream, stopped gently, started wrongly."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+HELLO: list[Any] = [{"role": "user", "content": "hello"}]
+
+
+def environment(world: Any) -> dict[str, str]:
+    settings = world.settings
+    names = ("port", "metrics_port", "controlplane_url", "internal_token_file", "platform_key_file")
+    names += ("kubeconfig", "journal_dir", "cache_dir", "instance", "ship_linger_seconds")
+    chosen = {f"PADDOCK_GATEWAY_{name.upper()}": str(getattr(settings, name)) for name in names}
+    return {"PATH": os.environ["PATH"], **chosen}
+
+
+async def start(world: Any) -> asyncio.subprocess.Process:
+    log = (world.folder / "gateway.log").open("ab")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "paddock_gateway.main", env=environment(world), stderr=log
+    )
+    log.close()
+    async with httpx.AsyncClient() as http:
+        for _ in range(200):
+            assert process.returncode is None, (world.folder / "gateway.log").read_text()
+            try:
+                if (await http.get(world.url + "/readyz")).status_code == 200:
+                    return process
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+    raise AssertionError((world.folder / "gateway.log").read_text())
+
+
+async def test_killed_in_mid_stream_the_request_is_in_the_ledger_exactly_once(world: Any, play: Any) -> None:
+    async def forty_then_wait(body: dict[str, Any], response: Any) -> None:
+        for _ in range(40):
+            await play.event(response, "x", 1)
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(30)
+
+    world.triton.play = forty_then_wait
+    process = await start(world)
+    received = 0
+    stream = await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=99, stream=True)
+    async for chunk in stream:
+        received += len(chunk.choices[0].delta.content or "")
+        if received == 40:
+            break
+    process.kill()
+    await process.wait()
+    await stream.close()
+    assert world.controlplane.records == {}
+    again = await start(world)
+    (row,) = await world.controlplane.settled(1)
+    again.send_signal(signal.SIGTERM)
+    assert await again.wait() == 0
+    once_more = await start(world)
+    once_more.send_signal(signal.SIGTERM)
+    await once_more.wait()
+    assert len(world.controlplane.records) == 1
+    assert (row["status"], row["billed_from"], row["usage_source"]) == ("gateway_lost", "sent", "bounded")
+    assert received - 32 <= row["output_tokens"] <= received
+
+
+async def test_sigterm_lets_streams_end_settles_and_ships(world: Any, play: Any) -> None:
+    async def steady(body: dict[str, Any], response: Any) -> None:
+        for index in range(10):
+            await play.event(response, f"{index}", 1, "stop" if index == 9 else None)
+            await asyncio.sleep(0.05)
+
+    world.triton.play = steady
+    process = await start(world)
+    stream = await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=99, stream=True)
+    text = ""
+    async for chunk in stream:
+        if not text:
+            process.send_signal(signal.SIGTERM)
+        text += chunk.choices[0].delta.content or ""
+    assert await process.wait() == 0
+    assert text == "0123456789"
+    (row,) = await world.controlplane.settled(1)
+    assert (row["status"], row["output_tokens"]) == ("ok", 10)
+    secrets = (world.settings.internal_token_file, world.settings.platform_key_file)
+    log = (world.folder / "gateway.log").read_text()
+    assert all(json.loads(line) for line in log.splitlines())
+    assert not any(path.read_text().strip() in log for path in secrets)
+    assert world.client().api_key not in log
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("PADDOCK_GATEWAY_INTERNAL_TOKEN_FILE", "/nowhere/token", "cannot be read"),
+        ("PADDOCK_GATEWAY_JOURNAL_WINDOW_SECONDS", "1", "journal_window_seconds"),
+    ],
+)
+def test_a_wrong_setting_is_said_in_one_line(world: Any, name: str, value: str, says: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "paddock_gateway.main"],
+        env={**environment(world), name: value},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert says in result.stderr.splitlines()[-1]
+
+
+async def test_two_gateways_never_share_a_journal(world: Any) -> None:
+    process = await start(world)
+    second = {**environment(world), "PADDOCK_GATEWAY_PORT": "1", "PADDOCK_GATEWAY_METRICS_PORT": "2"}
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "paddock_gateway.main", env=second, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await other.communicate()
+    process.send_signal(signal.SIGTERM)
+    await process.wait()
+    assert other.returncode == 2
+    assert b"give each its own PADDOCK_GATEWAY_INSTANCE" in errors
