@@ -64,7 +64,7 @@ class Scope:
     principal: str = ""
 
 
-EVERYTHING = Scope(tenant="*", entity="*", principal="controlplane")
+EVERYTHING = Scope(tenant="*", entity="*", principal="*")
 """The control plane's own work."""
 
 

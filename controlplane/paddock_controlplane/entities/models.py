@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import FetchedValue, ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from paddock_controlplane.db import Base
@@ -29,6 +29,8 @@ class EntityRow(Base):
     is_operator: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     affiliates: Mapped[list[AffiliationRow]] = relationship(lazy="selectin", order_by=AffiliationRow.affiliate)
+
+    __table_args__ = (Index("entities_one_operator", "is_operator", unique=True, postgresql_where=text("is_operator")),)
 
 
 class PersonRow(Base):

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import FetchedValue
+from sqlalchemy import FetchedValue, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -18,4 +18,6 @@ class IdempotencyRow(Base):
     request: Mapped[str]
     status: Mapped[int | None]
     answer: Mapped[bytes | None]
-    at: Mapped[datetime] = mapped_column(server_default=FetchedValue(), index=True)
+    at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (Index("idempotency_keys_at", "at"),)

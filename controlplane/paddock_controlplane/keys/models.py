@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,7 +16,7 @@ class ApiKeyRow(Base):
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
     secret_sha256: Mapped[str]
     expires_at: Mapped[float | None]
@@ -24,3 +24,5 @@ class ApiKeyRow(Base):
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index("api_keys_tenant", "tenant"),)

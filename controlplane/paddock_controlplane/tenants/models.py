@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey
+from sqlalchemy import FetchedValue, ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,10 +16,12 @@ class TenantRow(Base):
     __tablename__ = "tenants"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"), index=True)
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     priced: Mapped[bool]
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (Index("tenants_entity", "entity"),)
 
 
 class TenantAdminRow(Base):
@@ -39,5 +41,7 @@ class NamespaceRow(Base):
     __tablename__ = "namespaces"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (Index("namespaces_tenant", "tenant"),)

@@ -318,6 +318,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY append ON %I FOR INSERT WITH CHECK (true)', name);
         EXECUTE format('CREATE POLICY read ON %I FOR SELECT USING (current_setting(''paddock.tenant'', true) = ''*'')', name);
-        EXECUTE format('CREATE POLICY prune ON %I FOR DELETE USING (current_setting(''paddock.tenant'', true) = ''*'')', name);
     END LOOP;
 END $$;
+-- --
+CREATE POLICY prune ON policy_log FOR DELETE USING (current_setting('paddock.tenant', true) = '*');
