@@ -109,9 +109,9 @@ def check_machine():
         refuse("%s has %.1f GB free and %d GB are needed: free some" % (CHECKOUT, free, NEEDED_GB))
 
 
-def digest(version):
-    """Changes when the environment must be made anew."""
-    text = hashlib.sha256(version.encode() + CHECKOUT.encode())
+def digest():
+    """Changes when the environment must be brought up to date."""
+    text = hashlib.sha256(CHECKOUT.encode())
     for name in INPUTS:
         with open(os.path.join(CHECKOUT, name), "rb") as file:
             text.update(name.encode() + file.read())
@@ -157,12 +157,19 @@ def pip(title, *arguments, estimate=""):
     sys.stderr.write("  ✓ %s %d s\n" % (title, time.monotonic() - started))
 
 
-def install(python):
+def is_sound():
+    """Whether the environment's own Python is there and has what is needed, whatever is on the PATH now."""
+    facts = probe(os.path.join(VENV, "bin", "python"))
+    return facts is not None and OLDEST <= facts[0] <= NEWEST and facts[2]
+
+
+def install():
     """Make the environment, or bring it up to date."""
     os.makedirs(HOME, exist_ok=True)
     if os.path.exists(STAMP):
         os.remove(STAMP)
-    if not os.path.exists(os.path.join(VENV, "bin", "python")) or probe(os.path.join(VENV, "bin", "python")) is None:
+    if not is_sound():
+        python = choose()
         shutil.rmtree(VENV, ignore_errors=True)
         done = subprocess.run(
             [python, "-m", "venv", VENV], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
@@ -186,13 +193,12 @@ def main(command):
         alone = True
     except BlockingIOError:
         alone = False
-    python = choose()
-    wanted = digest("%s %s" % (python, probe(python)))
+    wanted = digest()
     if not alone and not is_current(wanted):
         sys.stderr.write("waiting for another make in this checkout to finish\n")
         fcntl.flock(lock, fcntl.LOCK_EX)
     if not is_current(wanted):
-        install(python)
+        install()
         with open(STAMP, "w", encoding="ascii") as file:
             file.write(wanted)
     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -215,7 +221,7 @@ def is_current(wanted):
     """Whether the environment was made from the present inputs."""
     try:
         with open(STAMP, encoding="ascii") as file:
-            return file.read() == wanted
+            return file.read() == wanted and is_sound()
     except OSError:
         return False
 

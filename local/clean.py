@@ -22,7 +22,11 @@ def writable(function, path, _):
     os.chmod(os.path.dirname(path), stat.S_IRWXU)
     if not os.path.islink(path):
         os.chmod(path, stat.S_IRWXU)
-    function(path)
+    if os.path.isdir(path) and function is not os.rmdir:
+        # It could not even be listed.
+        shutil.rmtree(path)
+    else:
+        function(path)
 
 
 def main():
