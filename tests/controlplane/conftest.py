@@ -3,13 +3,13 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,18 +33,42 @@ PORT = 7700
 _START_SECONDS = 30
 
 
-@dataclass(frozen=True)
 class Server:
-    """A running PostgreSQL, reached through a Unix socket in `folder`."""
+    """A PostgreSQL of our own, reached through a Unix socket in `folder`."""
 
-    folder: Path
-    process: "subprocess.Popen[bytes]"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
 
     def dsn(self, database: str) -> str:
         return f"postgresql+asyncpg://postgres@/{database}?host={self.folder}&port={PORT}"
 
-    async def connect(self, database: str = "postgres", **options: Any) -> Any:
-        return await asyncpg.connect(host=str(self.folder), port=PORT, user="postgres", database=database, **options)
+    async def connect(self, database: str = "postgres") -> Any:
+        return await asyncpg.connect(host=str(self.folder), port=PORT, user="postgres", database=database)
+
+    def start(self) -> None:
+        """Start it on its data and wait until it answers."""
+        settings = ("listen_addresses=", "fsync=off", "max_connections=200", f"unix_socket_directories={self.folder}")
+        options = [part for setting in settings for part in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                _as_nobody(str(BINARIES / "postgres"), "-D", str(self.folder / "data"), "-p", str(PORT), *options),
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        ready = [str(BINARIES / "pg_isready"), "-q", "-h", str(self.folder), "-p", str(PORT)]
+        while subprocess.run(ready, check=False).returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "log").read_text())
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it: SIGQUIT at once as in a crash, SIGINT in good order."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
 
 
 def _as_nobody(*command: str) -> list[str]:
@@ -54,37 +78,34 @@ def _as_nobody(*command: str) -> list[str]:
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000", *command]
 
 
-def start_server(folder: Path) -> "subprocess.Popen[bytes]":
-    """Start PostgreSQL on a data folder that is there, and wait until it answers."""
-    settings = ("listen_addresses=", "fsync=off", "max_connections=200", f"unix_socket_directories={folder}")
-    options = [part for setting in settings for part in ("-c", setting)]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(
-            _as_nobody(str(BINARIES / "postgres"), "-D", str(folder / "data"), "-p", str(PORT), *options),
-            stdout=log,
-            stderr=log,
-        )
-    deadline = time.monotonic() + _START_SECONDS
-    ready = [str(BINARIES / "pg_isready"), "-q", "-h", str(folder), "-p", str(PORT)]
-    while subprocess.run(ready, check=False).returncode != 0:
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError((folder / "log").read_text())
-        time.sleep(0.05)
-    return process
+@contextmanager
+def postgres() -> Iterator[Server]:
+    """A new PostgreSQL with the template in it. Its folder has a short name, since a socket's path is bounded."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    server = Server(folder)
+    initdb = [str(BINARIES / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
+    try:
+        subprocess.run(_as_nobody(*initdb, "--encoding=UTF8", "--locale=C"), check=True, capture_output=True)
+        server.start()
+        asyncio.run(_make_template(server))
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """One PostgreSQL for the session. Its folder has a short name, since a socket's path is bounded."""
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
-    initdb = [str(BINARIES / "initdb"), "-D", str(folder / "data"), "-U", "postgres", "--auth=trust", "--no-sync"]
-    subprocess.run(_as_nobody(*initdb, "--encoding=UTF8", "--locale=C"), check=True, capture_output=True)
-    server = Server(folder=folder, process=start_server(folder))
-    asyncio.run(_make_template(server))
-    yield server
-    server.process.terminate()
-    server.process.wait(30)
-    shutil.rmtree(folder, ignore_errors=True)
+    """One PostgreSQL for the session."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def frail() -> Iterator[Server]:
+    """A PostgreSQL for one test, to be stopped and started at will. Its database is `template_paddock`."""
+    with postgres() as server:
+        yield server
 
 
 async def _make_template(server: Server) -> None:
@@ -205,6 +226,25 @@ async def api(server: Server, database: str, tmp_path: Path) -> AsyncIterator[Ap
     """The application on a fresh database."""
     async with running(settings_for(server.dsn(database), tmp_path)) as api:
         yield api
+
+
+@pytest.fixture
+def run_app(tmp_path: Path) -> Callable[[str], AbstractAsyncContextManager[Api]]:
+    """Runs the application on the database with this DSN."""
+    return lambda dsn: running(settings_for(dsn, tmp_path))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Callable[[str], dict[str, str]]:
+    """The environment of a process that serves the database with this DSN."""
+
+    def make(dsn: str) -> dict[str, str]:
+        settings = settings_for(dsn, tmp_path)
+        names = ("admin_token_file", "internal_token_file", "platform_key_file", "audit_key_file", "artifacts_dir")
+        values = {"database_url": dsn, **{name: str(getattr(settings, name)) for name in names}}
+        return {f"PADDOCK_CONTROLPLANE_{name.upper()}": value for name, value in values.items()}
+
+    return make
 
 
 @pytest.fixture
