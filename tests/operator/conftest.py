@@ -5,19 +5,20 @@ import contextlib
 import datetime as dt
 import importlib.util
 import ipaddress
+import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
-from paddock_operator.loop import log as _loop_log  # noqa: F401 - the package must be importable before anything else
 from paddock_operator.settings import OperatorSettings
 
 BASE_PORT = 7730
@@ -143,21 +144,83 @@ def eventually() -> Eventually:
 
 
 @pytest.fixture
-def started() -> Callable[[Any], contextlib.AbstractAsyncContextManager[None]]:
-    """Run an operator's command as its own process until the block ends; SIGKILL it then if asked."""
+def environment(settings: OperatorSettings) -> dict[str, str]:
+    """The same settings as the environment of a process."""
+    values = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if value is not None:
+            text = json.dumps(value) if isinstance(value, dict) else str(value)
+            values[f"PADDOCK_OPERATOR_{name.upper()}"] = text
+    return {**values, "PADDOCK_OPERATOR_LOG_LEVEL": "DEBUG", "PATH": "/usr/bin:/bin"}
 
-    @contextlib.asynccontextmanager
-    async def run(environment: dict[str, str]) -> AsyncIterator[asyncio.subprocess.Process]:
-        process = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).with_name("paddock-operator")),
-            env=environment,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            yield process
-        finally:
-            if process.returncode is None:
-                process.terminate()
-            await process.communicate()
 
-    return run
+class Process:
+    """The operator's command as a process of its own."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self._environment = environment
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start, and wait until it is ready."""
+        with self._log.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                str(Path(sys.executable).with_name("paddock-operator")), env=self._environment, stderr=output
+            )
+        port = self._environment["PADDOCK_OPERATOR_HEALTH_PORT"]
+        async with aiohttp.ClientSession() as session:
+            for _ in range(300):
+                with contextlib.suppress(aiohttp.ClientError):
+                    if (await session.get(f"http://127.0.0.1:{port}/readyz")).status == 200:
+                        return
+                assert self._process.returncode is None, self.log()
+                await asyncio.sleep(0.1)
+        raise AssertionError(f"not ready: {self.log()}")
+
+    async def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        if self._process is None or self._process.returncode is not None:
+            return 0
+        self._process.terminate()
+        return await self._process.wait()
+
+    def resident_mib(self) -> float:
+        """Resident memory."""
+        assert self._process is not None
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text()
+
+
+@pytest.fixture
+async def new_operator(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Callable[..., Process]]:
+    """Make an operator process; `changes` are settings that differ. What still runs at the end is stopped."""
+    made = []
+
+    def make(**changes: str) -> Process:
+        own = {f"PADDOCK_OPERATOR_{name.upper()}": value for name, value in changes.items()}
+        made.append(Process({**environment, **own}, tmp_path / f"operator-{len(made)}.log"))
+        return made[-1]
+
+    yield make
+    for process in made:
+        await process.stop()
+
+
+@pytest.fixture
+async def operator(policy: Any, new_operator: Callable[..., Process]) -> AsyncIterator[Process]:
+    """A running operator."""
+    process = new_operator()
+    await process.start()
+    yield process
+    await process.stop()

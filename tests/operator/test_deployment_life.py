@@ -1,0 +1,315 @@
+"""A deployment's life on a real API server, with the real kubectl: refused, warned, accepted, served, revoked, gone."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from paddock_core.resources import names
+from paddock_core.serving.contract import deployment_secret
+
+JOB = "weights-b179c9523d0e"
+
+
+def serving_name(name: str) -> str:
+    return names.serving_name(namespace="acme", name=name)
+
+
+def apply_webhook(api: Any, certificate: Any, port: int) -> None:
+    import base64
+
+    import yaml
+
+    file = api.folder / "webhook.yaml"
+    document = yaml.safe_load((_repository() / "charts/paddock/files/webhook.yaml").read_text())
+    service = document["webhooks"][0]["clientConfig"].pop("service")
+    document["webhooks"][0]["clientConfig"] = {
+        "url": f"https://127.0.0.1:{port}{service['path']}",
+        "caBundle": base64.b64encode(certificate[0].read_bytes()).decode(),
+    }
+    file.write_text(yaml.safe_dump(document))
+    done = api.kubectl("apply", "-f", str(file))
+    assert done.returncode == 0, done.stderr
+
+
+def _repository() -> Any:
+    from pathlib import Path
+
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def webhook(api: Any, certificate: Any, settings: Any) -> Any:
+    apply_webhook(api, certificate, settings.webhook_port)
+    yield
+    api.kubectl("delete", "validatingwebhookconfiguration", "paddock-operator")
+
+
+async def warned(api: Any, eventually: Any, document: dict[str, Any]) -> Any:
+    """Apply until the webhook answers: the API server takes a moment to learn of its configuration."""
+
+    def attempt() -> Any:
+        done = api.apply({**document})
+        return done if "Warning" in done.stderr or done.returncode != 0 else None
+
+    return await eventually(attempt)
+
+
+async def test_webhook_warns_of_what_may_come_true_and_refuses_what_cannot(
+    api: Any, operator: Any, webhook: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    new = cluster_helpers.deployment
+    done = await warned(api, eventually, new(name="warned"))
+    assert done.returncode == 0
+    assert "Warning: AcceptanceMissing" in done.stderr
+    assert "paddock license offer" in done.stderr
+    unknown = api.apply(new(name="unregistered", model={"id": "not-there-yet"}))
+    assert unknown.returncode == 0
+    assert "Warning: ModelUnknown" in unknown.stderr
+    foreign = api.apply({**new(name="foreign"), "metadata": {"name": "foreign", "namespace": "nobody"}})
+    assert "Warning: NamespaceUnknown" in foreign.stderr
+    mismatch = api.apply(new(name="mismatch", license={"id": "mit"}))
+    assert mismatch.returncode != 0
+    assert "LicenseMismatch" in mismatch.stderr
+    heads = api.apply(new(name="heads", model={"id": "llama-3.1-405b-instruct"}, parallelism={"tensor": 32}))
+    assert heads.returncode != 0
+    assert "InvalidParallelism" in heads.stderr
+    context = api.apply(new(name="context", engine={"contextLength": 100000}))
+    assert "ContextTooLong" in context.stderr
+    for name, namespace in (("warned", "acme"), ("unregistered", "acme"), ("foreign", "nobody")):
+        assert api.kubectl("delete", "llamadeployment", name, "-n", namespace, "--timeout=20s").returncode == 0
+
+
+async def test_nothing_is_created_without_license_and_the_message_names_the_command(
+    api: Any, operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    api.apply(cluster_helpers.deployment(name="denied"))
+    found = await eventually(lambda: cluster_helpers.condition(api, "denied", "LicenseAccepted"))
+    assert (found["status"], found["reason"]) == ("False", "AcceptanceMissing")
+    assert "`paddock license offer --entity acme-inc --model smollm2-135m-instruct --role deployer`" in found["message"]
+    assert cluster_helpers.condition(api, "denied", "Serving")["reason"] == "NotServed"
+    whole = cluster_helpers.get(api, "llamadeployment", "denied", "-n", "acme")
+    assert "finalizers" not in whole["metadata"], "nothing was created, so nothing holds the object"
+    assert whole["status"]["phase"] == "LicenseRequired"
+    assert cluster_helpers.get(api, "namespace", "paddock-serving-acme") is None
+    assert api.kubectl("delete", "llamadeployment", "denied", "-n", "acme", "--timeout=20s").returncode == 0
+
+
+async def served(api: Any, eventually: Any, cluster_helpers: Any, name: str, address: str) -> str:
+    """Play every other part until a deployment serves; the pod's name."""
+
+    def job_or_child() -> Any:
+        return cluster_helpers.get(api, "job", JOB, "-n", "paddock-weights")
+
+    job = await eventually(job_or_child)
+    if "status" not in job or not job["status"].get("succeeded"):
+        await asyncio.to_thread(cluster_helpers.finish_weights, api, JOB)
+    child = await eventually(
+        lambda: cluster_helpers.get(api, "deployment", serving_name(name), "-n", "paddock-serving-acme")
+    )
+    pod: str = await asyncio.to_thread(lambda: cluster_helpers.run_pod(api, child, address=address))
+    await eventually(lambda: cluster_helpers.condition(api, name, "Serving").get("status") == "True")
+    return pod
+
+
+async def test_from_acceptance_to_serving_to_revocation_and_back(
+    api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any, settings: Any
+) -> None:
+    name, address = "life", "127.77.0.2"
+    api.apply(cluster_helpers.deployment(name=name, engine={"contextLength": 2048, "maxConcurrency": 2}))
+    await eventually(lambda: cluster_helpers.condition(api, name, "LicenseAccepted"))
+    policy.put(*helpers.accepted("acme-inc"))
+    async with cluster_helpers.triton_at(address) as triton:
+        pod = await served(api, eventually, cluster_helpers, name, address)
+        assert policy.tokens_issued == ["smollm2-135m-instruct"], "the download was allowed by the control plane, once"
+        found = cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")
+        secret = deployment_secret(
+            platform_key=settings.read_secret(settings.platform_key_file),
+            deployment_uid=found["metadata"]["uid"],
+            rotation=0,
+        )
+        assert set(triton.asked_with) == {secret}
+        status = found["status"]
+        assert status["phase"] == "Serving"
+        assert status["license"] == {"id": "paddock-demo", "acceptance": "acc-acme-inc-paddock-demo"}
+        assert status["routing"] == {
+            "model": "smollm2-135m-instruct",
+            "tokenizer": "sha256:" + "7" * 64,
+            "contextLength": 2048,
+            "maxConcurrency": 2,
+            "endpoints": [{"pod": pod, "url": f"http://{address}:8000"}],
+        }
+        assert status["readyReplicas"] == 1
+        assert found["metadata"]["finalizers"] == ["paddock.dev/serving-resources"]
+
+        revoked = helpers.accepted("acme-inc")[0]
+        policy.remove("acceptance", revoked.id)
+        await eventually(
+            lambda: "endpoints" not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["status"].get("routing", {})
+        )
+        place = ("deployment", serving_name(name), "-n", "paddock-serving-acme")
+        assert cluster_helpers.condition(api, name, "Serving")["reason"] in ("Draining", "NotServed")
+        await eventually(lambda: cluster_helpers.get(api, *place) is None)
+        policies = ("networkpolicy", serving_name(name), "-n", "paddock-serving-acme")
+        assert cluster_helpers.get(api, *policies), "the pods are still there, so their policy is too"
+        await asyncio.to_thread(cluster_helpers.remove_pod, api, "paddock-serving-acme", pod)
+        for kind in ("configmap", "secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget"):
+            await eventually(
+                lambda kind=kind: cluster_helpers.get(api, kind, serving_name(name), "-n", "paddock-serving-acme") is None
+            )
+        await eventually(
+            lambda: "finalizers" not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["metadata"]
+        )
+        assert cluster_helpers.condition(api, name, "LicenseAccepted")["reason"] == "AcceptanceMissing"
+
+        policy.put(revoked)
+        await served(api, eventually, cluster_helpers, name, address)
+    events = cluster_helpers.get(api, "events", "-n", "acme")["items"]
+    reasons = {item["reason"] for item in events if item["involvedObject"]["name"] == name}
+    assert {"AcceptanceMissing", "Allowed", "Planned", "Prepared", "Serving", "Draining"} <= reasons
+    await remove(api, eventually, cluster_helpers, name)
+
+
+async def remove(api: Any, eventually: Any, cluster_helpers: Any, name: str) -> None:
+    """Delete a deployment and let its pods go."""
+    api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--wait=false")
+    selector = f"{names.DEPLOYMENT_NAME}={name}"
+    await eventually(
+        lambda: cluster_helpers.get(api, "deployment", serving_name(name), "-n", "paddock-serving-acme") is None
+    )
+    api.kubectl("delete", "pods", "-n", "paddock-serving-acme", "-l", selector, "--grace-period=0", "--force")
+    await eventually(lambda: cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None)
+
+
+async def test_a_pod_that_generates_nothing_is_no_endpoint(
+    api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    name, address = "silent", "127.77.0.3"
+    policy.put(*helpers.accepted("acme-inc"))
+    api.apply(cluster_helpers.deployment(name=name))
+    async with cluster_helpers.triton_at(address) as triton:
+        await served(api, eventually, cluster_helpers, name, address)
+        triton.healthy = False
+        await eventually(lambda: cluster_helpers.condition(api, name, "Serving").get("reason") == "ProbeFailed")
+        message = cluster_helpers.condition(api, name, "Serving")["message"]
+        assert "Stub process is unhealthy" in message
+        triton.healthy = True
+        await eventually(lambda: cluster_helpers.condition(api, name, "Serving").get("status") == "True")
+    await remove(api, eventually, cluster_helpers, name)
+
+
+async def test_drift_is_undone_and_what_others_add_is_left(
+    api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    name, address = "drift", "127.77.0.4"
+    policy.put(*helpers.accepted("acme-inc"))
+    api.apply(cluster_helpers.deployment(name=name))
+    async with cluster_helpers.triton_at(address):
+        await served(api, eventually, cluster_helpers, name, address)
+        where = ("-n", "paddock-serving-acme")
+        api.kubectl("scale", "deployment", serving_name(name), "--replicas=5", *where)
+        api.kubectl("annotate", "deployment", serving_name(name), "somebody/note=kept", *where)
+        api.kubectl("delete", "service", serving_name(name), *where)
+
+        def restored() -> bool:
+            child = cluster_helpers.get(api, "deployment", serving_name(name), *where)
+            return child["spec"]["replicas"] == 1 and cluster_helpers.get(api, "service", serving_name(name), *where)
+
+        await eventually(restored)
+        child = cluster_helpers.get(api, "deployment", serving_name(name), *where)
+        assert child["metadata"]["annotations"]["somebody/note"] == "kept"
+    await remove(api, eventually, cluster_helpers, name)
+
+
+async def test_policy_that_is_too_old_creates_nothing_and_stops_nothing(
+    api: Any, policy: Any, helpers: Any, new_operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    policy.max_age_seconds = 3.0
+    policy.put(*helpers.accepted("acme-inc"))
+    operator = new_operator()
+    await operator.start()
+    name, address = "cut-off", "127.77.0.5"
+    api.apply(cluster_helpers.deployment(name=name))
+    async with cluster_helpers.triton_at(address):
+        await served(api, eventually, cluster_helpers, name, address)
+        policy.down = True
+        await eventually(
+            lambda: cluster_helpers.condition(api, name, "LicenseAccepted").get("reason") == "PolicyExpired", 40.0
+        )
+        assert cluster_helpers.condition(api, name, "LicenseAccepted")["status"] == "Unknown"
+        assert cluster_helpers.condition(api, name, "Serving")["status"] == "True"
+        api.apply(cluster_helpers.deployment(name="too-late"))
+        found = await eventually(lambda: cluster_helpers.condition(api, "too-late", "LicenseAccepted"))
+        assert found["reason"] == "PolicyExpired"
+        assert (
+            cluster_helpers.get(api, "deployment", serving_name("too-late"), "-n", "paddock-serving-acme") is None
+        )
+        policy.down = False
+        await eventually(lambda: cluster_helpers.condition(api, name, "LicenseAccepted").get("status") == "True")
+    await remove(api, eventually, cluster_helpers, "too-late")
+    await remove(api, eventually, cluster_helpers, name)
+    await operator.stop()
+
+
+async def test_a_refused_download_is_told(
+    api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    api.kubectl("delete", "job", JOB, "-n", "paddock-weights")
+    policy.denies_downloads = True
+    policy.put(*helpers.accepted("acme-inc"))
+    api.apply(cluster_helpers.deployment(name="undownloaded"))
+    found = await eventually(lambda: cluster_helpers.condition(api, "undownloaded", "WeightsReady"))
+    assert found["reason"] == "DownloadDenied"
+    assert "accept as operator first" in found["message"]
+    await remove(api, eventually, cluster_helpers, "undownloaded")
+
+
+async def test_what_a_dead_operator_left_undone_is_done_by_the_next(
+    api: Any, policy: Any, helpers: Any, new_operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    policy.put(*helpers.accepted("acme-inc"))
+    first = new_operator()
+    await first.start()
+    name, address = "orphan", "127.77.0.6"
+    api.apply(cluster_helpers.deployment(name=name))
+    async with cluster_helpers.triton_at(address):
+        await served(api, eventually, cluster_helpers, name, address)
+    await first.kill()
+    # The object is forced away while nobody looks: its serving resources are orphans now.
+    api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--wait=false")
+    api.kubectl(
+        "patch", "llamadeployment", name, "-n", "acme", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+    )
+    assert cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None
+    second = new_operator(identity="second")
+    await second.start()
+    where = ("-n", "paddock-serving-acme")
+    await eventually(lambda: cluster_helpers.get(api, "deployment", serving_name(name), *where) is None, 40.0)
+    selector = f"{names.DEPLOYMENT_NAME}={name}"
+    api.kubectl("delete", "pods", *where, "-l", selector, "--grace-period=0", "--force")
+    await eventually(lambda: cluster_helpers.get(api, "configmap", serving_name(name), *where) is None)
+    assert await second.stop() == 0
+
+
+async def test_two_operators_one_leads_and_the_other_takes_over(
+    api: Any, policy: Any, helpers: Any, new_operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    first = new_operator(identity="one")
+    await first.start()
+    await eventually(lambda: '"leads": true' in first.log())
+
+    def holder() -> str:
+        lease = cluster_helpers.get(api, "lease", "paddock-operator", "-n", "paddock-system")
+        return str(lease["spec"].get("holderIdentity"))
+
+    assert holder() == "one"
+    second = new_operator(identity="two", webhook_port="7738", health_port="7739")
+    await second.start()
+    await asyncio.sleep(3)
+    assert holder() == "one"
+    await first.stop()
+    await eventually(lambda: holder() == "two")
+    api.apply(cluster_helpers.deployment(name="taken-over"))
+    await eventually(lambda: cluster_helpers.condition(api, "taken-over", "LicenseAccepted"))
+    await remove(api, eventually, cluster_helpers, "taken-over")
+    await second.stop()
