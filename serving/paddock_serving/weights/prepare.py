@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(*, settings: PrepareSettings) -> None:
-    """Do the whole Job. Its result, or its error, is left in the termination log for the operator.
+    """Do the whole Job. Its result (JSON), or its error (text), is left in the termination log for the operator.
 
     Raises a ServingError if anything fails; running it again goes on where it stopped.
     """
@@ -29,9 +29,9 @@ def prepare(*, settings: PrepareSettings) -> None:
         with span("prepare-weights", model=settings.model), httpx.Client(timeout=60.0) as client:
             result = _run(settings=settings, client=client)
     except ServingError as error:
-        _report(settings, {"error": type(error).__name__.removesuffix("Error"), "message": str(error)})
+        _report(settings, f"{type(error).__name__.removesuffix('Error')}: {error}")
         raise
-    _report(settings, result)
+    _report(settings, json.dumps(result))
     log.info("weights ready", extra=result)
 
 
@@ -64,5 +64,5 @@ def _model_path(stored: Stored) -> str:
     return str(stored.folder / files[0]) if len(files) == len(stored.files) == 1 else str(stored.folder)
 
 
-def _report(settings: PrepareSettings, result: dict[str, object]) -> None:
-    settings.termination_log.write_text(json.dumps(result), encoding="utf-8")
+def _report(settings: PrepareSettings, text: str) -> None:
+    settings.termination_log.write_text(text, encoding="utf-8")
