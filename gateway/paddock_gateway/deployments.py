@@ -63,6 +63,10 @@ class Routes:
             if not self.by_short_name[short]:
                 del self.by_short_name[short]
 
+    def endpoints(self) -> frozenset[str]:
+        """Base URL of every Triton that a deployment is served by."""
+        return frozenset(url for deployment in self.by_name.values() for url in deployment.endpoints)
+
     def replace(self, deployments: list[Deployment]) -> None:
         """Take a fresh list: what is not in it is gone."""
         gone = set(self.by_name) - {deployment.name for deployment in deployments}
@@ -100,15 +104,21 @@ def read_deployment(document: dict[str, Any]) -> Deployment:
 
 
 async def follow_deployments(
-    *, kubeconfig: Path | None, routes: Routes, changed: Callable[[Deployment], None], retry: float = 0.5
+    *,
+    kubeconfig: Path | None,
+    routes: Routes,
+    changed: Callable[[Deployment], None],
+    settled: Callable[[], None],
+    retry: float = 0.5,
 ) -> None:
-    """Keep `routes` true until cancelled. `changed` hears of each deployment that was put in."""
+    """Keep `routes` true until cancelled. `changed` hears of each deployment put in, `settled` when a change is done."""
     delay = retry
     while True:
         try:
             client = _connect(kubeconfig)
             try:
                 async for _ in _list_and_watch(client, routes, changed):
+                    settled()
                     delay = retry
             finally:
                 with contextlib.suppress(Exception):

@@ -202,6 +202,7 @@ class Engine:
     def __init__(self, *, connect_timeout: float) -> None:
         self._timeout = connect_timeout
         self._idle: dict[str, list[Connection]] = {}
+        self._routed: frozenset[str] | None = None
         self.in_flight: dict[str, int] = {}
 
     async def generate(self, *, endpoints: tuple[str, ...], secret: str, body: bytes) -> Connection:
@@ -225,7 +226,8 @@ class Engine:
         else:
             self.in_flight.pop(connection.url, None)
         idle = self._idle.setdefault(connection.url, [])
-        if keep and len(idle) < _IDLE_LIMIT and connection.transport is not None:
+        routed = self._routed is None or connection.url in self._routed
+        if keep and routed and len(idle) < _IDLE_LIMIT and connection.transport is not None:
             idle.append(connection)
         else:
             connection.drop()
@@ -237,6 +239,13 @@ class Engine:
             idle.remove(connection)
             if not idle:
                 del self._idle[connection.url]
+
+    def keep_only(self, urls: frozenset[str]) -> None:
+        """Only connections to these endpoints are worth keeping: a Triton that stops waits for every open one."""
+        self._routed = urls
+        for url in set(self._idle) - urls:
+            for connection in list(self._idle[url]):
+                connection.drop()
 
     def close(self) -> None:
         """Drop every idle connection."""

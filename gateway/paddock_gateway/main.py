@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -57,6 +58,8 @@ def main() -> None:
     """Entry of `paddock-gateway`."""
     configure_logging()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each stream holds two connections
     try:
         settings = Settings.model_validate({})
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -154,7 +157,10 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
                 asyncio.create_task(policy.follow(session)),
                 asyncio.create_task(
                     follow_deployments(
-                        kubeconfig=settings.kubeconfig, routes=routes, changed=wiring.prompt_models.prefetch
+                        kubeconfig=settings.kubeconfig,
+                        routes=routes,
+                        changed=wiring.prompt_models.prefetch,
+                        settled=lambda: wiring.engine.keep_only(routes.endpoints()),
                     )
                 ),
                 asyncio.create_task(shipper.run(session)),

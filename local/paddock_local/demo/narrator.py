@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 
-SECRET = re.compile(r"\b(pk|pa|ps)_[A-Za-z0-9]+_[A-Za-z0-9]+_[0-9a-f]+")
+SECRET = re.compile(r"\b(?:(?:pk|pa|ps)_[A-Za-z0-9]+_[A-Za-z0-9]+_[0-9a-f]+|[0-9a-f]{64})\b")
+HIDDEN = "***"
 
 
 class Progress:
@@ -27,6 +28,7 @@ class Narrator:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._muted = False
 
     def step(self, number: int, title: str) -> None:
         self._console.print(f"\n[bold]{number}. {escape(title)}[/]")
@@ -35,12 +37,14 @@ class Narrator:
         self._console.print(f"  {escape(text)}")
 
     def command(self, who: str, words: list[str]) -> None:
-        line = SECRET.sub(r"\1_***", shlex.join(words))
+        if self._muted:
+            return
+        line = SECRET.sub(HIDDEN, shlex.join(words))
         self._console.print(f"  [cyan]{escape(who)}$[/] {escape(line)}", soft_wrap=True)
 
     def quote(self, text: str, *, limit: int = 12) -> None:
         """What a command printed, shortened to its first lines."""
-        lines = SECRET.sub(r"\1_***", text.strip()).splitlines()
+        lines = SECRET.sub(HIDDEN, text.strip()).splitlines()
         for line in lines[:limit]:
             self._console.print(f"    [dim]{escape(line)}[/]", soft_wrap=True)
         if len(lines) > limit:
@@ -51,8 +55,13 @@ class Narrator:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[Progress]:
-        if self._console.is_terminal:
-            with self._console.status(escape(what)):
+        """While something is asked for again and again, the asking itself is not told."""
+        self._muted = True
+        try:
+            if self._console.is_terminal:
+                with self._console.status(escape(what)):
+                    yield Progress(self._console, what)
+            else:
                 yield Progress(self._console, what)
-        else:
-            yield Progress(self._console, what)
+        finally:
+            self._muted = False

@@ -227,7 +227,7 @@ def streamed(client: openai.OpenAI, question: str) -> tuple[str, Any]:
     messages: Any = [{"role": "user", "content": question}]
     options: Any = {"include_usage": True}
     for chunk in client.chat.completions.create(
-        model=SERVED, messages=messages, max_tokens=48, stream=True, stream_options=options
+        model=SERVED, messages=messages, max_tokens=48, temperature=0, stream=True, stream_options=options
     ):
         usage_chunk = chunk.usage or usage_chunk
         pieces.extend(choice.delta.content or "" for choice in chunk.choices)

@@ -22,7 +22,8 @@ class TritonProber:
             async with self._session.post(
                 target,
                 json=body,
-                headers={contract.SECRET_HEADER: secret},
+                # An idle connection would hold up a Triton that stops.
+                headers={contract.SECRET_HEADER: secret, "Connection": "close"},
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             ) as response:
                 text = await response.text()
