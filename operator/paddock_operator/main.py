@@ -67,21 +67,24 @@ class Operator:
         self.policy.load()
         await self._until_installed()
         async with asyncio.TaskGroup() as group:
+            # All tasks begin before kopf does: at its end it waits for those that began after it.
             tasks = [group.create_task(reflector.run()) for reflector in self.cache.reflectors()]
             tasks.append(group.create_task(self.policy.run()))
-            tasks.append(group.create_task(self._lead(group, tasks)))
+            tasks.append(group.create_task(self._lead()))
+            tasks.append(group.create_task(self.loop.resync_forever(self.cache, self.leader)))
+            tasks.extend(
+                group.create_task(self.loop.work(self.reconciler, self.leader)) for _ in range(self.settings.workers)
+            )
+            await asyncio.sleep(0)
             await events.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
             for task in tasks:
                 task.cancel()
 
-    async def _lead(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[None]]) -> None:
+    async def _lead(self) -> None:
         """Only with full caches: a decision from half a cache would create what is there already."""
-        await asyncio.gather(*(reflector.synced.wait() for reflector in self.cache.reflectors()))
-        tasks.append(group.create_task(self.leader.run()))
-        tasks.append(group.create_task(self.loop.resync_forever(self.cache, self.leader)))
-        tasks.extend(
-            group.create_task(self.loop.work(self.reconciler, self.leader)) for _ in range(self.settings.workers)
-        )
+        for reflector in self.cache.reflectors():
+            await reflector.synced.wait()
+        await self.leader.run()
 
     async def _until_installed(self) -> None:
         """kopf looks for the custom resource only once, so wait for it."""

@@ -89,5 +89,7 @@ class WorkQueue:
 
     async def _sleep_until_next(self) -> None:
         delay = None if not self._heap else max(0.0, self._heap[0][0] - self._time())
+        # Not wait_for: it makes a task of its own, for which kopf waits five seconds when the process ends.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay)
+            async with asyncio.timeout(delay):
+                await self._wake.wait()

@@ -16,7 +16,7 @@ from paddock_operator.ports import Clock, Policy
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 25
+WAIT_SECONDS = 25.0
 RETRY_FIRST_SECONDS = 0.2
 RETRY_MAX_SECONDS = 5.0
 PERSIST_SECONDS = 30.0
@@ -95,7 +95,9 @@ class PolicyFollower:
 
     async def _take_changes(self) -> bool:
         """Wait for changes; False if the log no longer reaches back to our revision."""
-        parameters = {"after": str(self._view.revision), "wait": str(WAIT_SECONDS)}
+        # An answer that comes after the copy's age limit would be too late to renew it.
+        age = WAIT_SECONDS if self._fresh is None else self._fresh.max_age_seconds / 3
+        parameters = {"after": str(self._view.revision), "wait": str(min(WAIT_SECONDS, age))}
         timeout = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
         response = await self._client.get("/internal/v1/policy/changes", params=parameters, timeout=timeout)
         if response.status_code == httpx.codes.GONE:
