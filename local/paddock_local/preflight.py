@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 from paddock_local import namespaces
@@ -42,10 +43,11 @@ def check_namespaces() -> None:
         raise PreflightError(NO_NAMESPACES.format(why=why))
 
 
-def busy_ports(ports: Ports) -> dict[str, int]:
-    """Listeners whose port is taken."""
+def busy_ports(ports: Ports, listeners: Iterable[str]) -> dict[str, int]:
+    """Those of `listeners` whose port is taken."""
     taken = {}
-    for listener, port in ports.all().items():
+    for listener in listeners:
+        port = ports[listener]
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -55,9 +57,9 @@ def busy_ports(ports: Ports) -> dict[str, int]:
     return taken
 
 
-def check_ports(ports: Ports) -> None:
-    """Every port of the stack is free."""
-    taken = busy_ports(ports)
+def check_ports(ports: Ports, listeners: Iterable[str]) -> None:
+    """The ports of `listeners` are free."""
+    taken = busy_ports(ports, listeners)
     if taken:
         listed = ", ".join(f"{port} ({listener})" for listener, port in taken.items())
         raise PreflightError(
@@ -87,13 +89,13 @@ def check_interpreter() -> None:
     )
 
 
-def check(paths: StackPaths, ports: Ports, *, with_node: bool) -> None:
-    """Everything, before a stack starts.
+def check(paths: StackPaths, ports: Ports, *, listeners: Iterable[str], with_namespaces: bool) -> None:
+    """Everything, before the parts with these listeners start.
 
     Raises PreflightError with the first thing missing.
     """
     check_platform()
-    if with_node:
+    if with_namespaces:
         check_namespaces()
-    check_ports(ports)
+    check_ports(ports, listeners)
     check_disk(paths)

@@ -128,9 +128,7 @@ class Stack:
         with self._locked():
             if not self.supervisor.running():
                 leftovers.end_all(self.paths)
-                preflight.check(self.paths, self.ports, with_node=any(part.group == KUBERNETES for part in wanted))
-            if any(part.group == PADDOCK for part in wanted):
-                preflight.check_interpreter()
+            self._preflight(wanted)
             made = self._prepare(wanted, progress, context)
             changed = [part for part in wanted if programs.write(made, part.name, part.spec(made))]
             kept = {part.name: part.stop_s for part in PARTS if self.paths.spec(part.name).is_file()}
@@ -141,6 +139,18 @@ class Stack:
                 self._start(part, made, progress)
             if context is not None:
                 self._apply(made, progress)
+
+    def _preflight(self, wanted: list[Part]) -> None:
+        """What the parts that do not run yet need from the machine."""
+        running = self.supervisor.processes()
+        new = [part for part in wanted if running.get(part.name, {}).get("pid", 0) == 0]
+        groups = {part.group for part in new}
+        # The node lives in a user namespace, and so does PostgreSQL when root starts it.
+        namespaces = KUBERNETES in groups or (POSTGRES in groups and os.geteuid() == 0)
+        listeners = [listener for part in new for listener in part.listeners]
+        preflight.check(self.paths, self.ports, listeners=listeners, with_namespaces=namespaces)
+        if PADDOCK in groups:
+            preflight.check_interpreter()
 
     def _prepare(self, wanted: list[Part], progress: Progress, context: str | None) -> Context:
         groups = {part.group for part in wanted}

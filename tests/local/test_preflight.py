@@ -20,7 +20,7 @@ def test_a_busy_port_is_named_with_its_listener_and_the_way_out():
         taken.bind(("127.0.0.1", base))
         taken.listen()
         with pytest.raises(PreflightError, match=rf"{base} \(gateway\).*PADDOCK_PORT_BASE"):
-            preflight.check_ports(Ports(base))
+            preflight.check_ports(Ports(base), ["gateway"])
 
 
 def test_a_full_disk_is_named(tmp_path, monkeypatch):
