@@ -37,7 +37,7 @@ class Case:
 
     def acceptances(self) -> list[Acceptance]:
         """The entity's acceptances of this license that may cover the role, newest first, as far as they are given."""
-        known = self.index.acceptances.get((self.entity.id, self.license.id), ())
+        known = self.index.acceptances(self.entity.id, self.license.id)
         roles = COVERING[self.role]
         return [item for item in known if item.role in roles and item.at <= self.request.at + CLOCK_SKEW_SECONDS]
 

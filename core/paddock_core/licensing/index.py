@@ -7,24 +7,39 @@ from paddock_core.licensing.types import Facts
 from paddock_core.policy.documents import Acceptance, Grant, LicenseText, Statement
 
 _KEY = "index"
+_Pair = tuple[str, str]
+"""Entity and license."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactsIndex:
-    """The facts by the keys that clauses ask for. Every list is in an order that does not depend on the facts' own."""
+    """The facts by the keys that clauses ask for. What the methods answer does not depend on the facts' order.
 
-    texts: dict[tuple[str, str], LicenseText]
+    Lists are put in order when they are asked for: they are short, and most are never asked for.
+    """
+
+    texts: dict[_Pair, LicenseText]
     """By license and role of the text."""
-    acceptances: dict[tuple[str, str], list[Acceptance]]
-    """By entity and license, newest first."""
-    statements: dict[tuple[str, str], list[Statement]]
-    """By entity and license, newest first; of two equally old ones the one above the threshold comes first."""
-    grants: dict[tuple[str, str], list[Grant]]
-    """By entity and license, the one that lasts longest first."""
     groups: dict[str, frozenset[str]]
     """By entity: itself and its affiliates, whichever of the two sides declared it."""
     priced: frozenset[str]
     """Entities with a tenant on a priced plan."""
+    _acceptances: dict[_Pair, list[Acceptance]]
+    _statements: dict[_Pair, list[Statement]]
+    _grants: dict[_Pair, list[Grant]]
+
+    def acceptances(self, entity: str, license_id: str) -> list[Acceptance]:
+        """An entity's acceptances of a license, newest first."""
+        return sorted(self._acceptances.get((entity, license_id), ()), key=lambda item: (-item.at, item.id))
+
+    def statement(self, entity: str, license_id: str) -> Statement | None:
+        """An entity's newest statement for a license; of two equally new ones the one above the threshold."""
+        known = self._statements.get((entity, license_id), ())
+        return min(known, key=lambda item: (-item.at, item.band, item.id), default=None)
+
+    def grants(self, entity: str, license_id: str) -> list[Grant]:
+        """The grants to an entity for a license, the one that lasts longest first."""
+        return sorted(self._grants.get((entity, license_id), ()), key=lambda item: (-item.valid_to, item.id))
 
 
 def index_of(facts: Facts) -> FactsIndex:
@@ -36,23 +51,23 @@ def index_of(facts: Facts) -> FactsIndex:
 
 
 def _build(facts: Facts) -> FactsIndex:
-    acceptances: defaultdict[tuple[str, str], list[Acceptance]] = defaultdict(list)
-    for acceptance in sorted(facts.acceptances, key=lambda item: (-item.at, item.id)):
+    acceptances: defaultdict[_Pair, list[Acceptance]] = defaultdict(list)
+    for acceptance in facts.acceptances:
         acceptances[acceptance.entity, acceptance.license].append(acceptance)
-    statements: defaultdict[tuple[str, str], list[Statement]] = defaultdict(list)
-    for statement in sorted(facts.statements, key=lambda item: (-item.at, item.band, item.id)):
+    statements: defaultdict[_Pair, list[Statement]] = defaultdict(list)
+    for statement in facts.statements:
         statements[statement.entity, statement.license].append(statement)
-    grants: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
-    for grant in sorted(facts.grants, key=lambda item: (-item.valid_to, item.id)):
+    grants: defaultdict[_Pair, list[Grant]] = defaultdict(list)
+    for grant in facts.grants:
         for license_id in grant.licenses:
             grants[grant.entity, license_id].append(grant)
     return FactsIndex(
         texts={(text.license, text.role): text for text in facts.texts},
-        acceptances=dict(acceptances),
-        statements=dict(statements),
-        grants=dict(grants),
         groups=_groups(facts),
         priced=frozenset(tenant.entity for tenant in facts.tenants.values() if tenant.priced),
+        _acceptances=acceptances,
+        _statements=statements,
+        _grants=grants,
     )
 
 

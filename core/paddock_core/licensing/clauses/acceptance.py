@@ -45,7 +45,7 @@ def _end_user(case: Case) -> Verdict:
 
 def _ended(case: Case) -> Verdict | None:
     """A termination ends the agreement with the entity, whatever the role; a suspension ends what the record covers."""
-    known = case.index.acceptances.get((case.entity.id, case.license.id), ())
+    known = case.index.acceptances(case.entity.id, case.license.id)
     if any(item.state == "terminated" for item in known):
         return Verdict(
             reason=Reason.TERMINATED,
@@ -73,7 +73,7 @@ def _waiting(case: Case) -> Verdict | None:
 def _missing(case: Case) -> Verdict:
     later = [
         item.at - CLOCK_SKEW_SECONDS
-        for item in case.index.acceptances.get((case.entity.id, case.license.id), ())
+        for item in case.index.acceptances(case.entity.id, case.license.id)
         if item.state == "active" and item.at > case.request.at + CLOCK_SKEW_SECONDS
     ]
     return Verdict(

@@ -18,15 +18,15 @@ def check(case: Case) -> Verdict:
     """Strictly greater than the threshold is above it; an affiliate above it catches the entity too."""
     if case.role.value not in case.clause.params.get("roles", BOUND_ROLES) or _exempt(case):
         return PASSED
-    own = case.index.statements.get((case.entity.id, case.license.id), [])
-    if not own:
+    own = case.index.statement(case.entity.id, case.license.id)
+    if own is None:
         return Verdict(
             reason=Reason.THRESHOLD_STATEMENT_MISSING,
             message=f"{case.entity.id} has not stated its monthly active users for {case.license.title} "
             f"({case.clause.params.get('window', 'the month that the license names')}): "
             f"state them with {case.offer_command()}",
         )
-    if not _above(case, own[0]) and not _affiliate_above(case):
+    if not _above(case, own) and not _affiliate_above(case):
         return PASSED
     return _granted(case)
 
@@ -48,15 +48,15 @@ def _above(case: Case, statement: Statement) -> bool:
 def _affiliate_above(case: Case) -> bool:
     group = case.index.groups.get(case.entity.id, frozenset())
     for member in group - {case.entity.id}:
-        stated = case.index.statements.get((member, case.license.id))
-        if stated and _above(case, stated[0]):
+        stated = case.index.statement(member, case.license.id)
+        if stated is not None and _above(case, stated):
             return True
     return False
 
 
 def _granted(case: Case) -> Verdict:
     now = case.request.at
-    grants = [grant for grant in case.index.grants.get((case.entity.id, case.license.id), []) if _covers(case, grant)]
+    grants = [grant for grant in case.index.grants(case.entity.id, case.license.id) if _covers(case, grant)]
     valid = [grant for grant in grants if grant.valid_from <= now < grant.valid_to]
     if valid:
         return Verdict(until=valid[0].valid_to)
