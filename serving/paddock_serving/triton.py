@@ -182,7 +182,7 @@ def _package_folders() -> list[str]:
     """Where this interpreter finds packages, editable ones too, without the standard library (the stub has its own)."""
     standard = {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")}
     skipped = {str(Path(folder) / "lib-dynload") for folder in standard} | standard | {str(Path(sys.executable).parent)}
-    return [folder for folder in dict.fromkeys(sys.path) if folder not in skipped and Path(folder).is_dir()]
+    return [folder for folder in dict.fromkeys(sys.path) if folder and folder not in skipped and Path(folder).is_dir()]
 
 
 def serve(*, settings: ServeSettings) -> NoReturn:

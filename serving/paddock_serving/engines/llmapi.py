@@ -46,7 +46,9 @@ class LlmApi:
         """Shut the library down, then the loop."""
         self._llm.shutdown()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join()
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
 
     def _prompt(self, generation: Generation) -> list[int]:
         if generation.prompt_ids is not None:
