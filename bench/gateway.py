@@ -247,6 +247,12 @@ def resident_mb(pid: int) -> float:
     return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
 
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def gateway_environment(folder: Path) -> dict[str, str]:
     """The gateway's settings."""
     (folder / "token").write_text("bench")
@@ -287,14 +293,18 @@ def wait_ready() -> None:
     raise SystemExit("the gateway did not become ready")
 
 
-def measure(pid: int, seconds: float) -> dict[str, Any]:
+def measure(pids: dict[str, int], seconds: float) -> dict[str, Any]:
     """Every figure, target by target."""
     results: dict[str, Any] = {}
     targets = {"mock": direct(MOCK), "envoy": direct(ENVOY), "gateway": through_gateway()}
     for name, plan in targets.items():
         load(**plan, connections=16, seconds=1.0)
         print(f"requests/s through {name} ...", file=sys.stderr)
-        results[name] = {"closed_loop": load(**plan, connections=32, seconds=seconds)}
+        before_cpu = cpu_seconds(pids[name])
+        closed = load(**plan, connections=32, seconds=seconds)
+        spent = cpu_seconds(pids[name]) - before_cpu
+        closed["cpu_us_per_request"] = round(spent / max(1, closed["requests"]) * 1e6, 1)
+        results[name] = {"closed_loop": closed}
     half = results["gateway"]["closed_loop"]["per_second"] / 2
     for name, plan in targets.items():
         print(f"latency at {half:.0f} requests/s through {name} ...", file=sys.stderr)
@@ -307,19 +317,19 @@ def measure(pid: int, seconds: float) -> dict[str, Any]:
     for name, plan in streams.items():
         print(f"64-token streams through {name} ...", file=sys.stderr)
         results[name]["streams_closed_loop"] = load(**plan, connections=64, seconds=seconds)
-    before = resident_mb(pid)
+    before = resident_mb(pids["gateway"])
     print("1,000 streams at once through the gateway ...", file=sys.stderr)
     held = load(**through_gateway(tokens=20, interval_ms=250, stream=True), streams=1000)
     results["gateway"]["thousand_streams"] = held
-    results["gateway"]["resident_mb"] = {"before_streams": before, "after_streams": resident_mb(pid)}
+    results["gateway"]["resident_mb"] = {"before_streams": before, "after_streams": resident_mb(pids["gateway"])}
     return results
 
 
 def table(results: dict[str, Any]) -> str:
     """The figures for people."""
     lines = [
-        "| in front | requests/s, one core | p50 / p99 ms at half load | added p50 / p99 ms | 64-token streams/s |",
-        "|---|---|---|---|---|",
+        "| in front | requests/s, one core | CPU µs each | p50 / p99 ms, half load | added p50 / p99 ms | 64-token streams/s |",
+        "|---|---|---|---|---|---|",
     ]
     base = results["mock"]["half_load"]
     for name, label in (
@@ -331,8 +341,8 @@ def table(results: dict[str, Any]) -> str:
         added = f"{half['p50_ms'] - base['p50_ms']:.2f} / {half['p99_ms'] - base['p99_ms']:.2f}"
         streams = results[name]["streams_closed_loop"]["per_second"]
         lines.append(
-            f"| {label} | {closed['per_second']:.0f} | {half['p50_ms']:.2f} / {half['p99_ms']:.2f} "
-            f"| {added} | {streams:.0f} |"
+            f"| {label} | {closed['per_second']:.0f} | {closed['cpu_us_per_request']:.0f} "
+            f"| {half['p50_ms']:.2f} / {half['p99_ms']:.2f} | {added} | {streams:.0f} |"
         )
     ratio = results["gateway"]["closed_loop"]["per_second"] / results["envoy"]["closed_loop"]["per_second"]
     held, memory = results["gateway"]["thousand_streams"], results["gateway"]["resident_mb"]
@@ -359,14 +369,17 @@ def main() -> None:
     mock = [python, str(HERE / "gateway_mock.py")]
     with ExitStack() as stack:
         run = stack.enter_context
-        run(process([*mock, "triton", str(MOCK)], core=OTHER_CORE, port=MOCK, log=folder / "mock.log"))
+        pids = {}
+        pids["mock"] = run(process([*mock, "triton", str(MOCK)], core=OTHER_CORE, port=MOCK, log=folder / "mock.log"))
         world = [*mock, "world", str(WORLD), str(folder / "world.json")]
         run(process(world, core=OTHER_CORE, port=WORLD, log=folder / "world.log"))
-        run(process(envoy, core=PROXY_CORE, port=ENVOY, log=folder / "envoy.log"))
+        pids["envoy"] = run(process(envoy, core=PROXY_CORE, port=ENVOY, log=folder / "envoy.log"))
         environment = gateway_environment(folder)
-        pid = run(process(gateway, core=PROXY_CORE, port=GATEWAY, log=folder / "gateway.log", env=environment))
+        pids["gateway"] = run(
+            process(gateway, core=PROXY_CORE, port=GATEWAY, log=folder / "gateway.log", env=environment)
+        )
         wait_ready()
-        results = measure(pid, seconds)
+        results = measure(pids, seconds)
     shutil.rmtree(folder)
     machine = {
         "cpus": os.cpu_count(),

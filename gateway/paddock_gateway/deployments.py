@@ -111,7 +111,7 @@ async def follow_deployments(
     settled: Callable[[], None],
     retry: float = 0.5,
 ) -> None:
-    """Keep `routes` true until cancelled. `changed` hears of each deployment put in, `settled` when a change is done."""
+    """Keep `routes` true until cancelled. `changed` hears of each deployment put in, `settled` of the end of a change."""
     delay = retry
     while True:
         try:

@@ -25,8 +25,18 @@ _SEPARATOR = b"\n\n"
 _DATA = b"data:"
 
 
-class Chunk(msgspec.Struct, frozen=True):
+class Chunk(msgspec.Struct):
     """One response of the model. A count of None means that this repository does not report it."""
+
+    text_output: str = ""
+    finish_reason: str | None = None
+    num_input_tokens: int | None = None
+    num_output_tokens: int | None = None
+    error: str | None = None
+
+
+class _Lists(msgspec.Struct):
+    """The same where tensors have several elements, which Triton then writes as lists."""
 
     text_output: str | list[str] = ""
     finish_reason: str | list[str] | None = None
@@ -34,22 +44,9 @@ class Chunk(msgspec.Struct, frozen=True):
     num_output_tokens: int | list[int] | None = None
     error: str | None = None
 
-    @property
-    def text(self) -> str:
-        return self.text_output if isinstance(self.text_output, str) else "".join(self.text_output)
-
-    @property
-    def tokens(self) -> int | None:
-        count = self.num_output_tokens
-        return sum(count) if isinstance(count, list) else count
-
-    @property
-    def finished(self) -> str | None:
-        reason = self.finish_reason
-        return (reason[0] if reason else None) if isinstance(reason, list) else reason or None
-
 
 _decoder = msgspec.json.Decoder(Chunk)
+_list_decoder = msgspec.json.Decoder(_Lists)
 _error_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -64,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._begin()
 
     def _begin(self) -> None:
+        self._bodies: list[bytes] = []
+        self.on_body = self._bodies.append  # the parser calls it for every piece: as little as can be
         self._parser = httptools.HttpResponseParser(self)
         self._rest = b""
         self._chunks: deque[Chunk] = deque()
@@ -126,6 +125,10 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(EngineError(f"Triton's answer is not HTTP: {error}"))
+        if self._bodies:
+            self._read_events()
+        if self._complete and self._status != 200:
+            self._fail(_refusal(self._status, self._rest))
         if len(self._chunks) > _QUEUE_LIMIT and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pause_reading()
@@ -146,8 +149,14 @@ class Connection(asyncio.Protocol):
         self._status = self._parser.get_status_code()
         self._keep = self._parser.should_keep_alive()  # not to be asked once the message is complete
 
-    def on_body(self, body: bytes) -> None:
-        data = self._rest + body
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # inside
+
+    def _read_events(self) -> None:
+        data = self._rest + b"".join(self._bodies)
+        self._bodies.clear()
         if self._status != 200:
             self._rest = data[:_MAX_EVENT]
             return
@@ -160,19 +169,15 @@ class Connection(asyncio.Protocol):
             if event.startswith(_DATA):
                 self._take(event[5:])
 
-    def on_message_complete(self) -> None:
-        if self._status != 200:
-            self._fail(_refusal(self._status, self._rest))
-        self._complete = True
-
-    # inside
-
     def _take(self, event: bytes) -> None:
         try:
             chunk = _decoder.decode(event)
-        except msgspec.DecodeError as error:
-            self._fail(EngineError(f"Triton sent an event that cannot be read: {error}"))
-            return
+        except msgspec.DecodeError:
+            try:
+                chunk = _joined(_list_decoder.decode(event))
+            except msgspec.DecodeError as error:
+                self._fail(EngineError(f"Triton sent an event that cannot be read: {error}"))
+                return
         if chunk.error is not None:
             self._fail(EngineError(f"the engine failed: {chunk.error[:500]}"))
         else:
@@ -225,10 +230,9 @@ class Engine:
             self.in_flight[connection.url] = left
         else:
             self.in_flight.pop(connection.url, None)
-        idle = self._idle.setdefault(connection.url, [])
         routed = self._routed is None or connection.url in self._routed
-        if keep and routed and len(idle) < _IDLE_LIMIT and connection.transport is not None:
-            idle.append(connection)
+        if keep and routed and len(self._idle.get(connection.url, ())) < _IDLE_LIMIT:
+            self._idle.setdefault(connection.url, []).append(connection)
         else:
             connection.drop()
 
@@ -284,3 +288,14 @@ def _refusal(status: int, body: bytes) -> EngineError:
     except msgspec.DecodeError:
         detail = body[:200].decode("utf-8", "replace")
     return EngineRefusedError(f"Triton answered {status}: {detail[:500]}")
+
+
+def _joined(lists: _Lists) -> Chunk:
+    """The texts together, the counts added, the first reason."""
+    text, reason, count = lists.text_output, lists.finish_reason, lists.num_output_tokens
+    return Chunk(
+        text_output=text if isinstance(text, str) else "".join(text),
+        finish_reason=(reason[0] if reason else None) if isinstance(reason, list) else reason,
+        num_output_tokens=sum(count) if isinstance(count, list) else count,
+        error=lists.error,
+    )

@@ -9,11 +9,12 @@ when every record in it and before it was acknowledged by the control plane and 
 import asyncio
 import logging
 import os
-from collections import deque
+import threading
+import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 
 from paddock_core.usage.journal_frames import MAGIC, Intent, Payload, Progress, decode_frames, encode_frame
 from paddock_core.usage.record import UsageRecord
@@ -39,13 +40,14 @@ class Segment:
     """`end` once every frame that is still gathered here is written."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Batch:
     """Frames that become durable together, and the future that everyone who waits for them shares."""
 
     segment: Segment
     done: asyncio.Future[None]
     frames: list[bytes] = field(default_factory=list)
+    sealed: bool = False
 
 
 class Journal:
@@ -55,11 +57,13 @@ class Journal:
         self._folder = folder
         self._size = segment_bytes
         self._window = window
-        self._threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._loop = asyncio.get_running_loop()
-        self._batches: deque[_Batch] = deque()
+        self._gathering: _Batch | None = None
+        self._pending = 0
+        self._lock = threading.Lock()
+        self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._open: dict[str, int] = {}
-        self._writer: asyncio.Task[None] | None = None
+        self._finished: list[Segment] = []
         self._rotation = asyncio.Lock()
         self._rotation_retry = 0.0
         self.failures = 0
@@ -68,6 +72,8 @@ class Journal:
         numbers = segment_numbers(folder)
         self._segment = _create(folder, (numbers[-1] if numbers else 0) + 1, segment_bytes)
         self._sequence = self._segment.number << 32
+        self._thread = threading.Thread(target=self._write_batches, name="journal", daemon=True)
+        self._thread.start()
 
     @property
     def open_requests(self) -> int:
@@ -122,9 +128,9 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is pending and close."""
-        if self._writer is not None:
-            await self._writer
-        self._threads.shutdown(wait=True)
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        await asyncio.sleep(0)  # the last batch's result is delivered
         os.close(self._segment.descriptor)
 
     def _has_room(self, size: int) -> bool:
@@ -132,44 +138,50 @@ class Journal:
         return self._segment.planned + size + kept <= self._size
 
     def _append(self, frame: bytes) -> asyncio.Future[None]:
-        batch = self._batches[-1] if self._batches else None
-        if batch is None or batch.segment is not self._segment:
-            batch = _Batch(segment=self._segment, done=self._loop.create_future())
-            self._batches.append(batch)
-        batch.frames.append(frame)
         self._segment.planned += len(frame)
-        if self._writer is None:
-            self._writer = self._loop.create_task(self._write_batches())
+        with self._lock:
+            batch = self._gathering
+            if batch is not None and not batch.sealed and batch.segment is self._segment:
+                batch.frames.append(frame)
+                return batch.done
+        batch = _Batch(segment=self._segment, done=self._loop.create_future(), frames=[frame])
+        self._gathering = batch
+        self._pending += 1
+        self._queue.put(batch)
         return batch.done
 
-    async def _write_batches(self) -> None:
-        """Write until nothing is pending."""
-        try:
-            while self._batches:
-                await asyncio.sleep(self._window)
-                batch = self._batches.popleft()
-                await self._write(batch.segment, b"".join(batch.frames))
-                batch.done.set_result(None)
-                if batch.segment is not self._segment and not self._pending(batch.segment):
-                    os.close(batch.segment.descriptor)
-        finally:
-            self._writer = None
+    def _write_batches(self) -> None:
+        """The thread: a batch gathers for the window, is sealed, written, and its waiters are told."""
+        while (batch := self._queue.get()) is not None:
+            time.sleep(self._window)
+            with self._lock:
+                batch.sealed = True
+            self._write(batch.segment, b"".join(batch.frames))
+            self._loop.call_soon_threadsafe(self._written, batch)
 
-    def _pending(self, segment: Segment) -> bool:
-        return any(batch.segment is segment for batch in self._batches)
-
-    async def _write(self, segment: Segment, data: bytes) -> None:
+    def _write(self, segment: Segment, data: bytes) -> None:
         """A failing disk is retried until it works: what was admitted is never dropped."""
+        offset = segment.end
         while True:
             try:
-                await self._loop.run_in_executor(self._threads, _write_durably, segment.descriptor, data, segment.end)
+                _write_durably(segment.descriptor, data, offset)
             except OSError as error:
                 self.failures += 1
                 _log.critical("the usage journal cannot be written, retrying", extra={"error": str(error)})
-                await asyncio.sleep(0.5)
+                time.sleep(0.5)
             else:
                 segment.end += len(data)
                 return
+
+    def _written(self, batch: _Batch) -> None:
+        self._pending -= 1
+        batch.done.set_result(None)
+        if not self._pending:
+            self._close_finished()
+
+    def _close_finished(self) -> None:
+        while self._finished:
+            os.close(self._finished.pop().descriptor)
 
     async def _rotate_for(self, size: int) -> bool:
         """Let new frames go to a new segment; False if none can be had."""
@@ -186,8 +198,9 @@ class Journal:
                 _log.critical("a journal segment could not be allocated", extra={"error": str(error)})
                 self._rotation_retry = self._loop.time() + 1.0
                 return False
-            if self._writer is None:
-                os.close(finished.descriptor)
+            self._finished.append(finished)
+            if not self._pending:
+                self._close_finished()
             return True
 
 
@@ -217,7 +230,7 @@ def payloads_in_order(folder: Path, numbers: list[int]) -> Iterator[Payload]:
 def _create(folder: Path, number: int, size: int) -> Segment:
     """A new segment, its whole size allocated, its name durable. Raises OSError; then nothing is left behind."""
     path = segment_path(folder, number)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_DSYNC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
         os.pwrite(descriptor, MAGIC, 0)
@@ -231,12 +244,12 @@ def _create(folder: Path, number: int, size: int) -> Segment:
 
 
 def _write_durably(descriptor: int, data: bytes, offset: int) -> None:
+    """Returns once the bytes are on the disk: the descriptor is open with O_DSYNC."""
     view = memoryview(data)
     while view:
         written = os.pwrite(descriptor, view, offset)
         view = view[written:]
         offset += written
-    os.fdatasync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

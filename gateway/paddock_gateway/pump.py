@@ -149,18 +149,20 @@ class Pump:
     def _absorb(self, chunks: list[Chunk]) -> None:
         progress = self._progress
         progress.at = self._wiring.clock.wall()
+        total, text_too = progress.engine_tokens, not self._intent.stream
         for chunk in chunks:
-            text = chunk.text
-            tokens = chunk.tokens
+            tokens = chunk.num_output_tokens
             if tokens is None:
                 self._exact = False
-                tokens = self._admitted.prompt_model.count(text)
-            progress.engine_tokens += tokens
-            if progress.first_token_at is None and tokens:
-                progress.first_token_at = progress.at
-            self._finish_reason = chunk.finished or self._finish_reason
-            if not self._intent.stream:
-                self._texts.append(text)
+                tokens = self._admitted.prompt_model.count(chunk.text_output)
+            total += tokens
+            if chunk.finish_reason:
+                self._finish_reason = chunk.finish_reason
+            if text_too:
+                self._texts.append(chunk.text_output)
+        progress.engine_tokens = total
+        if progress.first_token_at is None and total:
+            progress.first_token_at = progress.at
 
     def _checkpoint(self) -> None:
         progress, settings = self._progress, self._wiring.settings
@@ -176,7 +178,7 @@ class Pump:
 
     async def _pass_on(self, chunks: list[Chunk]) -> None:
         pieces = [] if self._started else [self._answer.first()]
-        pieces.extend(self._answer.chunk(text) for chunk in chunks if (text := chunk.text))
+        pieces.extend(self._answer.chunk(text) for chunk in chunks if (text := chunk.text_output))
         if not self._started:
             await self._start(200, self._answer.content_type_stream, ((b"cache-control", b"no-cache"),))
         if self._gone:
