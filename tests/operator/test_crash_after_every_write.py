@@ -1,0 +1,189 @@
+"""A process that dies after any single write leaves a state from which the next one reaches the same end (real API server)."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources import names
+from paddock_operator.adapters.clock import SystemClock
+from paddock_operator.adapters.cluster import LightkubeCluster, connect
+from paddock_operator.cache import Cache
+from paddock_operator.decide.desired import decide
+from paddock_operator.execute import Executor
+from paddock_operator.gather import Gatherer
+from paddock_operator.main import config_of
+from paddock_operator.ports import Key, Policy
+from paddock_operator.probing import ProbeBook
+from paddock_operator.report import Reporter
+
+JOB = "weights-b179c9523d0e"
+WRITES = ("apply", "merge", "create", "replace", "delete")
+
+
+class Died(BaseException):
+    """Stands for SIGKILL: nothing of the program catches it."""
+
+
+class Dying:
+    """A real cluster that dies after so many writes."""
+
+    def __init__(self, cluster: LightkubeCluster, writes_left: int) -> None:
+        self._cluster = cluster
+        self._left = writes_left
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._cluster, name)
+        if name not in WRITES:
+            return method
+
+        async def counted(*arguments: Any, **named: Any) -> Any:
+            result = await method(*arguments, **named)
+            self.writes += 1
+            if self.writes == self._left:
+                raise Died
+            return result
+
+        return counted
+
+
+class Licensed:
+    """A policy under which acme may deploy the demo model."""
+
+    def __init__(self, objects: list[Any], kinds: dict[type, str]) -> None:
+        import msgspec
+
+        changes = [
+            Change(revision=number, kind=kinds[type(item)], id=item.id, body=msgspec.to_builtins(item))
+            for number, item in enumerate(objects, start=1)
+        ]
+        self._view = PolicyView.empty().apply(changes)
+
+    def current(self) -> Policy:
+        return Policy(view=self._view, expired=False)
+
+
+class NoProbes:
+    async def generates(self, *, url: str, secret: str) -> str | None:
+        return "not asked in this test"
+
+
+class Tokens:
+    async def download_token(self, *, model: str) -> str:
+        return f"token-for-{model}"
+
+
+@contextlib.asynccontextmanager
+async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[Any]:
+    """One life of the process, without kopf: caches, and a function that runs a round."""
+    clock = SystemClock()
+    real = LightkubeCluster(connect(settings.kubeconfig), may_write=lambda: None)
+    cluster = Dying(real, writes_left)
+    config = config_of(settings)
+    cache = Cache(cluster=real, clock=clock, changed=lambda _key: None, job_changed=lambda _job: None)
+    probes = ProbeBook(prober=NoProbes(), clock=clock, interval_seconds=1.0)
+    gatherer = Gatherer(
+        cluster=cluster,
+        cache=cache,
+        policy=policy,
+        catalog=packaged_catalog(),
+        probes=probes,
+        clock=clock,
+        platform_key=config.platform_key,
+    )
+    executor = Executor(
+        cluster=cluster, control_plane=Tokens(), cache=cache, catalog=packaged_catalog(), config=config
+    )
+    reporter = Reporter(cluster=cluster, gateway_url="http://gateway.test")
+
+    async def round_(key: Key) -> int:
+        before = cluster.writes
+        observed = await gatherer.gather(key)
+        outcome = decide(observed, config)
+        await executor.execute(outcome.actions, observed)
+        if observed.deployment is not None and not observed.deleting:
+            await reporter.report(observed, outcome)
+        return cluster.writes - before
+
+    watches = [asyncio.create_task(reflector.run()) for reflector in cache.reflectors()]
+    try:
+        for reflector in cache.reflectors():
+            await reflector.synced.wait()
+        yield round_
+    finally:
+        for watch in watches:
+            watch.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        await real.close()
+
+
+async def settle(round_: Any, key: Key, *, idle: int = 3) -> None:
+    """Rounds until several in a row write nothing (the caches lag behind the writes a little)."""
+    quiet = 0
+    for _ in range(80):
+        quiet = quiet + 1 if await round_(key) == 0 else 0
+        if quiet == idle:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the rounds never come to rest")
+
+
+def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
+    """What exists for a deployment, by kind, as rendered."""
+    own = names.serving_name(namespace="acme", name=name)
+    kinds = ("deployment", "configmap", "secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget")
+    found = {kind: cluster_helpers.get(api, kind, own, "-n", "paddock-serving-acme") for kind in kinds}
+    return {kind: item is not None for kind, item in found.items()}
+
+
+@pytest.fixture
+async def prepared(api: Any, cluster_helpers: Any, helpers: Any, settings: Any) -> Any:
+    """A licensed tenant, and a finished weights Job."""
+    policy = Licensed([*helpers.registered(), *helpers.accepted("acme-inc")], helpers.KINDS)
+    if cluster_helpers.get(api, "job", JOB, "-n", "paddock-weights") is None:
+        api.apply(cluster_helpers.deployment(name="first"))
+        async with life(settings, policy, writes_left=0) as round_:
+            for _ in range(5):
+                await round_(Key("acme", "first"))
+        await asyncio.to_thread(cluster_helpers.finish_weights, api, JOB)
+    return policy
+
+
+async def test_creation_and_deletion_converge_from_every_crash_point(
+    api: Any, cluster_helpers: Any, settings: Any, prepared: Any
+) -> None:
+    crash_at, died = 1, True
+    while died:
+        name = f"crash-{crash_at}"
+        key = Key("acme", name)
+        assert api.apply(cluster_helpers.deployment(name=name)).returncode == 0
+        died = False
+        async with life(settings, prepared, writes_left=crash_at) as round_:
+            try:
+                await settle(round_, key)
+            except Died:
+                died = True
+        async with life(settings, prepared, writes_left=0) as round_:
+            await settle(round_, key)
+        assert all(state(api, cluster_helpers, name).values()), f"after a crash at write {crash_at}"
+        crash_at += 1
+        assert crash_at < 40
+
+    # The last one was created without any crash: delete it, dying after each write of the deletion in turn.
+    api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--wait=false")
+    for _ in range(30):
+        async with life(settings, prepared, writes_left=1) as round_:
+            try:
+                await settle(round_, key)
+            except Died:
+                continue
+        break
+    assert cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None
+    assert not any(state(api, cluster_helpers, name).values())
+    print(f"creation survived a crash after each of {crash_at - 2} writes")

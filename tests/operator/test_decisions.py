@@ -1,0 +1,386 @@
+"""The decision of a round: rules one by one, and properties over arbitrary looks."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources import names
+from paddock_core.resources.conditions import ConditionReason, ConditionType
+from paddock_operator.decide.actions import (
+    AddFinalizer,
+    Apply,
+    Delete,
+    RecordResult,
+    RemoveFinalizer,
+    StartWeights,
+)
+from paddock_operator.decide.desired import decide
+from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT, kind_of
+from paddock_operator.observed import Child, Observed, WeightsJob, parse
+from paddock_operator.ports import Key, Policy
+
+NOW = 1_800_000_000.0
+KEY = Key("acme", "chat")
+NAME = names.serving_name(namespace="acme", name="chat")
+RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
+CONFIG = Config(
+    serving_image="registry.test/serving:1",
+    image_pull_policy="IfNotPresent",
+    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
+    serving_controlplane_url="http://control-plane.test",
+    gateway_url="http://gateway.test",
+    platform_key=b"key",
+    drain_seconds=3.0,
+    probe_interval_seconds=30.0,
+)
+
+
+@pytest.fixture(scope="module")
+def policies(helpers: Any) -> dict[str, Policy]:
+    def view(objects: list[Any]) -> PolicyView:
+        changes = [
+            Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+            for n, item in enumerate(objects, start=1)
+        ]
+        return PolicyView.empty().apply(changes)
+
+    licensed = view([*helpers.registered(), *helpers.accepted("acme-inc")])
+    return {
+        "licensed": Policy(view=licensed, expired=False),
+        "registered": Policy(view=view(helpers.registered()), expired=False),
+        "expired": Policy(view=licensed, expired=True),
+        "empty": Policy(view=PolicyView.empty(), expired=False),
+    }
+
+
+def look(policy: Policy, **changes: Any) -> Observed:
+    """A look at a fresh deployment of the demo model; `spec`, `status` and `metadata` change the object."""
+    spec = {"model": {"id": "smollm2-135m-instruct"}, **changes.pop("spec", {})}
+    metadata = {
+        "namespace": "acme",
+        "name": "chat",
+        "uid": "u1",
+        "generation": 1,
+        "resourceVersion": "5",
+        **changes.pop("metadata", {}),
+    }
+    document = {"metadata": metadata, "spec": spec, "status": changes.pop("status", {})}
+    deployment, problem = parse(document)
+    return Observed(
+        key=KEY,
+        now=NOW,
+        catalog=packaged_catalog(),
+        policy=policy,
+        deployment=deployment,
+        problem=problem,
+        **changes,
+    )
+
+
+def child(kind: Any, *, uid: str = "c1", owner: str = "u1", name: str = NAME, **more: Any) -> Child:
+    labels = {names.DEPLOYMENT_NAMESPACE: "acme", names.DEPLOYMENT_NAME: "chat", names.DEPLOYMENT_UID: owner}
+    metadata = {"name": name, "namespace": "paddock-serving-acme", "uid": uid, "labels": labels}
+    return Child(kind=kind, manifest={"metadata": {**metadata, **more.pop("metadata", {})}, **more})
+
+
+def pod(*, uid: str = "p1", ready: bool = True, **more: Any) -> Child:
+    status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": "10.0.0.9"}
+    return child(POD, uid=uid, name=f"{NAME}-{uid}", spec={"nodeName": "n"}, status=more.pop("status", status), **more)
+
+
+def job(**changes: Any) -> WeightsJob:
+    metadata = {"name": "weights-b179c9523d0e", "namespace": "paddock-weights", "uid": "j1", **changes}
+    return WeightsJob(job={"metadata": metadata, "status": {}})
+
+
+DONE = job(annotations={names.RESULT: RESULT})
+
+
+def reasons(outcome: Outcome) -> dict[str, str]:
+    return {finding.type.value: f"{finding.status}/{finding.reason}" for finding in outcome.findings}
+
+
+def kinds_applied(outcome: Outcome) -> list[str]:
+    return [str(action.manifest["kind"]) for action in outcome.actions if isinstance(action, Apply)]
+
+
+def test_unlicensed_creates_nothing(policies: dict[str, Policy]) -> None:
+    outcome = decide(look(policies["registered"]), CONFIG)
+    assert outcome.actions == ()
+    assert reasons(outcome)["LicenseAccepted"] == "False/AcceptanceMissing"
+    assert reasons(outcome)["Serving"] == "False/NotServed"
+
+
+def test_namespace_without_tenant(policies: dict[str, Policy]) -> None:
+    outcome = decide(look(policies["empty"]), CONFIG)
+    assert reasons(outcome)["LicenseAccepted"] == "False/NamespaceUnknown"
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"accept": False}, "AcceptDeclined"),
+        ({"id": "mit"}, "LicenseMismatch"),
+        ({"acceptanceRef": "another"}, "RecordMismatch"),
+        ({"revision": "0" * 12}, "RecordMismatch"),
+    ],
+)
+def test_what_the_tenant_says_must_agree_with_the_record(
+    policies: dict[str, Policy], said: dict[str, Any], reason: str
+) -> None:
+    outcome = decide(look(policies["licensed"], spec={"license": said}), CONFIG)
+    assert reasons(outcome)["LicenseAccepted"] == f"False/{reason}"
+    assert outcome.actions == ()
+
+
+def test_what_agrees_with_the_record_is_allowed(policies: dict[str, Policy]) -> None:
+    canonical = packaged_catalog().licenses["paddock-demo"].texts[0].canonical
+    for revision in (canonical[:12], f"sha256:{canonical}"):
+        said = {"accept": True, "id": "paddock-demo", "revision": revision, "acceptanceRef": "acc-acme-inc-paddock-demo"}
+        outcome = decide(look(policies["licensed"], spec={"license": said}), CONFIG)
+        assert reasons(outcome)["LicenseAccepted"] == "True/Allowed"
+
+
+def test_weights_are_asked_for_before_anything_is_rendered(policies: dict[str, Policy]) -> None:
+    outcome = decide(look(policies["licensed"]), CONFIG)
+    assert [type(action) for action in outcome.actions] == [AddFinalizer, StartWeights]
+    assert reasons(outcome)["WeightsReady"] == "False/Preparing"
+
+
+def test_result_of_the_job_is_recorded_and_used_at_once(policies: dict[str, Policy]) -> None:
+    ended = {"metadata": {"name": "p"}, "status": {"containerStatuses": [_terminated(RESULT)]}}
+    finished = WeightsJob(
+        job={
+            "metadata": {"name": "w", "namespace": "paddock-weights", "uid": "j1"},
+            "status": {"conditions": [{"type": "Complete", "status": "True"}]},
+        },
+        pods=(ended,),
+    )
+    outcome = decide(look(policies["licensed"], weights=finished), CONFIG)
+    assert RecordResult(namespace="paddock-weights", name="w", result=RESULT) in outcome.actions
+    assert kinds_applied(outcome)[0] == "Namespace"
+    assert kinds_applied(outcome)[-1] == "Deployment", "pods come when everything that protects them is there"
+
+
+def _terminated(message: str) -> dict[str, Any]:
+    return {"name": "prepare", "state": {"terminated": {"exitCode": 0, "message": message}}}
+
+
+def test_lost_result_prepares_again(policies: dict[str, Policy]) -> None:
+    finished = WeightsJob(
+        job={
+            "metadata": {"name": "w", "namespace": "paddock-weights", "uid": "j1"},
+            "status": {"conditions": [{"type": "Complete", "status": "True"}]},
+        }
+    )
+    outcome = decide(look(policies["licensed"], weights=finished), CONFIG)
+    assert any(isinstance(action, Delete) and action.uid == "j1" for action in outcome.actions)
+    assert kinds_applied(outcome) == []
+
+
+@pytest.mark.parametrize(("ago", "retried"), [(10, False), (500, True)])
+def test_failed_job_is_shown_then_tried_again(policies: dict[str, Policy], ago: int, retried: bool) -> None:
+    failed_at = "2027-01-15T08:00:00Z"  # NOW
+    condition = {"type": "Failed", "status": "True", "lastTransitionTime": failed_at}
+    words = {"metadata": {"name": "p"}, "status": {"containerStatuses": [_terminated("checksum differs")]}}
+    failed = WeightsJob(
+        job={
+            "metadata": {"name": "w", "namespace": "paddock-weights", "uid": "j1"},
+            "status": {"conditions": [condition]},
+        },
+        pods=(words,),
+    )
+    seen = replace(look(policies["licensed"], weights=failed), now=NOW + ago)
+    outcome = decide(seen, CONFIG)
+    finding = next(item for item in outcome.findings if item.type is ConditionType.WEIGHTS_READY)
+    assert finding.reason == ConditionReason.WEIGHTS_FAILED
+    assert "checksum differs" in finding.message
+    assert any(isinstance(action, Delete) for action in outcome.actions) is retried
+
+
+def serving(policies: dict[str, Policy], policy: str = "licensed", **changes: Any) -> Observed:
+    """A look at a deployment that serves with one pod."""
+    children = (child(DEPLOYMENT), child(NETWORK_POLICY, uid="c2"), child(SERVICE_ACCOUNT, uid="c3"), pod())
+    status = {
+        "routing": {
+            "model": "smollm2-135m-instruct",
+            "tokenizer": "sha256:x",
+            "contextLength": 10,
+            "maxConcurrency": 1,
+            "endpoints": [{"pod": f"{NAME}-p1", "url": "http://10.0.0.9:8000"}],
+        }
+    }
+    defaults: dict[str, Any] = {
+        "children": children,
+        "status": status,
+        "weights": DONE,
+        "probes": {"p1": None},
+        "metadata": {"finalizers": ["paddock.dev/serving-resources"]},
+    }
+    return look(policies[policy], **{**defaults, **changes})
+
+
+def test_serving_needs_a_generated_token(policies: dict[str, Policy]) -> None:
+    good = decide(serving(policies), CONFIG)
+    assert reasons(good)["Serving"] == "True/Serving"
+    assert good.routing is not None
+    assert [endpoint.url for endpoint in good.routing.endpoints] == ["http://10.0.0.9:8000"]
+    for probes in ({}, {"p1": "HTTP 200: error"}):
+        bad = decide(serving(policies, probes=probes), CONFIG)
+        assert reasons(bad)["Serving"].startswith("False/")
+        assert bad.routing is not None
+        assert bad.routing.endpoints == ()
+
+
+def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(policies: dict[str, Policy]) -> None:
+    told = decide(serving(policies, "registered"), CONFIG)
+    assert told.actions == ()
+    assert told.routing is not None
+    assert told.routing.endpoints == ()
+    assert reasons(told)["Serving"] == "False/Draining"
+    assert told.look_after_seconds == CONFIG.drain_seconds
+
+    def drained(seconds: float) -> dict[str, Any]:
+        at = "2027-01-15T08:00:00Z"
+        since = {"type": "Serving", "status": "False", "reason": "Draining", "message": "", "observedGeneration": 1}
+        return {"conditions": [{**since, "lastTransitionTime": at}]}
+
+    early = replace(serving(policies, "registered", status=drained(0)), now=NOW + 1)
+    assert decide(early, CONFIG).actions == ()
+    late = replace(early, now=NOW + 4)
+    assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
+    pods_left = replace(late, children=tuple(item for item in late.children if item.kind != DEPLOYMENT))
+    assert decide(pods_left, CONFIG).actions == ()
+    no_pods = replace(pods_left, children=tuple(item for item in pods_left.children if item.kind != POD))
+    deleted = [action.kind for action in decide(no_pods, CONFIG).actions if isinstance(action, Delete)]
+    assert deleted == [SECRET, NETWORK_POLICY, SERVICE_ACCOUNT]
+    nothing = decide(replace(no_pods, children=()), CONFIG)
+    assert nothing.actions == (RemoveFinalizer(resource_version="5"),)
+
+
+def test_expired_policy_keeps_what_runs_and_creates_nothing(policies: dict[str, Policy]) -> None:
+    running = decide(serving(policies, "expired"), CONFIG)
+    assert running.actions == ()
+    assert reasons(running)["LicenseAccepted"] == "Unknown/PolicyExpired"
+    assert reasons(running)["Serving"] == "True/Serving"
+    fresh = decide(look(policies["expired"]), CONFIG)
+    assert fresh.actions == ()
+
+
+def test_lost_nodes_do_not_stop_what_runs(policies: dict[str, Policy]) -> None:
+    spec = {"parallelism": {"tensor": 2}}
+    outcome = decide(serving(policies, spec=spec), CONFIG)
+    assert reasons(outcome)["Planned"] == "False/InvalidParallelism"
+    assert outcome.actions == ()
+    assert reasons(outcome)["Serving"] == "True/Serving"
+
+
+def test_a_plan_stays_while_the_wish_does(policies: dict[str, Policy]) -> None:
+    first = decide(look(policies["licensed"], weights=DONE), CONFIG)
+    config_map = next(
+        action.manifest
+        for action in first.actions
+        if isinstance(action, Apply) and kind_of(action.manifest) == CONFIG_MAP
+    )
+    annotations = dict(config_map["metadata"]["annotations"])
+    plan = json.loads(annotations["paddock.dev/plan"])
+    annotations["paddock.dev/plan"] = json.dumps({**plan, "max_concurrency": 77})
+    kept = child(CONFIG_MAP, metadata={"annotations": annotations})
+    again = decide(look(policies["licensed"], weights=DONE, children=(kept,)), CONFIG)
+    assert again.plan is not None
+    assert again.plan.max_concurrency == 77
+    changed = decide(
+        look(policies["licensed"], weights=DONE, children=(kept,), spec={"engine": {"contextLength": 1024}}), CONFIG
+    )
+    assert changed.plan is not None
+    assert changed.plan.max_concurrency != 77
+
+
+def test_leftovers_of_a_former_object_go_first(policies: dict[str, Policy]) -> None:
+    old = child(DEPLOYMENT, owner="u0")
+    outcome = decide(look(policies["licensed"], weights=DONE, children=(old,)), CONFIG)
+    assert outcome.actions == (Delete(kind=DEPLOYMENT, namespace="paddock-serving-acme", name=NAME, uid="c1"),)
+
+
+def test_orphans_of_an_object_that_is_gone_are_removed(policies: dict[str, Policy]) -> None:
+    seen = replace(serving(policies), deployment=None)
+    assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
+
+
+def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> None:
+    outcome = decide(look(policies["licensed"], weights=DONE, spec={"replicas": 0}), CONFIG)
+    assert reasons(outcome)["Serving"] == "False/Stopped"
+    assert "Scheduled" not in reasons(outcome)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, "ImagePullFailed"),
+        ({"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}, "CrashLooping"),
+        ({"containerStatuses": [{"name": "triton", "lastState": {"terminated": {"reason": "OOMKilled"}}}]}, "EngineOOM"),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
+            "InsufficientResources",
+        ),
+        ({}, "Loading"),
+    ],
+)
+def test_root_causes_of_pods(policies: dict[str, Policy], status: dict[str, Any], reason: str) -> None:
+    outcome = decide(look(policies["licensed"], weights=DONE, children=(pod(status=status),)), CONFIG)
+    assert reasons(outcome)["Serving"] == f"False/{reason}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_whatever_is_seen_nothing_unlicensed_is_created_and_nothing_foreign_deleted(
+    policies: dict[str, Policy], data: st.DataObject
+) -> None:
+    which = data.draw(st.sampled_from(sorted(policies)))
+    children = data.draw(
+        st.lists(
+            st.builds(
+                lambda kind, uid, owner: child(kind, uid=uid, owner=owner),
+                st.sampled_from([DEPLOYMENT, CONFIG_MAP, NETWORK_POLICY, SERVICE_ACCOUNT]),
+                st.sampled_from(["a", "b", "c"]),
+                st.sampled_from(["u1", "u0"]),
+            ),
+            max_size=4,
+        )
+    )
+    pods = data.draw(st.lists(st.builds(lambda uid: pod(uid=uid), st.sampled_from(["p1", "p2"])), max_size=2))
+    seen = look(
+        policies[which],
+        children=(*children, *pods),
+        weights=data.draw(st.sampled_from([DONE, job(), WeightsJob(job=None)])),
+        probes=data.draw(st.dictionaries(st.sampled_from(["p1", "p2"]), st.sampled_from([None, "silent"]))),
+        spec=data.draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "replicas": st.integers(0, 3),
+                    "engine": st.fixed_dictionaries({}, optional={"contextLength": st.integers(16, 10**6)}),
+                    "parallelism": st.fixed_dictionaries({}, optional={"tensor": st.sampled_from([1, 2, 64])}),
+                },
+            )
+        ),
+        metadata=data.draw(st.sampled_from([{}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}])),
+    )
+    outcome = decide(seen, CONFIG)
+    assert outcome == decide(seen, CONFIG)
+    if which != "licensed" or seen.deleting:
+        assert not [action for action in outcome.actions if isinstance(action, Apply | StartWeights | AddFinalizer)]
+    own = {item.uid for item in seen.children}
+    for action in outcome.actions:
+        if isinstance(action, Delete):
+            assert action.uid in own or action.kind == SECRET or action.uid == "j1"
+    assert len({finding.type for finding in outcome.findings}) == len(outcome.findings)

@@ -1,0 +1,121 @@
+"""The work queue: coalescing, one worker a key, delays, back-off."""
+
+import asyncio
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddock_operator.ports import Key
+from paddock_operator.queue import BACKOFF_MAX_SECONDS, WorkQueue
+
+A, B = Key("x", "a"), Key("x", "b")
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make() -> tuple[WorkQueue, Time]:
+    clock = Time()
+    return WorkQueue(time=clock, random_source=random.Random(1)), clock
+
+
+async def test_many_wishes_are_one_round() -> None:
+    queue, _ = make()
+    for _ in range(10):
+        queue.add(A)
+    assert len(queue) == 1
+    assert await queue.take() == A
+    assert len(queue) == 0
+
+
+async def test_a_key_that_is_worked_on_waits_for_its_worker() -> None:
+    queue, _ = make()
+    queue.add(A)
+    assert await queue.take() == A
+    queue.add(A)
+    queue.add(B)
+    assert await queue.take() == B
+    queue.done(A)
+    assert await queue.take() == A
+
+
+async def test_the_earliest_wish_wins() -> None:
+    queue, clock = make()
+    queue.add(A, after_seconds=50)
+    queue.add(A, after_seconds=5)
+    queue.add(A, after_seconds=20)
+    clock.now += 5
+    assert await queue.take() == A
+    assert queue.oldest_age_seconds() == 0
+
+
+async def test_failures_back_off_and_a_success_forgets_them() -> None:
+    queue, clock = make()
+    queue.add(A)
+    delays = []
+    for _ in range(12):
+        assert await queue.take() == A
+        delays.append(queue.failed(A))
+        clock.now += delays[-1]
+    assert 0.75 <= delays[0] <= 1.25
+    assert max(delays) <= BACKOFF_MAX_SECONDS * 1.25
+    assert delays[-1] >= BACKOFF_MAX_SECONDS * 0.75
+    assert await queue.take() == A
+    queue.done(A, look_after_seconds=7)
+    clock.now += 7
+    assert await queue.take() == A
+    assert queue.failed(A) <= 1.25
+
+
+async def test_a_sleeping_worker_is_woken_by_an_earlier_key() -> None:
+    loop = asyncio.get_running_loop()
+    queue = WorkQueue(time=loop.time, random_source=random.Random(1))
+    queue.add(A, after_seconds=60)
+    sleeper = asyncio.create_task(queue.take())
+    await asyncio.sleep(0)
+    queue.add(B)
+    assert await sleeper == B
+
+
+@given(st.lists(st.tuples(st.sampled_from(["add", "take", "done", "fail"]), st.integers(0, 4)), max_size=60))
+def test_no_key_is_lost_and_none_is_taken_twice(steps: list[tuple[str, int]]) -> None:
+    queue, clock = make()
+    wanted: set[Key] = set()
+    running: set[Key] = set()
+    for step, number in steps:
+        key = Key("n", str(number))
+        if step == "add":
+            queue.add(key)
+            wanted.add(key)
+        elif step == "take":
+            taken = queue._pop_due()
+            if taken is None:
+                assert not wanted - running
+            else:
+                queue._running.add(taken)
+                assert taken not in running
+                assert taken in wanted
+                running.add(taken)
+                wanted.discard(taken)
+        elif key in running:
+            running.discard(key)
+            if step == "done":
+                queue.done(key)
+            else:
+                clock.now += queue.failed(key)
+                wanted.add(key)
+
+
+@pytest.mark.parametrize("after", [0.0, 3.0])
+async def test_age_counts_from_when_a_key_was_due(after: float) -> None:
+    queue, clock = make()
+    queue.add(A, after_seconds=after)
+    clock.now += 10
+    assert queue.oldest_age_seconds() == 10 - after
