@@ -104,6 +104,8 @@ async def test_nobody_accepts_for_an_entity_but_its_signatory(who: str, licensed
     await licensed.offer("acme", "deployer")
     problem = await licensed("POST", "/v1/license-acceptances", ANSWERS, by=who, status=403)
     assert problem["code"] == "SignatoryRequired"
+    problem = await licensed("GET", "/v1/license-offers/current", by=who, status=403)
+    assert problem["code"] == "SignatoryRequired"
     assert (await licensed.check("acme", "deployer"))["reason"] == "AcceptanceMissing"
 
 

@@ -142,8 +142,9 @@ async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
 
 
 @router.get("/license-offers/current", operation_id="readLicenseOffer", response_model=offers.OfferView)
-async def read_offer(call: Annotated[Call, Depends(callers("signatory"))]) -> Response:
-    """What the signatory will agree to, texts included."""
+async def read_offer(call: Anybody) -> Response:
+    """What the signatory will agree to, texts included. Nobody else's token opens it."""
+    _signatory_only(call)
     found = await call.run(
         lambda session: offers.current(session, catalog=call.state.catalog, credential_id=call.principal.credential)
     )
@@ -153,10 +154,7 @@ async def read_offer(call: Annotated[Call, Depends(callers("signatory"))]) -> Re
 @router.post("/license-acceptances", status_code=201, operation_id="acceptLicense", response_model=acceptances.Receipt)
 async def accept(call: Anybody, body: AcceptanceBody) -> Response:
     """Accept an offer, with the signatory's own token. Nobody else's token can."""
-    if call.principal.kind != "signatory":
-        raise SignatoryRequired(
-            "only the entity's signatory accepts: use the token that `paddock license offer` issued to that person"
-        )
+    _signatory_only(call)
     answers = acceptances.Answers(
         person=acceptances.Person(**body.person.model_dump()),
         jurisdiction=body.jurisdiction,
@@ -221,3 +219,10 @@ async def check(call: PlatformOrTenant, body: CheckBody) -> Response:
     )
     view = await call.state.view.get()
     return call.answer(decide(request=question, facts=view.facts(), catalog=call.state.catalog))
+
+
+def _signatory_only(call: Call) -> None:
+    if call.principal.kind != "signatory":
+        raise SignatoryRequired(
+            "only the entity's signatory accepts: use the token that `paddock license offer` issued to that person"
+        )
