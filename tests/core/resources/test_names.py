@@ -1,0 +1,34 @@
+"""Names of what the operator creates."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.resources import names
+
+NAMES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
+
+
+@given(first=st.tuples(NAMES, NAMES), second=st.tuples(NAMES, NAMES))
+def test_serving_names_differ_as_their_deployments_do(first: tuple[str, str], second: tuple[str, str]) -> None:
+    one = names.serving_name(namespace=first[0], name=first[1])
+    two = names.serving_name(namespace=second[0], name=second[1])
+    assert (one == two) is (first == second)
+    assert len(one) <= 49
+
+
+def test_weights_are_named_by_their_one_file() -> None:
+    model = packaged_catalog().models["smollm2-135m-instruct"]
+    digest = names.model_digest(model, precision="q4_1")
+    assert digest == model.weights["q4_1"].files[0].sha256
+    assert names.weights_job_name(digest) == "weights-b179c9523d0e"
+    path = names.weights_path(model, precision="q4_1", weights=digest)
+    assert path == f"/weights/{digest}/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def test_sets_of_files_are_named_by_their_description() -> None:
+    model = packaged_catalog().models["llama-3.1-405b-instruct"]
+    digests = {names.model_digest(model, precision=precision) for precision in model.weights}
+    assert len(digests) == len(model.weights)
+    assert all(len(digest) == 64 for digest in digests)
+    assert names.weights_path(model, precision="bf16", weights="w") == "/weights/w"

@@ -1,0 +1,182 @@
+"""Golden renderings, and rules that every rendering keeps. Renew the files with PADDOCK_RENEW_GOLDEN=1, then read the diff."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.planning.fit import plan
+from paddock_core.planning.gpus import hypothetical
+from paddock_core.planning.types import Ask, Inventory, Plan
+from paddock_core.resources.llamadeployment import LlamaDeployment, ModelSpec, PlacementSpec, Spec, Toleration
+from paddock_operator.decide.outcome import Config
+from paddock_operator.manifests import pods
+from paddock_operator.manifests.render import Rendering, WeightsRendering, render_serving, render_weights
+from paddock_operator.ports import Key
+
+GOLDEN = Path(__file__).parent / "golden"
+CONFIG = Config(
+    serving_image="registry.test/serving:1",
+    image_pull_policy="IfNotPresent",
+    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
+    serving_controlplane_url="http://control-plane.test",
+    gateway_url="http://gateway.test",
+    platform_key=b"key",
+    drain_seconds=3.0,
+    probe_interval_seconds=30.0,
+)
+CASES = {
+    "smollm2-on-cpu": ("smollm2-135m-instruct", None, Ask(context_length=4096, max_concurrency=4)),
+    "llama-3.1-8b-on-h100": ("llama-3.1-8b-instruct", "H100-80", Ask()),
+    "llama-3.1-405b-on-h200": ("llama-3.1-405b-instruct", "H200-141", Ask()),
+}
+
+
+def rendering(model_id: str, gpu: str | None, ask: Ask, **changes: Any) -> Rendering:
+    model = packaged_catalog().models[model_id]
+    answer = plan(model=model, ask=ask, inventory=hypothetical(gpu=gpu) if gpu else Inventory())
+    assert isinstance(answer, Plan)
+    spec = Spec(model=ModelSpec(id=model_id), **changes.pop("spec", {}))
+    values: dict[str, Any] = {
+        "key": Key("acme", "chat"),
+        "uid": "00000000-0000-0000-0000-000000000001",
+        "tenant": "acme",
+        "spec": spec,
+        "model": model,
+        "plan": answer,
+        "weights": "b1" * 32,
+        "secret": "s" * 64,
+        "config": CONFIG,
+    }
+    return Rendering(**{**values, **changes})
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_golden_renderings(case: str) -> None:
+    text = yaml.safe_dump_all(render_serving(rendering(*CASES[case])), sort_keys=False, width=120)
+    file = GOLDEN / f"{case}.yaml"
+    if os.environ.get("PADDOCK_RENEW_GOLDEN"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_golden_weights_job() -> None:
+    model = packaged_catalog().models["smollm2-135m-instruct"]
+    job = WeightsRendering(model=model, precision="q4_1", digest="b179c9523d0e" + "0" * 52, token="t", config=CONFIG)
+    text = yaml.safe_dump_all(render_weights(job), sort_keys=False, width=120)
+    file = GOLDEN / "weights.yaml"
+    if os.environ.get("PADDOCK_RENEW_GOLDEN"):
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_every_pod_keeps_the_restricted_profile(case: str) -> None:
+    for manifest in render_serving(rendering(*CASES[case])):
+        if manifest["kind"] != "Deployment":
+            continue
+        pod = manifest["spec"]["template"]["spec"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in pod["containers"]:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["readOnlyRootFilesystem"] is True
+            assert own["capabilities"] == {"drop": ["ALL"]}
+        weights = next(item for item in pod["containers"][0]["volumeMounts"] if item["name"] == "weights")
+        assert weights["readOnly"] is True
+
+
+def test_secret_stands_in_the_secret_alone() -> None:
+    secret = "find-me-" + "x" * 56
+    whole = {item["kind"]: yaml.safe_dump(item) for item in render_serving(rendering(*CASES["smollm2-on-cpu"], secret=secret))}
+    assert [kind for kind, text in whole.items() if secret in text] == []
+    import base64
+
+    assert base64.b64encode(secret.encode()).decode() in whole["Secret"].replace("\n", "").replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "restarts"),
+    [
+        ({"secret": "other" * 12}, True),
+        ({"weights": "c2" * 32}, True),
+        ({"spec": {"replicas": 3}}, False),
+        ({"spec": {"access": {"tenants": ["globex"]}}}, False),
+    ],
+)
+def test_pods_restart_only_for_what_they_read(changes: dict[str, Any], restarts: bool) -> None:
+    from paddock_core.resources.llamadeployment import AccessSpec
+
+    if "access" in changes.get("spec", {}):
+        changes = {"spec": {"access": AccessSpec(tenants=("globex",))}}
+
+    def template(made: Rendering) -> Any:
+        return next(item for item in render_serving(made) if item["kind"] == "Deployment")["spec"]["template"]
+
+    case = CASES["smollm2-on-cpu"]
+    assert (template(rendering(*case)) != template(rendering(*case, **changes))) is restarts
+
+
+def test_placement_and_gpu_product_reach_the_pod() -> None:
+    placement = PlacementSpec(
+        node_selector={"zone": "a"}, tolerations=(Toleration(key="dedicated", operator="Exists", effect="NoExecute"),)
+    )
+    made = rendering(*CASES["llama-3.1-8b-on-h100"], spec={"placement": placement})
+    deployment = next(item for item in render_serving(made) if item["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"zone": "a"}
+    assert {"key": "dedicated", "operator": "Exists", "effect": "NoExecute"} in pod["tolerations"]
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert "NVIDIA-H100-80GB-HBM3" in terms[0]["matchExpressions"][0]["values"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+
+
+def test_start_up_is_given_time_for_the_size_of_the_weights() -> None:
+    def budget(case: str) -> int:
+        deployment = next(item for item in render_serving(rendering(*CASES[case])) if item["kind"] == "Deployment")
+        probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
+        return int(probe["periodSeconds"] * probe["failureThreshold"])
+
+    assert budget("smollm2-on-cpu") >= 60
+    assert budget("llama-3.1-405b-on-h200") >= 811767808360 // (256 * 1024**2)
+
+
+def test_names_fit_kubernetes_limits() -> None:
+    made = rendering(*CASES["smollm2-on-cpu"], key=Key("n" * 63, "d" * 40), tenant="t" * 40)
+    for manifest in render_serving(made):
+        assert len(manifest["metadata"]["name"]) <= 63
+        assert all(len(value) <= 63 for value in manifest["metadata"].get("labels", {}).values())
+
+
+def test_node_folder_needs_another_security_level() -> None:
+    assert pods.namespace_security({"hostPath": {}})["pod-security.kubernetes.io/enforce"] == "privileged"
+    assert pods.namespace_security({"nfs": {}})["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@pytest.mark.parametrize(("millicores", "text"), [(250, "250m"), (1000, "1"), (4000, "4"), (1500, "1500m")])
+def test_cpu_quantities_are_canonical(millicores: int, text: str) -> None:
+    assert pods.cpu(millicores) == text
+
+
+@pytest.mark.parametrize(("size", "text"), [(1024**3, "1Gi"), (1024**2, "1Mi"), (1, "1Mi"), (1536 * 1024**2, "1536Mi")])
+def test_memory_quantities_are_canonical(size: int, text: str) -> None:
+    assert pods.memory(size) == text
+
+
+def test_examples_are_deployments_of_catalogue_models() -> None:
+    import msgspec
+
+    folder = Path(__file__).resolve().parents[2] / "examples"
+    for file in sorted(folder.glob("*.yaml")):
+        document = yaml.safe_load(file.read_text())
+        if document["kind"] != "LlamaDeployment":
+            continue
+        made = msgspec.convert(document, LlamaDeployment)
+        model = packaged_catalog().models[made.spec.model.id]
+        assert made.spec.license.id in model.licenses
