@@ -78,9 +78,11 @@ class Containers:
         """
         try:
             await self._start(container, spec)
-        except (OSError, ValueError, TimeoutError):
+        except (OSError, ValueError) as problem:
             # Without this the kubelet would try again at once and for ever, instead of backing off.
-            write_json(container.folder / "exit.json", {"code": CANNOT_START, "finished_at": now()})
+            write_json(
+                container.folder / "exit.json", {"code": CANNOT_START, "finished_at": now(), "problem": str(problem)}
+            )
             container.refresh()
             raise
 

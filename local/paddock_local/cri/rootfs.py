@@ -163,12 +163,13 @@ def build(plan: RootPlan) -> Path:
     for scratch in SCRATCH:
         folder = mountpoint(root, f"/{scratch}", is_folder=True, name=name)
         namespaces.tmpfs(str(folder), name=name, mode="1777", size=SCRATCH_SIZE)
+    for mount in mount_order(plan.mounts):
+        _bind_at(root, mount, name)
+    # After the mounts: a volume at /tmp must not take away a checkout that lies below it.
     for path in plan.visible:
         if not inside(root, path).exists():
             _bind_at(root, Mount(source=path, target=path, read_only=True), name)
     for path in plan.hidden:
         if inside(root, path).is_dir():
             namespaces.tmpfs(str(inside(root, path)), name=name)
-    for mount in mount_order(plan.mounts):
-        _bind_at(root, mount, name)
     return root

@@ -34,6 +34,15 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
+def ending(container: Container) -> str:
+    """Why a container is no longer running, in Kubernetes' words."""
+    if not container.finished_at:
+        return ""
+    if container.problem:
+        return "StartError"
+    return "Completed" if container.exit_code == 0 else "Error"
+
+
 def has_labels(labels: Any, wanted: Any) -> bool:
     """Whether `labels` has every label of the selector `wanted`."""
     return all(labels.get(key) == value for key, value in wanted.items())
@@ -215,11 +224,10 @@ class Calls:
         config = container.config
         sandbox = self._store.sandboxes.get(container.sandbox_id)
         folder = sandbox.config.log_directory if sandbox else ""
-        reason = ("Completed" if container.exit_code == 0 else "Error") if container.finished_at else ""
         status = self._m.ContainerStatus(
             id=container.id, metadata=config.metadata, state=self._container_state(container),
             created_at=container.created_at, started_at=container.started_at, finished_at=container.finished_at,
-            exit_code=container.exit_code, reason=reason, image=config.image, image_ref=container.image_id,
+            exit_code=container.exit_code, reason=ending(container), message=container.problem, image=config.image, image_ref=container.image_id,
             image_id=container.image_id, labels=config.labels, annotations=config.annotations, mounts=config.mounts,
             log_path=str(Path(folder, config.log_path)),
         )  # fmt: skip

@@ -42,6 +42,8 @@ class Container:
     started_at: int = 0
     finished_at: int = 0
     exit_code: int = 0
+    # Why it could not be started; empty for one that ran.
+    problem: str = ""
 
     @property
     def running(self) -> bool:
@@ -56,6 +58,7 @@ class Container:
             self.namespace, self.started_at = running["namespace"], running["started_at"]
         if ended:
             self.exit_code, self.finished_at = ended["code"], ended["finished_at"]
+            self.problem = ended.get("problem", "")
         elif running and tree.start_time(self.shim) != running["shim_started"]:
             self._lost()
 
