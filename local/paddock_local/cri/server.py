@@ -227,7 +227,8 @@ class Calls:
         status = self._m.ContainerStatus(
             id=container.id, metadata=config.metadata, state=self._container_state(container),
             created_at=container.created_at, started_at=container.started_at, finished_at=container.finished_at,
-            exit_code=container.exit_code, reason=ending(container), message=container.problem, image=config.image, image_ref=container.image_id,
+            exit_code=container.exit_code, reason=ending(container), message=container.problem,
+            image=config.image, image_ref=container.image_id,
             image_id=container.image_id, labels=config.labels, annotations=config.annotations, mounts=config.mounts,
             log_path=str(Path(folder, config.log_path)),
         )  # fmt: skip
