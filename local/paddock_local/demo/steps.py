@@ -66,9 +66,7 @@ def chat(world: World) -> None:
     world.narrator.tell(f"streamed: {text}")
     world.expect("Lima" in text, "the streamed answer is right", text)
     bill(world, "acme", usage)
-    answer = client.chat.completions.create(
-        model=SERVED, messages=[{"role": "user", "content": QUESTION}], max_tokens=48
-    )
+    answer = ask(world, "acme")
     world.narrator.tell(f"whole: {answer.choices[0].message.content}")
     world.expect("Lima" in (answer.choices[0].message.content or ""), "the whole answer is right", answer)
     bill(world, "acme", answer.usage)
@@ -129,7 +127,7 @@ def large_model(world: World) -> None:
     world.expect(
         "Warning:" in applied.err and "license import" in applied.err, "405B is admitted with a warning", applied.err
     )
-    where = {"name": "llama-3-1-405b"}
+    where = {"name": "llama-31-405b"}
     found = world.wait("the operator to look at it", lambda: judged(world, "TextNotImported", **where), seconds=30)
     world.expect(found["status"] == "False", "and does not run: TextNotImported", found)
     patch = '{"spec":{"license":{"id":"llama2"}}}'

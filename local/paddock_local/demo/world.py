@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openai import OpenAI
+from openai import Omit, OpenAI
 
 from paddock_local.demo.narrator import Narrator
 from paddock_local.errors import LocalError
@@ -73,10 +73,12 @@ class World:
             [str(self.kubectl_path), *args], shown=["kubectl", *args], who=who, environment=environment, expect=expect
         )
 
-    def client(self, tenant: str, **options: Any) -> OpenAI:
-        """OpenAI's SDK with the tenant's key: moving off a closed model is this base URL and this key."""
-        key = self.secret(f"{tenant}-key") if tenant else "none"
-        return OpenAI(base_url=f"{self.gateway_url}/v1", api_key=key, max_retries=0, timeout=60, **options)
+    def client(self, tenant: str) -> OpenAI:
+        """OpenAI's SDK with the tenant's key, or with none: a change of base URL and key is all that moving takes."""
+        address: dict[str, Any] = {"base_url": f"{self.gateway_url}/v1", "max_retries": 0, "timeout": 60}
+        if not tenant:
+            return OpenAI(api_key="none", default_headers={"Authorization": Omit()}, **address)  # type: ignore[dict-item]
+        return OpenAI(api_key=self.secret(f"{tenant}-key"), **address)
 
     def deployment(self, name: str = "smollm2", namespace: str = "acme") -> dict[str, Any]:
         """The LlamaDeployment as the API server has it, read quietly."""

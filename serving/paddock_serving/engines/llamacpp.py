@@ -120,6 +120,8 @@ def _request(generation: Generation) -> dict[str, Any]:
         "presence_penalty": generation.presence_penalty,
         "repeat_last_n": -1 if penalties else 0,
         "stop": list(generation.stop),
+        # A kept prompt would tell one tenant by the clock what another asked, and would change answers a little.
+        "cache_prompt": False,
         "stream": True,
         "timings_per_token": True,
         "return_progress": True,
