@@ -1,6 +1,7 @@
 """What stands around the gateway in the benchmark: a Triton with a pace of its own, a tiny control plane.
 
-Run as `python bench/gateway_mock.py triton PORT` or `... world PORT FILE`, the file being a JSON of answers by path.
+Run as `python bench/gateway_mock.py triton PORT`, `... aiohttp PORT` or `... world PORT FILE`, the file being a JSON of
+answers by path. `aiohttp` is the same Triton as an ordinary Python server, which writes one token at a time.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from pathlib import Path
 import httptools
 import msgspec
 import uvloop
+from aiohttp import web
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -24,7 +26,8 @@ class Ask(msgspec.Struct):
     """Milliseconds between two tokens."""
 
 
-def _chunk(text: str, finish: str | None) -> bytes:
+def event(text: str, finish: str | None) -> bytes:
+    """One server-sent event."""
     body = {
         "finish_reason": finish or "",
         "model_name": "tensorrt_llm",
@@ -33,7 +36,11 @@ def _chunk(text: str, finish: str | None) -> bytes:
         "num_output_tokens": 1,
         "text_output": text,
     }
-    data = b"data: " + json.dumps(body).encode() + b"\n\n"
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+def _chunk(text: str, finish: str | None) -> bytes:
+    data = event(text, finish)
     return b"%x\r\n" % len(data) + data + b"\r\n"
 
 
@@ -116,6 +123,26 @@ class World(asyncio.Protocol):
             self.transport.write(head + body)
 
 
+async def serve_aiohttp(port: int) -> None:
+    """The ordinary Python server."""
+
+    async def generate(request: web.Request) -> web.StreamResponse:
+        ask = Triton.decoder.decode(await request.read())
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        for left in range(ask.sampling_param_max_tokens, 0, -1):
+            await response.write(event(" token", "length" if left == 1 else None))
+        await response.write_eof()
+        return response
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", generate)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
+    await asyncio.Event().wait()
+
+
 async def serve(kind: type[asyncio.Protocol], port: int) -> None:
     """Serve for ever."""
     server = await asyncio.get_running_loop().create_server(kind, "127.0.0.1", port, backlog=4096)
@@ -129,7 +156,8 @@ def main() -> None:
         World.answers = {path: answer.encode() for path, answer in json.loads(Path(sys.argv[3]).read_text()).items()}
         kind = World
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(kind, int(sys.argv[2])))
+        port = int(sys.argv[2])
+        runner.run(serve_aiohttp(port) if sys.argv[1] == "aiohttp" else serve(kind, port))
 
 
 if __name__ == "__main__":

@@ -111,7 +111,10 @@ async def follow_deployments(
     settled: Callable[[], None],
     retry: float = 0.5,
 ) -> None:
-    """Keep `routes` true until cancelled. `changed` hears of each deployment put in, `settled` of the end of a change."""
+    """Keep `routes` true until cancelled.
+
+    `changed` hears of each deployment that was put in, `settled` of the end of every change.
+    """
     delay = retry
     while True:
         try:

@@ -239,6 +239,26 @@ async def test_usage_is_kept_while_the_control_plane_is_away(world: Any) -> None
     assert sum(row["output_tokens"] for row in rows) == 8
 
 
+async def test_without_room_in_the_journal_new_work_is_refused(
+    world: Any, monkeypatch: Any
+) -> None:
+    def no_space(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world.gateway() as app:
+        journal = app._wiring.journal
+        monkeypatch.setattr("paddock_gateway.journal.os.posix_fallocate", no_space)
+        journal._segment.planned = journal._size
+        with pytest.raises(openai.InternalServerError) as caught:
+            await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)
+        monkeypatch.undo()
+        journal._rotation_retry = 0.0
+        await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)
+        await world.controlplane.settled(1)
+    assert (caught.value.status_code, caught.value.code) == (503, "JournalFull")
+    assert len(world.triton.bodies) == len(world.controlplane.records) == 1
+
+
 async def test_metrics_and_health(world: Any) -> None:
     async with world.gateway(), httpx.AsyncClient() as http:
         await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)

@@ -1,6 +1,7 @@
 """The gateway as a process: killed in mid-stream, stopped gently, started wrongly."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -10,6 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
@@ -22,10 +26,10 @@ def environment(world: Any) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], **chosen}
 
 
-async def start(world: Any) -> asyncio.subprocess.Process:
+async def start(world: Any, **extra: str) -> asyncio.subprocess.Process:
     log = (world.folder / "gateway.log").open("ab")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "paddock_gateway.main", env=environment(world), stderr=log
+        sys.executable, "-m", "paddock_gateway.main", env={**environment(world), **extra}, stderr=log
     )
     log.close()
     async with httpx.AsyncClient() as http:
@@ -94,6 +98,37 @@ async def test_sigterm_lets_streams_end_settles_and_ships(world: Any, play: Any)
     assert all(json.loads(line) for line in log.splitlines())
     assert not any(path.read_text().strip() in log for path in secrets)
     assert world.client().api_key not in log
+
+
+async def test_traces_and_metrics_are_exported_where_asked(world: Any, play: Any) -> None:
+    received: dict[str, list[bytes]] = {}
+
+    async def collect(request: web.Request) -> web.Response:
+        received.setdefault(request.path, []).append(gzip_or_plain(await request.read()))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", collect)
+    collector = await play.start(app, world.runners)
+    process = await start(world, OTEL_EXPORTER_OTLP_ENDPOINT=collector)
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    await world.client().chat.completions.create(
+        model="demo", messages=HELLO, max_tokens=3, extra_headers={"traceparent": f"00-{trace}-{parent}-01"}
+    )
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    spans = ExportTraceServiceRequest.FromString(received["/v1/traces"][0]).resource_spans[0].scope_spans[0].spans
+    attributes = {item.key: item.value for item in spans[0].attributes}
+    (row,) = await world.controlplane.settled()
+    assert (spans[0].trace_id.hex(), spans[0].parent_span_id.hex()) == (trace, parent)
+    assert attributes["gen_ai.usage.output_tokens"].int_value == 3
+    assert attributes["paddock.usage_id"].string_value == row["usage_id"]
+    scopes = ExportMetricsServiceRequest.FromString(received["/v1/metrics"][-1]).resource_metrics[0].scope_metrics
+    assert "gen_ai.server.request.duration" in {metric.name for scope in scopes for metric in scope.metrics}
+
+
+def gzip_or_plain(body: bytes) -> bytes:
+    return gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
 
 
 @pytest.mark.parametrize(
