@@ -1,12 +1,11 @@
 """`make gpu-check`: run the llmapi engine for real, where there is a GPU and TensorRT-LLM.
 
-    python -m paddock_serving.gpu_check FOLDER
+    paddock-serving gpu-check FOLDER
 
 FOLDER holds a Llama checkpoint in safetensors. It generates, cancels, and compares the engine's counts with the
 checkpoint's tokenizer. Elsewhere it says in one line what is missing, and exits with 3.
 """
 
-import argparse
 import importlib.util
 import sys
 import threading
@@ -107,19 +106,15 @@ def _cancels(engine: Engine) -> str | None:
     return None if sink.output_tokens < 200 else f"cancelled after 5 deltas, but {sink.output_tokens} tokens came"
 
 
-def main() -> None:
-    """Exit 0 if all is well, 1 if something is wrong, 3 if this machine cannot tell."""
-    parser = argparse.ArgumentParser(prog="gpu-check", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("/models/checkpoint"))
-    arguments = parser.parse_args()
+def check(folder: Path) -> int:
+    """The exit code: 0 if all is well, 1 if something is wrong, 3 if this machine cannot tell."""
     absent = missing()
     if absent is not None:
         sys.stderr.write(f"gpu-check: not run: {absent}\n")
-        sys.exit(_NOT_HERE)
-    problems = run(arguments.folder)
+        return _NOT_HERE
+    try:
+        problems = run(folder)
+    except EngineError as error:
+        problems = [str(error)]
     sys.stdout.write("\n".join(problems) + "\n" if problems else "gpu-check: answers, counts and cancels\n")
-    sys.exit(1 if problems else 0)
-
-
-if __name__ == "__main__":
-    main()
+    return 1 if problems else 0

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -13,21 +14,32 @@ log = logging.getLogger("paddock_serving")
 
 
 def main() -> None:
-    """Run one of the two commands; exit 1 with one clear line if it cannot."""
+    """Run one of the commands; exit 1 with one clear line if it cannot."""
     parser = argparse.ArgumentParser(prog="paddock-serving", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run Triton on the pod's address with the rendered model repository")
     commands.add_parser("prepare-weights", help="fetch and verify a model's files, publish its tokenizer")
+    check = commands.add_parser("gpu-check", help="try the TensorRT-LLM engine, where there is a GPU")
+    check.add_argument("folder", type=Path, nargs="?", default=Path("/models/checkpoint"), help="a checkpoint")
     arguments = parser.parse_args()
     configure_logging()
     try:
-        {"serve": _serve, "prepare-weights": _prepare}[arguments.command]()
+        if arguments.command == "gpu-check":
+            _check_gpu(arguments.folder)
+        else:
+            {"serve": _serve, "prepare-weights": _prepare}[arguments.command]()
     except ServingError as error:
         log.error("%s failed", arguments.command, extra={"reason": type(error).__name__, "message_": str(error)})  # noqa: TRY400
         sys.exit(f"paddock-serving {arguments.command}: {error}")
     except ValidationError as error:
         missing = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         sys.exit(f"paddock-serving {arguments.command}: settings (environment PADDOCK_SERVING_*): {missing}")
+
+
+def _check_gpu(folder: Path) -> None:
+    from paddock_serving.gpu_check import check
+
+    sys.exit(check(folder))
 
 
 def _serve() -> None:

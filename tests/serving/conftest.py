@@ -115,7 +115,7 @@ def running_triton(*, folder: Path, address: str, python: str = sys.executable) 
         "PADDOCK_SERVING_BIND": address,
         "PADDOCK_SERVING_MODELS_DIR": str(render_repository(folder / "models", gguf=demo_gguf())),
         "PADDOCK_SERVING_SCRATCH_DIR": str(folder / "scratch"),
-        "PADDOCK_SERVING_EXIT_TIMEOUT_SECONDS": "5",
+        "PADDOCK_SERVING_EXIT_TIMEOUT_SECONDS": "50",
     }
     log = folder / "triton.log"
     with log.open("wb") as output:
@@ -128,7 +128,7 @@ def running_triton(*, folder: Path, address: str, python: str = sys.executable) 
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=20)
+            process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
