@@ -16,6 +16,8 @@ INPUT_IDS = "input_ids"
 TEXT_INPUT = "text_input"
 STREAMING = "streaming"
 STOP = "stop"
+"""True: end the request that has the same id, wait for its end, and answer its totals (the counts are then no deltas).
+A request that ended within the last 15 minutes answers them too. An id that is not known is an error."""
 MAX_TOKENS = "sampling_param_max_tokens"  # noqa: S105 - a tensor's name
 TOP_K = "sampling_param_top_k"
 TEMPERATURE = "sampling_param_temperature"
