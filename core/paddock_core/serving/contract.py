@@ -18,7 +18,7 @@ STREAMING = "streaming"
 STOP = "stop"
 """True: end the request that has the same id, wait for its end, and answer its totals (the counts are then no deltas).
 A request that ended within the last 15 minutes answers them too. An id that is not known is an error."""
-MAX_TOKENS = "sampling_param_max_tokens"  # noqa: S105 - a tensor's name
+MAX_TOKENS = "sampling_param_max_tokens"
 TOP_K = "sampling_param_top_k"
 TEMPERATURE = "sampling_param_temperature"
 TOP_P = "sampling_param_top_p"
