@@ -1,5 +1,6 @@
 """How each program of a stack is started: its arguments and environment. No program is started here."""
 
+import hashlib
 import json
 import os
 import sys
@@ -294,6 +295,14 @@ def passed_on() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
 
 
+def source_digest(checkout: Path) -> str:
+    """Changes with any Python source of the product."""
+    text = hashlib.sha256()
+    for file in sorted(checkout.glob("*/paddock_*/**/*.py")):
+        text.update(f"{file}{file.stat().st_mtime_ns}".encode())
+    return text.hexdigest()
+
+
 def write(context: Context, part: str, spec: Spec) -> bool:
     """Write the spec file of a part. Returns whether an earlier one said otherwise."""
     env = base_environment(context.paths) | spec.env | passed_on()
@@ -301,6 +310,9 @@ def write(context: Context, part: str, spec: Spec) -> bool:
         "argv": spec.argv, "env": env, "cwd": str(context.paths.root),
         "namespace": spec.namespace, "ignore_chown": spec.ignore_chown, "marker": f"{context.marker}-node",
     }  # fmt: skip
+    if spec.argv[0].startswith(str(context.paths.venv_bin)):
+        # Ours: a change of the sources is a reason to start it anew, like a change of its settings.
+        value["source"] = source_digest(context.paths.checkout)
     before = read_json(context.paths.spec(part))
     write_json(context.paths.spec(part), value)
     return before is not None and before != value
