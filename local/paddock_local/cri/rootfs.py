@@ -123,6 +123,11 @@ def _bind_at(root: Path, mount: Mount, name: str) -> None:
     namespaces.bind(mount.source, str(target), read_only=mount.read_only)
 
 
+def _same(seen: Path, path: str) -> bool:
+    """Whether the container sees the machine's own folder, not an empty one in a volume that an earlier start left."""
+    return seen.exists() and seen.samefile(path)
+
+
 def _devices(folder: Path, name: str) -> None:
     namespaces.tmpfs(str(folder), name=name)
     present = [Path("/dev", device) for device in DEVICES] + sorted(Path("/dev").glob("nvidia*")) + [Path("/dev/pts")]
@@ -167,7 +172,7 @@ def build(plan: RootPlan) -> Path:
         _bind_at(root, mount, name)
     # After the mounts: a volume at /tmp must not take away a checkout that lies below it.
     for path in plan.visible:
-        if not inside(root, path).exists():
+        if not _same(inside(root, path), path):
             _bind_at(root, Mount(source=path, target=path, read_only=True), name)
     for path in plan.hidden:
         if inside(root, path).is_dir():
