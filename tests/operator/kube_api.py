@@ -1,6 +1,6 @@
 """A real etcd and kube-apiserver for tests and benchmarks: nothing else, so that nothing acts but the operator.
 
-Loaded by path (there is no package of tests): see `conftest.py` beside it and `bench/operator.py`.
+Loaded by path (there is no package of tests): see `conftest.py` beside it and `bench/operator_rendering.py`.
 """
 
 import contextlib

@@ -37,6 +37,7 @@ class Dying:
         self._cluster = cluster
         self._left = writes_left
         self.writes = 0
+        self.written: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._cluster, name)
@@ -46,11 +47,19 @@ class Dying:
         async def counted(*arguments: Any, **named: Any) -> Any:
             result = await method(*arguments, **named)
             self.writes += 1
+            self.written.append(f"{name} {_what(arguments, named)}")
             if self.writes == self._left:
                 raise Died
             return result
 
         return counted
+
+
+def _what(arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+    first = arguments[0]
+    if isinstance(first, dict):
+        return f"{first['kind']} {first['metadata']['name']} {named.get('subresource', '')}"
+    return f"{first.name} {named['name']}"
 
 
 class Licensed:
@@ -102,14 +111,14 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     )
     reporter = Reporter(cluster=cluster, gateway_url="http://gateway.test")
 
-    async def round_(key: Key) -> int:
+    async def round_(key: Key) -> list[str]:
         before = cluster.writes
         observed = await gatherer.gather(key)
         outcome = decide(observed, config)
         await executor.execute(outcome.actions, observed)
         if observed.deployment is not None and not observed.deleting:
             await reporter.report(observed, outcome)
-        return cluster.writes - before
+        return cluster.written[before:]
 
     watches = [asyncio.create_task(reflector.run()) for reflector in cache.reflectors()]
     try:
@@ -127,11 +136,12 @@ async def settle(round_: Any, key: Key, *, idle: int = 3) -> None:
     """Rounds until several in a row write nothing (the caches lag behind the writes a little)."""
     quiet = 0
     for _ in range(80):
-        quiet = quiet + 1 if await round_(key) == 0 else 0
+        written = await round_(key)
+        quiet = 0 if written else quiet + 1
         if quiet == idle:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("the rounds never come to rest")
+    raise AssertionError(f"the rounds never come to rest; the last wrote: {written}")
 
 
 def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
@@ -175,10 +185,10 @@ async def test_creation_and_deletion_converge_from_every_crash_point(
         crash_at += 1
         assert crash_at < 40
 
-    # The last one was created without any crash: delete it, dying after each write of the deletion in turn.
+    # The last one was created without any crash: delete it, dying after the first write, then after the second, ...
     api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--wait=false")
-    for _ in range(30):
-        async with life(settings, prepared, writes_left=1) as round_:
+    for writes_left in range(1, 30):
+        async with life(settings, prepared, writes_left=writes_left) as round_:
             try:
                 await settle(round_, key)
             except Died:

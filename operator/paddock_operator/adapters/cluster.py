@@ -54,7 +54,8 @@ class LightkubeCluster:
         parameters = _parameters(labelSelector=selector, limit=str(PAGE))
         while True:
             page = await self._request("GET", kind.path(), parameters=parameters)
-            items += page.get("items") or []
+            # Items of a list lack what is said once for the list; a watch says it of each object.
+            items += [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in page.get("items") or ()]
             metadata = page.get("metadata", {})
             if not metadata.get("continue"):
                 return Listing(items, metadata["resourceVersion"])
