@@ -20,7 +20,8 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HOME = os.path.join(CHECKOUT, ".paddock")
 VENV = os.path.join(HOME, "venv")
 STAMP = os.path.join(VENV, "paddock-stamp")
-OLDEST, NEWEST = (3, 11), (3, 13)
+# Triton's stubs in the wheel need numpy 1, which ends with Python 3.12.
+OLDEST, NEWEST = (3, 11), (3, 12)
 NEEDED_GB = 6
 MISSING = 2
 INPUTS = ("pyproject.toml", "requirements/requirements.txt", "requirements/carriers.txt", "local/bootstrap.py")

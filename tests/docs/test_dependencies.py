@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 def test_each_dependency_has_its_reason():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
-    declared = {re.split(r"[\[>=]", requirement)[0] for group in groups for requirement in group}
+    declared = {re.split(r"[\[><=;]", requirement)[0] for group in groups for requirement in group}
     rows = re.findall(
         r"^\| ([a-z0-9-]+) \| (?!license)[^|]+ \| [^|]{4,} \|$", (ROOT / "docs" / "dependencies.md").read_text(), re.M
     )

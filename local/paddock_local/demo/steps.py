@@ -235,7 +235,10 @@ def streamed(client: openai.OpenAI, question: str) -> tuple[str, Any]:
 def ask(world: World, tenant: str) -> Any:
     """One short request. Raises the SDK's own errors."""
     messages: Any = [{"role": "user", "content": QUESTION}]
-    return world.client(tenant).chat.completions.create(model=SERVED, messages=messages, max_tokens=24, temperature=0)
+    headers = {} if tenant else {"Authorization": openai.Omit()}
+    return world.client(tenant).chat.completions.create(
+        model=SERVED, messages=messages, max_tokens=24, temperature=0, extra_headers=headers
+    )
 
 
 def answered(world: World, tenant: str) -> Any | None:
