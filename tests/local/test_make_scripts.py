@@ -68,7 +68,7 @@ def chosen_from(bootstrap, monkeypatch, programs):
 
 def test_the_first_python_that_has_everything_is_chosen(bootstrap, monkeypatch, tmp_path):
     old = python(tmp_path, "python3", "3 9 1 1")
-    bare = python(tmp_path, "python3.13", "3 13 1 0")
+    bare = python(tmp_path, "python3.12-bare", "3 12 1 0")
     whole = python(tmp_path, "python3.12", "3 12 1 1")
     assert chosen_from(bootstrap, monkeypatch, [old, bare, whole]) == whole
 
