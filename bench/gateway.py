@@ -336,8 +336,10 @@ def measure_ordinary(results: dict[str, Any], seconds: float) -> None:
 def table(results: dict[str, Any]) -> str:
     """The figures for people."""
     lines = [
-        "| in front | requests/s, a core | CPU µs each | p50 / p99 ms, half load | added "
-        "| 64-token streams/s | requests/s, aiohttp upstream |",
+        (
+            "| in front | requests/s, a core | CPU µs each | p50 / p99 ms, half load | added "
+            "| 64-token streams/s | requests/s, aiohttp upstream |"
+        ),
         "|---|---|---|---|---|---|---|",
     ]
     base = results["mock"]["half_load"]

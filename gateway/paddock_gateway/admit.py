@@ -191,7 +191,7 @@ def _end_user(end_user: str | None, tenant: str, key: bytes) -> str | None:
 
 
 def _engine_body(usage_id: str, ids: list[int], cap: int, completion: Completion) -> bytes:
-    """Always streamed: so counts are known when a client leaves, and checkpoints bound what a crash can lose."""
+    """Always streamed: so the count is known whenever a client leaves."""
     sampling = completion.sampling
     body: dict[str, Any] = {
         "id": usage_id,

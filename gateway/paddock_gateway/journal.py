@@ -47,7 +47,6 @@ class _Batch:
     segment: Segment
     done: asyncio.Future[None]
     frames: list[bytes] = field(default_factory=list)
-    sealed: bool = False
 
 
 class Journal:
@@ -60,7 +59,6 @@ class Journal:
         self._loop = asyncio.get_running_loop()
         self._gathering: _Batch | None = None
         self._pending = 0
-        self._lock = threading.Lock()
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._open: dict[str, int] = {}
         self._finished: list[Segment] = []
@@ -110,7 +108,8 @@ class Journal:
 
         Batches become durable in order, so whoever reads frames of a segment can read all of those before it.
         """
-        number, end = self._segment.number, self._segment.end
+        current = self._segment
+        number, end = current.number, current.end
         older = [item for item in segment_numbers(self._folder) if item < number]
         return (*((item, self.path(item).stat().st_size) for item in older), (number, end))
 
@@ -128,6 +127,8 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is pending and close."""
+        if self._gathering is not None:
+            self._hand_over(self._gathering)
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
         await asyncio.sleep(0)  # the last batch's result is delivered
@@ -139,23 +140,23 @@ class Journal:
 
     def _append(self, frame: bytes) -> asyncio.Future[None]:
         self._segment.planned += len(frame)
-        with self._lock:
-            batch = self._gathering
-            if batch is not None and not batch.sealed and batch.segment is self._segment:
-                batch.frames.append(frame)
-                return batch.done
-        batch = _Batch(segment=self._segment, done=self._loop.create_future(), frames=[frame])
-        self._gathering = batch
-        self._pending += 1
-        self._queue.put(batch)
+        batch = self._gathering
+        if batch is None:
+            batch = self._gathering = _Batch(segment=self._segment, done=self._loop.create_future())
+            self._loop.call_later(self._window, self._hand_over, batch)
+        batch.frames.append(frame)
         return batch.done
 
+    def _hand_over(self, batch: _Batch) -> None:
+        """The window is over (or the segment is): the thread may write the batch."""
+        if self._gathering is batch:
+            self._gathering = None
+            self._pending += 1
+            self._queue.put(batch)
+
     def _write_batches(self) -> None:
-        """The thread: a batch gathers for the window, is sealed, written, and its waiters are told."""
+        """The thread: one write a batch, in order; then its waiters are told."""
         while (batch := self._queue.get()) is not None:
-            time.sleep(self._window)
-            with self._lock:
-                batch.sealed = True
             self._write(batch.segment, b"".join(batch.frames))
             self._loop.call_soon_threadsafe(self._written, batch)
 
@@ -199,6 +200,8 @@ class Journal:
                 self._rotation_retry = self._loop.time() + 1.0
                 return False
             self._finished.append(finished)
+            if self._gathering is not None:
+                self._hand_over(self._gathering)
             if not self._pending:
                 self._close_finished()
             return True

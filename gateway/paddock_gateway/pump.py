@@ -116,7 +116,7 @@ class Pump:
             self._absorb(chunks)
             if self._intent.stream:
                 await self._pass_on(chunks)
-            self._checkpoint()
+                self._checkpoint()
             chunks = await connection.read()
         self._connection = None
         if self._finish_reason is None:
