@@ -12,10 +12,11 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 GOOD = {"model": {"id": "smollm2-135m-instruct"}, "license": {"accept": True, "id": "paddock-demo"}}
 IMPOSSIBLE = {
     "tensor parallelism that does not divide the heads": (
-        {**GOOD, "parallelism": {"tensor": 2}},
-        "smollm2-135m-instruct",
+        {"model": {"id": "llama-3.2-3b-instruct"}, "license": {"id": "llama3.2"}, "parallelism": {"tensor": 16}},
+        "InvalidParallelism",
     ),
     "tensor parallelism that is no power of two": ({**GOOD, "parallelism": {"tensor": 3}}, "tensor"),
+    "tensor parallelism on a CPU": ({**GOOD, "parallelism": {"tensor": 2}}, "InvalidParallelism"),
     "negative replicas": ({**GOOD, "replicas": -1}, "replicas"),
     "a quantity that is none": ({**GOOD, "engine": {"contextLength": "4Kay"}}, "contextLength"),
     "an unknown field": ({**GOOD, "colour": "red"}, "colour"),

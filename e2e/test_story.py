@@ -1,4 +1,4 @@
-"""The story of the demonstration, each step asserted on the real parts: Kubernetes, PostgreSQL, Triton, a real model."""
+"""The demonstration's story, each step asserted on the real parts: Kubernetes, PostgreSQL, Triton, a model."""
 
 import pytest
 from paddock_local.demo.steps import STEPS
