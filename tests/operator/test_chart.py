@@ -1,0 +1,112 @@
+"""The chart renders from the same settings as the processes read, and Helm itself finds nothing wrong."""
+
+import hashlib
+import importlib
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from paddock_local import golang
+from paddock_local.progress import Progress
+from paddock_operator.events import WEBHOOK_ID, WEBHOOK_PATH
+from paddock_operator.settings import OperatorSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CHART = REPOSITORY / "charts" / "paddock"
+
+
+def settings_of(part: str) -> type[BaseSettings]:
+    """The settings class of a part, found as it names itself."""
+    if part == "operator":
+        return OperatorSettings
+    found: type[BaseSettings] = importlib.import_module(f"paddock_{part}.settings").Settings
+    return found
+
+
+@pytest.mark.parametrize("part", ["operator", "controlplane", "gateway"])
+def test_environment_of_the_templates_are_settings_and_required_settings_are_there(part: str) -> None:
+    prefix = f"PADDOCK_{part.upper()}_"
+    text = (CHART / "templates" / f"{part}.yaml").read_text()
+    rendered = {name.removeprefix(prefix).lower() for name in re.findall(rf"name: ({prefix}[A-Z_]+)", text)}
+    fields = settings_of(part).model_fields
+    assert rendered <= set(fields), "a variable that no setting reads"
+    required = {name for name, field in fields.items() if field.is_required()}
+    assert required <= rendered, "a required setting that the chart does not give"
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """Helm v4, built from our Go module and kept in the same cache as the Kubernetes binary (about two minutes, once)."""
+    module = REPOSITORY / "local" / "helm"
+    digest = hashlib.sha256((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes()).hexdigest()[:24]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paddock" / "helm" / digest
+    program = cache / "helm"
+    if not program.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        go = golang.find(REPOSITORY, Progress())
+        part = cache / f"helm.{os.getpid()}.part"
+        subprocess.run(
+            [str(go), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(part), "helm.sh/helm/v4/cmd/helm"],
+            cwd=module,
+            env=golang.environment(go),
+            check=True,
+            timeout=900,
+        )
+        part.replace(program)
+    return program
+
+
+def run_helm(helm: Path, *arguments: str) -> str:
+    done = subprocess.run([str(helm), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(1000)
+def test_helm_lints_and_the_api_server_takes_what_it_renders(api: Any, helm: Path) -> None:
+    lint = run_helm(helm, "lint", str(CHART), "--strict", "--namespace", "paddock-system")
+    assert "0 chart(s) failed" in lint
+    text = run_helm(helm, "template", "paddock", str(CHART), "--namespace", "paddock-system")
+    documents = [document for document in yaml.safe_load_all(text) if document]
+    kinds = {document["kind"] for document in documents}
+    assert {"Deployment", "StatefulSet", "Service", "ClusterRole", "ValidatingWebhookConfiguration"} <= kinds
+    done = api.kubectl("apply", "--server-side", "--dry-run=server", "-f", "-", stdin=text)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(1000)
+def test_wrong_values_are_refused(helm: Path) -> None:
+    with pytest.raises(AssertionError, match="gatewayUrl"):
+        run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", "--set", "gatewayUrl=not-a-url")
+    with pytest.raises(AssertionError, match="install Paddock into the namespace paddock-system"):
+        run_helm(helm, "template", "paddock", str(CHART), "-n", "elsewhere")
+
+
+def test_custom_resource_of_the_chart_is_the_one_of_the_repository() -> None:
+    own = (REPOSITORY / "crds" / "llamadeployments.yaml").read_text()
+    assert (CHART / "crds" / "llamadeployments.yaml").read_text() == own
+
+
+def test_webhook_path_is_the_one_that_the_operator_serves() -> None:
+    document = yaml.safe_load((CHART / "files" / "webhook.yaml").read_text())
+    service = document["webhooks"][0]["clientConfig"]["service"]
+    assert service["path"] == f"{WEBHOOK_PATH}/{WEBHOOK_ID}"
+
+
+def test_operator_may_not_read_secrets_and_tenants_reach_no_pod() -> None:
+    def rules(name: str) -> list[dict[str, list[str]]]:
+        documents = yaml.safe_load_all((CHART / "files" / "rbac" / f"{name}.yaml").read_text())
+        return [rule for document in documents if document["kind"] == "ClusterRole" for rule in document["rules"]]
+
+    for rule in rules("operator"):
+        if "secrets" in rule["resources"]:
+            assert not {"get", "list", "watch", "*"} & set(rule["verbs"])
+    for rule in rules("tenant"):
+        assert not {"pods", "pods/exec", "pods/portforward", "secrets", "*"} & set(rule["resources"])
+    assert all(set(rule["verbs"]) <= {"get", "list", "watch"} for rule in rules("gateway"))

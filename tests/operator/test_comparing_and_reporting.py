@@ -1,0 +1,158 @@
+"""When a write is needed, what the status says, and which objects a policy change concerns."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.policy.documents import Acceptance, Entity, Namespace, Tenant
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources.conditions import ConditionType, fails, holds
+from paddock_core.resources.llamadeployment import RoutingStatus
+from paddock_operator.decide.outcome import Outcome
+from paddock_operator.execute import contains
+from paddock_operator.index import Index, concerned
+from paddock_operator.observed import Observed, parse
+from paddock_operator.ports import Key, Policy
+from paddock_operator.report import event, status_of, transitions
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(value=VALUES)
+def test_everything_contains_itself(value: Any) -> None:
+    assert contains(value, value)
+
+
+@given(live=st.dictionaries(st.text(max_size=3), VALUES, max_size=4), more=st.dictionaries(st.text(max_size=3), VALUES))
+def test_fields_of_others_do_not_matter(live: dict[str, Any], more: dict[str, Any]) -> None:
+    assert contains({**more, **live}, live)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "equal"),
+    [
+        ({"a": 1}, {"a": 2}, False),
+        ({"a": [1, 2]}, {"a": [1]}, False),
+        ({"a": [{"b": 1, "c": 2}]}, {"a": [{"b": 1}]}, True),
+        ({"a": [{"b": 1}, {"b": 2}]}, {"a": [{"b": 2}, {"b": 1}]}, False),
+        ({}, {"a": {}}, True),
+        ({}, {"a": []}, True),
+        ({}, {"a": 0}, False),
+        ({"a": None}, {"a": {"b": {}}}, False),
+        ({"a": "x"}, {"a": {"b": 1}}, False),
+    ],
+)
+def test_a_write_is_needed_exactly_when_something_differs(live: Any, wanted: Any, equal: bool) -> None:
+    assert contains(live, wanted) is equal
+
+
+def observed(status: dict[str, Any]) -> Observed:
+    document = {
+        "metadata": {"namespace": "acme", "name": "chat", "uid": "u", "generation": 4},
+        "spec": {"model": {"id": "m"}},
+        "status": status,
+    }
+    return Observed(
+        key=Key("acme", "chat"),
+        now=1_800_000_000.0,
+        catalog=packaged_catalog(),
+        policy=Policy(view=PolicyView.empty(), expired=False),
+        deployment=parse(document)[0],
+    )
+
+
+def test_status_says_where_and_what() -> None:
+    routing = RoutingStatus(model="m", tokenizer="t", context_length=1, max_concurrency=1)
+    outcome = Outcome(findings=(holds(ConditionType.SERVING, "Serving", "one"),), routing=routing, ready_replicas=1)
+    status = status_of(observed({}), outcome, gateway_url="http://gateway.test")
+    assert status.url == "http://gateway.test/v1"
+    assert status.served_model_name == "acme/chat"
+    assert status.observed_generation == 4
+    assert status.phase == "Serving"
+    again = status_of(observed(msgspec.to_builtins(status)), outcome, gateway_url="http://gateway.test")
+    assert again == status, "a second round writes nothing"
+
+
+def test_events_tell_transitions_once() -> None:
+    look = observed({})
+    first = status_of(look, Outcome(findings=(fails(ConditionType.SERVING, "Loading", "a"),)), gateway_url="")
+    same = status_of(look, Outcome(findings=(fails(ConditionType.SERVING, "Loading", "b"),)), gateway_url="")
+    other = status_of(look, Outcome(findings=(fails(ConditionType.SERVING, "CrashLooping", "b"),)), gateway_url="")
+    assert transitions(first.conditions, same.conditions) == []
+    changed = transitions(first.conditions, other.conditions)
+    assert [item.reason for item in changed] == ["CrashLooping"]
+    told = event(look, changed[0])
+    assert told["type"] == "Warning"
+    assert told["metadata"]["name"] == event(look, changed[0])["metadata"]["name"]
+
+
+KINDS = {Entity: "entity", Tenant: "tenant", Namespace: "namespace", Acceptance: "acceptance"}
+
+
+def view_of(*objects: Any) -> PolicyView:
+    changes = [
+        Change(revision=n, kind=KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+        for n, item in enumerate(objects, start=1)
+    ]
+    return PolicyView.empty().apply(changes)
+
+
+ACCEPTANCE = Acceptance(id="a1", entity="acme-inc", license="l", role="deployer", canonical="c", at=0.0)
+VIEW = view_of(
+    Entity(id="platform", legal_name="P", principal_place_of_business="IE", is_operator=True),
+    Entity(id="acme-inc", legal_name="A", principal_place_of_business="US"),
+    Tenant(id="acme", entity="acme-inc"),
+    Tenant(id="acme-lab", entity="acme-inc"),
+    Tenant(id="globex", entity="globex-ag"),
+    Namespace(id="ns-acme", tenant="acme"),
+    Namespace(id="ns-lab", tenant="acme-lab"),
+    Namespace(id="ns-globex", tenant="globex"),
+    ACCEPTANCE,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "id_", "body", "namespaces"),
+    [
+        ("api_key", "k", {}, set()),
+        ("namespace", "ns-new", {"id": "ns-new", "tenant": "acme"}, {"ns-new"}),
+        ("tenant", "globex", None, {"ns-globex"}),
+        ("acceptance", "a2", {"entity": "acme-inc"}, {"ns-acme", "ns-lab"}),
+        ("acceptance", "a1", None, {"ns-acme", "ns-lab"}),
+        ("statement", "s", {"entity": "globex-ag"}, {"ns-globex"}),
+        ("entity", "acme-inc", {}, {"ns-acme", "ns-lab"}),
+        ("entity", "platform", {}, None),
+        ("acceptance", "a3", {"entity": "platform"}, None),
+        ("license_text", "t", {}, None),
+    ],
+)
+def test_policy_change_concerns_those_whose_decision_may_change(
+    kind: str, id_: str, body: dict[str, Any] | None, namespaces: set[str] | None
+) -> None:
+    change = Change(revision=99, kind=kind, id=id_, body=body)
+    assert concerned([change], before=VIEW, after=VIEW) == namespaces
+
+
+def test_index_finds_who_waits_for_weights() -> None:
+    index = Index(packaged_catalog())
+
+    def put(name: str, model: str) -> None:
+        index.put({"metadata": {"namespace": "n", "name": name}, "spec": {"model": {"id": model}}})
+
+    put("a", "smollm2-135m-instruct")
+    put("b", "llama-3.1-8b-instruct")
+    put("c", "unknown")
+    assert index.waiting_for("weights-b179c9523d0e") == [Key("n", "a")]
+    index.drop(Key("n", "a"))
+    assert index.waiting_for("weights-b179c9523d0e") == []
+    index.replace([])
+    assert index.keys() == []
