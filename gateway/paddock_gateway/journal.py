@@ -1,7 +1,7 @@
 """The usage journal: every request is on disk before it is dispatched, and its outcome before the client sees the end.
 
-One writer a process. Frames gather for at most the window (1 ms by default) and are written and made durable together
-by one thread. Segments are allocated ahead, and an intent is taken only while room for every open request's
+One writer a process. Frames gather while the commit before them is under way, and are written and made durable together
+by one thread: the busier, the larger the groups, and nobody waits for a timer. Segments are allocated ahead, and an intent is taken only while room for every open request's
 settlement is left, so a full disk refuses new work and never loses a frame of admitted work. A segment is deleted
 when every record in it and before it was acknowledged by the control plane and no open request began in it.
 """
@@ -52,10 +52,9 @@ class _Batch:
 class Journal:
     """Append-only; belongs to the event loop, except for the writing itself."""
 
-    def __init__(self, *, folder: Path, segment_bytes: int, window: float) -> None:
+    def __init__(self, *, folder: Path, segment_bytes: int) -> None:
         self._folder = folder
         self._size = segment_bytes
-        self._window = window
         self._loop = asyncio.get_running_loop()
         self._gathering: _Batch | None = None
         self._pending = 0
@@ -143,12 +142,13 @@ class Journal:
         batch = self._gathering
         if batch is None:
             batch = self._gathering = _Batch(segment=self._segment, done=self._loop.create_future())
-            self._loop.call_later(self._window, self._hand_over, batch)
+            if not self._pending:
+                self._loop.call_soon(self._hand_over, batch)
         batch.frames.append(frame)
         return batch.done
 
     def _hand_over(self, batch: _Batch) -> None:
-        """The window is over (or the segment is): the thread may write the batch."""
+        """The thread is free, or will be after what it has: it may write the batch."""
         if self._gathering is batch:
             self._gathering = None
             self._pending += 1
@@ -177,7 +177,9 @@ class Journal:
     def _written(self, batch: _Batch) -> None:
         self._pending -= 1
         batch.done.set_result(None)
-        if not self._pending:
+        if self._gathering is not None:
+            self._hand_over(self._gathering)
+        elif not self._pending:
             self._close_finished()
 
     def _close_finished(self) -> None:

@@ -116,9 +116,7 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     folder = settings.journal_dir / settings.instance
     with _lock(folder):
         async with aiohttp.ClientSession(trust_env=False) as session:
-            journal = Journal(
-                folder=folder, segment_bytes=settings.journal_segment_bytes, window=settings.journal_window_seconds
-            )
+            journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
             policy = PolicyFollower(
                 url=settings.controlplane_url,
                 token=internal,

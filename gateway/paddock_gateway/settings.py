@@ -51,8 +51,6 @@ class Settings(BaseSettings):
     """How long running streams may go on after SIGTERM."""
     default_max_output_tokens: int = Field(default=1024, ge=1)
     """Output cap of a request that names none."""
-    journal_window_seconds: float = Field(default=0.001, ge=0, le=0.002)
-    """How long the journal gathers frames before it makes them durable together."""
     journal_segment_bytes: int = Field(default=8 * 1024 * 1024, ge=256 * 1024)
     """Size of one journal segment, allocated in advance."""
     checkpoint_tokens: int = Field(default=32, ge=1)

@@ -239,9 +239,7 @@ async def test_usage_is_kept_while_the_control_plane_is_away(world: Any) -> None
     assert sum(row["output_tokens"] for row in rows) == 8
 
 
-async def test_without_room_in_the_journal_new_work_is_refused(
-    world: Any, monkeypatch: Any
-) -> None:
+async def test_without_room_in_the_journal_new_work_is_refused(world: Any, monkeypatch: Any) -> None:
     def no_space(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 

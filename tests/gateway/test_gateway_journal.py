@@ -51,7 +51,7 @@ def outcome(number: int, tokens: int = 5) -> UsageRecord:
 
 
 def journal(folder: Path, *, segment_bytes: int = 2**20) -> Journal:
-    return Journal(folder=folder, segment_bytes=segment_bytes, window=0.0005)
+    return Journal(folder=folder, segment_bytes=segment_bytes)
 
 
 async def test_what_is_awaited_is_on_disk(tmp_path: Path) -> None:

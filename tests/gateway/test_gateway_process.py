@@ -135,7 +135,7 @@ def gzip_or_plain(body: bytes) -> bytes:
     ("name", "value", "says"),
     [
         ("PADDOCK_GATEWAY_INTERNAL_TOKEN_FILE", "/nowhere/token", "cannot be read"),
-        ("PADDOCK_GATEWAY_JOURNAL_WINDOW_SECONDS", "1", "journal_window_seconds"),
+        ("PADDOCK_GATEWAY_JOURNAL_SEGMENT_BYTES", "1", "journal_segment_bytes"),
     ],
 )
 def test_a_wrong_setting_is_said_in_one_line(world: Any, name: str, value: str, says: str) -> None:
