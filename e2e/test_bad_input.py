@@ -6,6 +6,7 @@ import socket
 import httpx
 import pytest
 from paddock_local.demo.cast import SERVED
+from paddock_local.demo.steps import judged
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
 
@@ -42,15 +43,9 @@ def test_a_model_that_may_still_be_registered_is_admitted_with_a_warning(world, 
     said = apply(world, tmp_path, name="later", spec={"model": {"id": "not-there-yet"}})
     assert said.code == 0
     assert "Warning" in said.err
-    found = world.wait(
-        "the operator", lambda: world.condition("Accepted", name="later") if said_something(world) else None, seconds=20
-    )
-    assert found["reason"] == "ModelUnknown"
+    found = world.wait("the operator", lambda: judged(world, "ModelUnknown", name="later"), seconds=20)
+    assert "paddock model list" in found["message"]
     world.kubectl("delete", "llamadeployment", "later", "-n", "acme")
-
-
-def said_something(world):
-    return world.condition("Accepted", name="later")["reason"]
 
 
 def apply(world, folder, *, name, spec):
