@@ -1,10 +1,10 @@
 """The usage journal: every request is on disk before it is dispatched, and its outcome before the client sees the end.
 
-One writer a process. Frames gather while the commit before them is under way, and are written and made durable together
-by one thread: the busier, the larger the groups, and nobody waits for a timer. Segments are allocated ahead, and an intent
-is taken only while room for every open request's settlement is left, so a full disk refuses new work and never loses a
-frame of admitted work. A segment is deleted when every record in it and before it was acknowledged by the control plane
-and no open request began in it.
+One writer a process. Frames gather while the commit before them is under way, and are written and made durable
+together by one thread: the busier, the larger the groups, and nobody waits for a timer. Segments are allocated ahead,
+and an intent is taken only while room for every open request's settlement is left, so a full disk refuses new work and
+never loses a frame of admitted work. A segment is deleted when every record in it and before it was acknowledged by the
+control plane and no open request began in it.
 """
 
 import asyncio

@@ -1,9 +1,11 @@
 """Metrics and traces: Prometheus exposition always, OTLP export where OTEL_EXPORTER_OTLP_ENDPOINT is set."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from opentelemetry import metrics, trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -17,7 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from paddock_core import telemetry_names as names
 from paddock_core.usage.record import UsageRecord
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from paddock_gateway.distributions import Count, Distribution, Exposition
 
@@ -109,13 +112,12 @@ def start_telemetry(*, instance: str, address: tuple[str, int], gauges: dict[str
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     registry.register(Exposition((tokens, duration, first_token, refusals, settled), gauges))
-    server, thread = start_http_server(address[1], addr=address[0], registry=registry)
+    server = _serve_metrics(address, registry)
     exported, closers = _start_export(instance) if os.environ.get(ENDPOINT) else (None, [])
 
     def close() -> None:
         server.shutdown()
         server.server_close()
-        thread.join()
         for closer in closers:
             closer()
 
@@ -128,6 +130,19 @@ def start_telemetry(*, instance: str, address: tuple[str, int], gauges: dict[str
         exported=exported,
         close=close,
     )
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Scrapes are not events."""
+
+
+def _serve_metrics(address: tuple[str, int], registry: CollectorRegistry) -> ThreadingWSGIServer:
+    """prometheus_client's own starter looks only twice a second whether it should stop."""
+    server = make_server(*address, make_wsgi_app(registry), ThreadingWSGIServer, handler_class=_Silent)
+    options = {"poll_interval": 0.05}
+    threading.Thread(target=server.serve_forever, kwargs=options, name="metrics", daemon=True).start()
+    return server
 
 
 def _start_export(instance: str) -> tuple[Exported, list[Callable[[], None]]]:
