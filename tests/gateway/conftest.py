@@ -204,6 +204,16 @@ class KubernetesApi:
     version: int = 10
     events: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     watchers: list[asyncio.Queue[dict[str, Any]]] = field(default_factory=list)
+    lists: int = 0
+    down: bool = False
+
+    def break_watches(self, reason: dict[str, Any] | None = None) -> None:
+        """End every watch, with an error event first if there is one to tell."""
+        for queue in self.watchers:
+            if reason is not None:
+                queue.put_nowait({"type": "ERROR", "object": reason})
+            queue.put_nowait({})
+        self.watchers.clear()
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -219,7 +229,10 @@ class KubernetesApi:
             queue.put_nowait(self.events[-1][1])
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
+        if self.down:
+            raise web.HTTPServiceUnavailable
         if "watch" not in request.query:
+            self.lists += 1
             items = list(self.objects.values())
             return web.json_response(
                 {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": str(self.version)}, "items": items}
@@ -232,8 +245,9 @@ class KubernetesApi:
             if version > after:
                 queue.put_nowait(missed)
         self.watchers.append(queue)
-        while True:
-            await response.write(json.dumps(await queue.get()).encode() + b"\n")
+        while item := await queue.get():
+            await response.write(json.dumps(item).encode() + b"\n")
+        return response
 
 
 def deployment(*, name: str, digest: str, endpoints: list[str], context: int = 512, **spec: Any) -> dict[str, Any]:
