@@ -135,10 +135,10 @@ class Stack:
             self.supervisor.start(kept, environment() | {programs.STACK_VARIABLE: str(self.paths.root)})
             for part in sorted(changed, key=lambda part: STOP_ORDER.index(part.name)):
                 self.supervisor.stop_part(part.name)
-            for part in wanted:
-                self._start(part, made, progress)
             if context is not None:
                 self._apply(made, progress)
+            for part in wanted:
+                self._start(part, made, progress)
 
     def _preflight(self, wanted: list[Part]) -> None:
         """What the parts that do not run yet need from the machine."""
