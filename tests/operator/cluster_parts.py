@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
-
 from paddock_core.serving.contract import HTTP_PORT, SECRET_HEADER
 
-RESULT = '{"tokenizer": "sha256:%s", "weights": "%s", "bytes": 98362432}' % ("7" * 64, "b1" * 32)
+RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
 
 
 def deployment(*, name: str, namespace: str = "acme", **spec: Any) -> dict[str, Any]:
@@ -113,7 +112,15 @@ def _container(name: str, terminated: dict[str, Any]) -> dict[str, Any]:
 
 def _status(api: Any, kind: str, name: str, namespace: str, status: dict[str, Any]) -> None:
     done = api.kubectl(
-        "patch", kind, name, "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
+        "patch",
+        kind,
+        name,
+        "-n",
+        namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        json.dumps({"status": status}),
     )
     assert done.returncode == 0, done.stderr
 

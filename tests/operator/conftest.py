@@ -18,7 +18,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-
 from paddock_operator.settings import OperatorSettings
 
 BASE_PORT = 7730
@@ -76,17 +75,13 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(key, hashes.SHA256())
     )
     folder = tmp_path_factory.mktemp("certificate")
     (folder / "tls.crt").write_bytes(built.public_bytes(serialization.Encoding.PEM))
     (folder / "tls.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return folder / "tls.crt", folder / "tls.key"
 
@@ -205,7 +200,7 @@ class Process:
 @pytest.fixture
 async def new_operator(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Callable[..., Process]]:
     """Make an operator process; `changes` are settings that differ. What still runs at the end is stopped."""
-    made = []
+    made: list[Process] = []
 
     def make(**changes: str) -> Process:
         own = {f"PADDOCK_OPERATOR_{name.upper()}": value for name, value in changes.items()}

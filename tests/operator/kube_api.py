@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class KubeApi:
             check=False,
         )
 
-    def apply(self, *documents: dict[str, object], user: str = "admin") -> subprocess.CompletedProcess[str]:
+    def apply(self, *documents: Mapping[str, object], user: str = "admin") -> subprocess.CompletedProcess[str]:
         """`kubectl apply --server-side` of these documents."""
         return self.kubectl("apply", "--server-side", "-f", "-", user=user, stdin=yaml.safe_dump_all(documents))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Acceptance, Entity, LicenseText, Namespace, Statement, Tenant
 from paddock_core.policy.wire import Change, Changes, Snapshot
@@ -60,9 +59,7 @@ class PolicyServer:
                 of_kind.pop(change.id, None)
             else:
                 of_kind[change.id] = change.body
-        return self._json(
-            Snapshot(revision=len(self._log), max_age_seconds=self.max_age_seconds, objects=objects)
-        )
+        return self._json(Snapshot(revision=len(self._log), max_age_seconds=self.max_age_seconds, objects=objects))
 
     async def changes(self, request: web.Request) -> web.Response:
         after = int(request.query["after"])
@@ -70,9 +67,7 @@ class PolicyServer:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), float(request.query["wait"]))
         return self._json(
-            Changes(
-                revision=len(self._log), max_age_seconds=self.max_age_seconds, changes=tuple(self._log[after:])
-            )
+            Changes(revision=len(self._log), max_age_seconds=self.max_age_seconds, changes=tuple(self._log[after:]))
         )
 
     async def decision_token(self, request: web.Request) -> web.Response:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic_settings import BaseSettings
-
 from paddock_local import golang
 from paddock_local.progress import Progress
 from paddock_operator.events import WEBHOOK_ID, WEBHOOK_PATH
 from paddock_operator.settings import OperatorSettings
+from pydantic_settings import BaseSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHART = REPOSITORY / "charts" / "paddock"
@@ -42,7 +41,7 @@ def test_environment_of_the_templates_are_settings_and_required_settings_are_the
 
 @pytest.fixture(scope="session")
 def helm() -> Path:
-    """Helm v4, built from our Go module and kept in the same cache as the Kubernetes binary (about two minutes, once)."""
+    """Helm v4, built from our Go module and kept beside the Kubernetes binary (about two minutes, once)."""
     module = REPOSITORY / "local" / "helm"
     digest = hashlib.sha256((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes()).hexdigest()[:24]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paddock" / "helm" / digest

@@ -1,4 +1,4 @@
-"""A process that dies after any single write leaves a state from which the next one reaches the same end (real API server)."""
+"""A process that dies after any single write leaves a state from which the next one reaches the same end."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -106,9 +105,7 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
         clock=clock,
         platform_key=config.platform_key,
     )
-    executor = Executor(
-        cluster=cluster, control_plane=Tokens(), cache=cache, catalog=packaged_catalog(), config=config
-    )
+    executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, catalog=packaged_catalog(), config=config)
     reporter = Reporter(cluster=cluster, gateway_url="http://gateway.test")
 
     async def round_(key: Key) -> list[str]:

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -145,7 +144,12 @@ def test_what_the_tenant_says_must_agree_with_the_record(
 def test_what_agrees_with_the_record_is_allowed(policies: dict[str, Policy]) -> None:
     canonical = packaged_catalog().licenses["paddock-demo"].texts[0].canonical
     for revision in (canonical[:12], f"sha256:{canonical}"):
-        said = {"accept": True, "id": "paddock-demo", "revision": revision, "acceptanceRef": "acc-acme-inc-paddock-demo"}
+        said = {
+            "accept": True,
+            "id": "paddock-demo",
+            "revision": revision,
+            "acceptanceRef": "acc-acme-inc-paddock-demo",
+        }
         outcome = decide(look(policies["licensed"], spec={"license": said}), CONFIG)
         assert reasons(outcome)["LicenseAccepted"] == "True/Allowed"
 
@@ -325,9 +329,18 @@ def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> Non
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        ({"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}, "ImagePullFailed"),
-        ({"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}, "CrashLooping"),
-        ({"containerStatuses": [{"name": "triton", "lastState": {"terminated": {"reason": "OOMKilled"}}}]}, "EngineOOM"),
+        (
+            {"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+            "ImagePullFailed",
+        ),
+        (
+            {"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]},
+            "CrashLooping",
+        ),
+        (
+            {"containerStatuses": [{"name": "triton", "lastState": {"terminated": {"reason": "OOMKilled"}}}]},
+            "EngineOOM",
+        ),
         (
             {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
             "InsufficientResources",

@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-
 from paddock_core.resources import names
 from paddock_core.serving.contract import deployment_secret
 
@@ -145,7 +144,10 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
         revoked = helpers.accepted("acme-inc")[0]
         policy.remove("acceptance", revoked.id)
         await eventually(
-            lambda: "endpoints" not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["status"].get("routing", {})
+            lambda: (
+                "endpoints"
+                not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["status"].get("routing", {})
+            )
         )
         place = ("deployment", serving_name(name), "-n", "paddock-serving-acme")
         assert cluster_helpers.condition(api, name, "Serving")["reason"] in ("Draining", "NotServed")
@@ -155,7 +157,9 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
         await asyncio.to_thread(cluster_helpers.remove_pod, api, "paddock-serving-acme", pod)
         for kind in ("configmap", "secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget"):
             await eventually(
-                lambda kind=kind: cluster_helpers.get(api, kind, serving_name(name), "-n", "paddock-serving-acme") is None
+                lambda kind=kind: (
+                    cluster_helpers.get(api, kind, serving_name(name), "-n", "paddock-serving-acme") is None
+                )
             )
         await eventually(
             lambda: "finalizers" not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["metadata"]
@@ -213,7 +217,8 @@ async def test_drift_is_undone_and_what_others_add_is_left(
 
         def restored() -> bool:
             child = cluster_helpers.get(api, "deployment", serving_name(name), *where)
-            return child["spec"]["replicas"] == 1 and cluster_helpers.get(api, "service", serving_name(name), *where)
+            service = cluster_helpers.get(api, "service", serving_name(name), *where)
+            return child["spec"]["replicas"] == 1 and service is not None
 
         await eventually(restored)
         child = cluster_helpers.get(api, "deployment", serving_name(name), *where)
@@ -241,9 +246,7 @@ async def test_policy_that_is_too_old_creates_nothing_and_stops_nothing(
         api.apply(cluster_helpers.deployment(name="too-late"))
         found = await eventually(lambda: cluster_helpers.condition(api, "too-late", "LicenseAccepted"))
         assert found["reason"] == "PolicyExpired"
-        assert (
-            cluster_helpers.get(api, "deployment", serving_name("too-late"), "-n", "paddock-serving-acme") is None
-        )
+        assert cluster_helpers.get(api, "deployment", serving_name("too-late"), "-n", "paddock-serving-acme") is None
         policy.down = False
         await eventually(lambda: cluster_helpers.condition(api, name, "LicenseAccepted").get("status") == "True")
     await remove(api, eventually, cluster_helpers, "too-late")

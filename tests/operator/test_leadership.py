@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from paddock_operator.errors import ClusterError, ConflictError, NotFoundError, NotLeadingError
 from paddock_operator.leader import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, LeaderElector
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from paddock_operator.adapters.controlplane import HttpControlPlane, connect
 from paddock_operator.adapters.policy import PolicyFollower
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
@@ -49,7 +48,7 @@ async def following(
 
 async def until(probe: Any) -> None:
     async with asyncio.timeout(10):
-        while not probe():
+        while not probe():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.01)
 
 

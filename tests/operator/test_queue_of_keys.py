@@ -6,7 +6,6 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from paddock_operator.ports import Key
 from paddock_operator.queue import BACKOFF_MAX_SECONDS, WorkQueue
 

@@ -1,4 +1,4 @@
-"""Golden renderings, and rules that every rendering keeps. Renew the files with PADDOCK_RENEW_GOLDEN=1, then read the diff."""
+"""Golden renderings, and rules that every rendering keeps. PADDOCK_RENEW_GOLDEN=1 renews the files: read the diff."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import yaml
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
@@ -94,7 +93,10 @@ def test_every_pod_keeps_the_restricted_profile(case: str) -> None:
 
 def test_secret_stands_in_the_secret_alone() -> None:
     secret = "find-me-" + "x" * 56
-    whole = {item["kind"]: yaml.safe_dump(item) for item in render_serving(rendering(*CASES["smollm2-on-cpu"], secret=secret))}
+    whole = {
+        item["kind"]: yaml.safe_dump(item)
+        for item in render_serving(rendering(*CASES["smollm2-on-cpu"], secret=secret))
+    }
     assert [kind for kind, text in whole.items() if secret in text] == []
     import base64
 

@@ -66,7 +66,7 @@ def memory_bar(use: MemoryUse, *, width: int = 40) -> str:
     """One GPU's memory as a bar: W weights, K cache, A activations, R runtime, `.` free."""
     cells = ""
     for letter, size in (("W", use.weights), ("K", use.kv_cache), ("A", use.activations), ("R", use.runtime)):
-        cells += letter * max(1, round(size / use.total * width)) if size else ""
+        cells += letter * min(width, max(1, round(size / use.total * width))) if size else ""
     return f"[{cells[:width]:.<{width}}]"
 
 

@@ -17,7 +17,7 @@ class Constants:
     """Reserves of the planner."""
 
     cache_fraction: float = 0.9
-    """Part of what is left after loading that goes to the cache: TensorRT-LLM's `free_gpu_memory_fraction`, default 0.9."""
+    """Part of what is left after loading that is cache: TensorRT-LLM's `free_gpu_memory_fraction`, default 0.9."""
     gpu_runtime: int = 2 * GIB
     """CUDA context, libraries and communication buffers of each GPU. Assumed."""
     max_batched_tokens: int = 8192

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning import memory
 from paddock_core.planning.explain import memory_bar

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from paddock_core.resources import conditions
 from paddock_core.resources.conditions import (
     FALSE,

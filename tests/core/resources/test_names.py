@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 

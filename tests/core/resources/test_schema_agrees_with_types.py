@@ -1,11 +1,10 @@
-"""The schema that the API server enforces and the types that the program reads: neither may know what the other does not."""
+"""The schema that the API server enforces and the types that the program reads have the same fields."""
 
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import msgspec
 import yaml
-
 from paddock_core.resources.llamadeployment import LlamaDeployment, Spec, Status
 
 CRD = Path(__file__).resolve().parents[3] / "crds" / "llamadeployments.yaml"
@@ -83,5 +82,7 @@ def test_columns_subresources_and_names() -> None:
 
 
 def test_served_model_name() -> None:
-    made = msgspec.convert({"metadata": {"namespace": "n", "name": "d"}, "spec": {"model": {"id": "m"}}}, LlamaDeployment)
+    made = msgspec.convert(
+        {"metadata": {"namespace": "n", "name": "d"}, "spec": {"model": {"id": "m"}}}, LlamaDeployment
+    )
     assert made.served_model_name == "n/d"

@@ -4,14 +4,13 @@ import ast
 
 import yaml
 from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
-
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.serving import contract
 from paddock_core.serving.triton_config import config_pbtxt, model_py, model_yaml, repository_files
+from tritonclient.grpc import model_config_pb2
 
 
 def made(model: str, inventory: Inventory) -> Plan:
