@@ -315,6 +315,14 @@ def test_leftovers_of_a_former_object_go_first(policies: dict[str, Policy]) -> N
     assert outcome.actions == (Delete(kind=DEPLOYMENT, namespace="paddock-serving-acme", name=NAME, uid="c1"),)
 
 
+def test_a_namespace_that_passed_to_another_tenant_takes_its_pods_along(policies: dict[str, Policy]) -> None:
+    former = child(DEPLOYMENT, metadata={"namespace": "paddock-serving-former"})
+    outcome = decide(look(policies["licensed"], weights=DONE, children=(former,)), CONFIG)
+    deleted = [(action.kind, action.namespace) for action in outcome.actions if isinstance(action, Delete)]
+    assert deleted == [(DEPLOYMENT, "paddock-serving-former")]
+    assert "Deployment" in kinds_applied(outcome)
+
+
 def test_orphans_of_an_object_that_is_gone_are_removed(policies: dict[str, Policy]) -> None:
     seen = replace(serving(policies), deployment=None)
     assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]

@@ -74,10 +74,12 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
         outcome = replace(held, actions=(*_finalizer_first(observed), *prepared.actions), plan=_plan_status(plan))
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
     outcome = _serve(observed, config, plan, prepared.result, tenant=tenant)
+    # The namespace may have passed to another tenant: what runs among the former one's goes.
+    elsewhere = [child for child in observed.children if child.namespace != names.serving_namespace(tenant)]
     return replace(
         outcome,
         findings=(*found, *outcome.findings),
-        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions),
+        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions, *teardown.removals(elsewhere)),
     )
 
 
