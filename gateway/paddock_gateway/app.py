@@ -1,6 +1,7 @@
 """The ASGI application: which path does what, bodies read within bounds, errors in the dialect's shape."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -10,11 +11,12 @@ from paddock_gateway.admit import admit
 from paddock_gateway.authenticate import Caller, authenticate
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
-from paddock_gateway.errors import NOT_FOUND, RequestError, unavailable
+from paddock_gateway.errors import NOT_FOUND, SERVER, RequestError, unavailable
 from paddock_gateway.pump import Pump
 from paddock_gateway.route import Target, find_target, visible_targets
 from paddock_gateway.wiring import Wiring
 
+_log = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -32,7 +34,7 @@ class App:
             path: (dialect, operation) for dialect in dialects for path, operation in dialect.paths.items()
         }
         self._default = next(dialect for dialect in dialects if dialect.name == "openai")
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._pumps: dict[asyncio.Task[None], Pump] = {}
 
     @property
     def running(self) -> int:
@@ -54,15 +56,21 @@ class App:
                 await self._look_up(path, scope, send)
         except RequestError as error:
             await self._reject(error, dialect, send)
+        except Exception:  # noqa: BLE001 - logged here; a client gets an answer in its own dialect whatever the bug is
+            _log.exception("a request failed before it was admitted", extra={"path": path})
+            failed = RequestError(
+                status=500, code="InternalError", message="the gateway failed: try again", type=SERVER
+            )
+            await self._reject(failed, dialect, send)
 
     async def finish(self, seconds: float) -> None:
         """Let running requests end; cut off and settle those that take longer."""
         if self._pumps:
-            await asyncio.wait(self._pumps, timeout=seconds)
-        for task in self._pumps:
-            task.cancel()
+            await asyncio.wait(tuple(self._pumps), timeout=seconds)
+        for task, pump in self._pumps.items():
+            pump.cut_off(task)
         if self._pumps:
-            await asyncio.wait(self._pumps, timeout=5)
+            await asyncio.wait(tuple(self._pumps), timeout=5)
 
     async def _complete(self, dialect: Dialect, operation: str, scope: Scope, receive: Receive, send: Send) -> None:
         wiring = self._wiring
@@ -85,17 +93,22 @@ class App:
         )
         loop = asyncio.get_running_loop()
         task = loop.create_task(pump.run())
-        self._pumps.add(task)
-        task.add_done_callback(self._pumps.discard)
-        deadline = loop.call_later(wiring.settings.request_timeout_seconds, task.cancel)
+        self._pumps[task] = pump
+        task.add_done_callback(self._ended)
+        deadline = loop.call_later(wiring.settings.request_timeout_seconds, pump.cut_off, task)
         try:
             # Comes back when the answer is complete or the client left, whichever is first.
             while (await receive())["type"] != "http.disconnect":
                 pass
             pump.client_gone()
-            await task
+            await asyncio.wait((task,))  # unlike awaiting the task, this never cancels it
         finally:
             deadline.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._pumps[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("a request could not be settled: the next start will", exc_info=error)
 
     def _caller(self, scope: Scope) -> Caller:
         policy = self._wiring.policy

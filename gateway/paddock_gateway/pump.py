@@ -59,6 +59,7 @@ class Pump:
         self._connection: Connection | None = None
         self._gone = False
         self._started = False
+        self._settling = False
         self._exact = True
         self._finish_reason: str | None = None
         self._texts: list[str] = []
@@ -71,6 +72,11 @@ class Pump:
         if self._connection is not None:
             self._connection.abort()
 
+    def cut_off(self, task: "asyncio.Task[None]") -> None:
+        """End the request now, unless it is being settled already. `task` is the one that runs this pump."""
+        if not self._settling:
+            task.cancel()
+
     async def run(self) -> None:
         """Journal, dispatch, pass on, settle, end. Whatever fails, the client is told and the record is written."""
         try:
@@ -80,6 +86,7 @@ class Pump:
             await self._reject(unavailable("JournalFull", str(error), retry_after=5))
             return
         status, failure = await self._outcome()
+        self._settling = True
         if self._gone:
             status, failure = settlement.CLIENT_GONE, None
         await self._settle(status)

@@ -261,6 +261,18 @@ async def test_without_room_in_the_journal_new_work_is_refused(world: Any, monke
     assert len(world.triton.bodies) == len(world.controlplane.records) == 1
 
 
+async def test_a_bug_before_admission_is_a_500_in_openais_shape(world: Any, monkeypatch: Any) -> None:
+    def broken(**_: Any) -> None:
+        raise LookupError("secret detail")
+
+    async with world.gateway():
+        monkeypatch.setattr("paddock_gateway.route.decide", broken)
+        with pytest.raises(openai.InternalServerError) as caught:
+            await world.client().chat.completions.create(model="demo", messages=HELLO)
+    assert (caught.value.status_code, caught.value.code) == (500, "InternalError")
+    assert "secret" not in caught.value.message
+
+
 async def test_metrics_and_health(world: Any) -> None:
     async with world.gateway(), httpx.AsyncClient() as http:
         await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)
