@@ -15,6 +15,8 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     LICENSE_ACCEPTED = "LicenseAccepted"
+    MODEL_UNKNOWN = "ModelUnknown"
+    """The catalogue has no such model, so nothing can be planned."""
     PLANNED = "Planned"
     WEIGHTS_READY = "WeightsReady"
     SCHEDULED = "Scheduled"
@@ -38,6 +40,8 @@ class ConditionReason(StrEnum):
     """spec.license names a revision or an acceptance that is not the one on record."""
     POLICY_EXPIRED = "PolicyExpired"
     """The control plane was not reached for too long: what runs stays, nothing new is created."""
+    MODEL_UNKNOWN = "ModelUnknown"
+    """The catalogue has no such model, so nothing can be planned."""
     PLANNED = "Planned"
     """The model fits; the message explains how it is cut."""
     MULTI_NODE_UNSUPPORTED = "MultiNodeUnsupported"

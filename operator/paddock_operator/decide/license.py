@@ -94,10 +94,10 @@ def _agree_with_record(observed: Observed, spec: Spec, decision: Decision) -> Ju
     if problem is not None:
         finding = fails(ConditionType.LICENSE_ACCEPTED, ConditionReason.RECORD_MISMATCH, problem)
         return Judgement(finding=finding, valid_until=decision.valid_until)
-    model = observed.catalog.models[spec.model.id]
+    model = observed.catalog.model(spec.model.id)
     acceptance = next(iter(decision.acceptances), None)
     return Judgement(
         finding=holds(ConditionType.LICENSE_ACCEPTED, decision.reason.value, decision.message),
-        status=LicenseStatus(id=", ".join(model.licenses), acceptance=acceptance),
+        status=None if model is None else LicenseStatus(id=", ".join(model.licenses), acceptance=acceptance),
         valid_until=decision.valid_until,
     )

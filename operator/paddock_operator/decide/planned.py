@@ -40,10 +40,14 @@ def wish_digest(model: ModelEntry, ask: Ask) -> str:
 def judge(observed: Observed) -> tuple[Finding, Plan | None]:
     """The condition Planned, and the plan where there is one that can be rendered."""
     spec = observed.live.spec
-    model = observed.catalog.models[spec.model.id]
+    model = observed.catalog.model(spec.model.id)
+    kind = ConditionType.PLANNED
+    if model is None:
+        # A license may speak of models that somebody registered; those that can be served are in the catalogue.
+        text = f"no model {spec.model.id} in the catalogue: see `paddock model list`"
+        return fails(kind, ConditionReason.MODEL_UNKNOWN, text), None
     ask = ask_of(spec)
     answer = _pinned(observed, wish_digest(model, ask)) or plan(model=model, ask=ask, inventory=observed.inventory)
-    kind = ConditionType.PLANNED
     if isinstance(answer, Refusal):
         return fails(kind, answer.reason.value, _with_alternatives(answer)), None
     if answer.pods_per_group > 1:
