@@ -11,7 +11,7 @@ from paddock_gateway.admit import admit
 from paddock_gateway.authenticate import Caller, authenticate
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
-from paddock_gateway.errors import NOT_FOUND, SERVER, RequestError, unavailable
+from paddock_gateway.errors import NOT_FOUND, RequestError, unavailable
 from paddock_gateway.pump import Pump
 from paddock_gateway.route import Target, find_target, visible_targets
 from paddock_gateway.wiring import Wiring

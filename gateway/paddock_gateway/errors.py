@@ -63,3 +63,8 @@ def unavailable(code: str, message: str, *, retry_after: int = 1) -> RequestErro
     """A 503 that says when to come again, in seconds."""
     headers = ((b"retry-after", str(retry_after).encode()),)
     return RequestError(status=503, code=code, message=message, type=SERVER, headers=headers)
+
+
+def internal_failure() -> RequestError:
+    """A 500 for a bug of ours: the log has the details, the client gets none of them."""
+    return RequestError(status=500, code="InternalError", message="the gateway failed: try again", type=SERVER)

@@ -23,6 +23,7 @@ from paddock_gateway.errors import (
     EngineUnreachableError,
     JournalFullError,
     RequestError,
+    internal_failure,
     unavailable,
 )
 from paddock_gateway.wiring import Wiring
@@ -32,6 +33,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Reject = Callable[[RequestError], Awaitable[None]]
 """Sends a whole error answer."""
 _ATTEMPTS = 3
+_CANCELLED = "cancelled"
+"""The finish reason of an engine that stopped a request by itself, as when its pod is taken away."""
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
@@ -62,6 +65,7 @@ class Pump:
         self._settling = False
         self._exact = True
         self._finish_reason: str | None = None
+        self._responses = 0
         self._texts: list[str] = []
         self._checkpoint_tokens = 0
         self._checkpoint_at = 0.0
@@ -107,9 +111,7 @@ class Pump:
             )
         except Exception:  # noqa: BLE001 - logged below; the record must be written whatever the bug is
             _log.exception("a request failed in the gateway", extra={"usage_id": self._intent.usage_id})
-            return settlement.ENGINE_ERROR, RequestError(
-                status=500, code="InternalError", message="the gateway failed: try again", type=SERVER
-            )
+            return settlement.ENGINE_ERROR, internal_failure()
         finally:
             self._let_go()
         return settlement.OK, None
@@ -126,6 +128,11 @@ class Pump:
                 self._checkpoint()
             chunks = await connection.read()
         self._connection = None
+        if self._responses == 0:
+            raise EngineError("Triton ended its answer without a response")
+        if self._finish_reason == _CANCELLED:
+            self._finish_reason = None
+            raise EngineError("the engine was stopped in the middle of the answer")
         if self._finish_reason is None:
             reached = self._progress.engine_tokens >= self._admitted.output_cap
             self._finish_reason = "length" if reached else "stop"
@@ -167,6 +174,7 @@ class Pump:
                 self._finish_reason = chunk.finish_reason
             if text_too:
                 self._texts.append(chunk.text_output)
+        self._responses += len(chunks)
         progress.engine_tokens = total
         if progress.first_token_at is None and total:
             progress.first_token_at = progress.at

@@ -90,6 +90,26 @@ async def test_an_engine_that_dies_in_mid_stream(world: Any, play: Any) -> None:
     assert (row["status"], row["output_tokens"]) == ("engine_error", 1)
 
 
+@pytest.mark.parametrize("tokens", [0, 2])
+async def test_an_engine_that_stops_by_itself_is_an_error(world: Any, play: Any, *, tokens: int) -> None:
+    async def stopped(body: dict[str, Any], response: Any) -> None:
+        for _ in range(tokens):
+            await play.event(response, "a", 1)
+        if tokens:
+            await play.event(response, "", 0, "cancelled")
+
+    async def listen() -> None:
+        async for _ in await open_stream(world):
+            pass
+
+    world.triton.play = stopped
+    async with world.gateway():
+        with pytest.raises(openai.APIError):
+            await listen()
+        (row,) = await world.controlplane.settled()
+    assert (row["status"], row["output_tokens"], row["finish_reason"]) == ("engine_error", tokens, None)
+
+
 async def test_an_engine_that_fails_before_the_first_token_costs_nothing(world: Any) -> None:
     async def refuses(body: dict[str, Any], response: Any) -> None:
         await response.write(b'data: {"error":"no"}\n\n')
