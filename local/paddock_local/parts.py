@@ -6,7 +6,9 @@ Data: what runs, how it is made, how it says that it is ready.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paddock_local import programs, ready
+from paddock_local import programs_kubernetes as kubernetes
+from paddock_local import programs_paddock as paddock
+from paddock_local import ready
 from paddock_local.errors import LocalError
 from paddock_local.programs import Context, Spec
 from paddock_local.ready import Check
@@ -28,27 +30,27 @@ class Part:
 
 
 PARTS = (
-    Part("postgres", POSTGRES, programs.postgres, ready.postgres, ("postgres",), stop_s=30),
-    Part("etcd", KUBERNETES, programs.etcd, ready.etcd, ("etcd", "etcd_peer")),
+    Part("postgres", POSTGRES, paddock.postgres, ready.postgres, ("postgres",), stop_s=30),
+    Part("etcd", KUBERNETES, kubernetes.etcd, ready.etcd, ("etcd", "etcd_peer")),
     Part(
-        "kube-apiserver", KUBERNETES, programs.apiserver,
+        "kube-apiserver", KUBERNETES, kubernetes.apiserver,
         ready.kubernetes_ok("apiserver", "/readyz"), ("apiserver",), patience_s=120.0, stop_s=20,
     ),
     Part(
-        "kube-controller-manager", KUBERNETES, programs.controller_manager,
+        "kube-controller-manager", KUBERNETES, kubernetes.controller_manager,
         ready.tls_up("controller_manager", "/healthz"), ("controller_manager",),
     ),
-    Part("kube-scheduler", KUBERNETES, programs.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
-    Part("node", KUBERNETES, programs.node, ready.always),
-    Part("cri", KUBERNETES, programs.runtime, ready.cri),
-    Part("kubelet", KUBERNETES, programs.kubelet, ready.node, ("kubelet", "kubelet_health")),
-    Part("controlplane", PADDOCK, programs.controlplane, ready.http_ok("controlplane", "/healthz"), ("controlplane",)),
+    Part("kube-scheduler", KUBERNETES, kubernetes.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
+    Part("node", KUBERNETES, kubernetes.node, ready.always),
+    Part("cri", KUBERNETES, kubernetes.runtime, ready.cri),
+    Part("kubelet", KUBERNETES, kubernetes.kubelet, ready.node, ("kubelet", "kubelet_health")),
+    Part("controlplane", PADDOCK, paddock.controlplane, ready.http_ok("controlplane", "/healthz"), ("controlplane",)),
     Part(
-        "operator", PADDOCK, programs.operator,
+        "operator", PADDOCK, paddock.operator,
         ready.http_ok("operator_health", "/healthz"), ("operator_health", "operator_webhook"),
     ),
     Part(
-        "gateway", PADDOCK, programs.gateway,
+        "gateway", PADDOCK, paddock.gateway,
         ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics"), stop_s=40,
     ),
 )  # fmt: skip

@@ -20,6 +20,7 @@ from paddock_local import (
     leftovers,
     preflight,
     programs,
+    programs_paddock,
     ready,
     secret_files,
 )
@@ -216,7 +217,7 @@ class Stack:
         return "\n".join([f"the end of {log}:", *lines])
 
     def _migrate(self, made: Context) -> None:
-        env = programs.base_environment(self.paths) | programs.controlplane_environment(made)
+        env = programs.base_environment(self.paths) | programs_paddock.controlplane_environment(made)
         done = ready.migrate(made, env)
         if done.returncode != 0:
             raise StackError(f"the database could not be migrated: {done.stderr.strip()[-1500:]}")

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from paddock_local import certificates, programs, secret_files
+from paddock_local import certificates, programs, programs_kubernetes, programs_paddock, secret_files
 from paddock_local.errors import LocalError
 from paddock_local.parts import BY_NAME, PARTS, STOP_ORDER, select
 from paddock_local.paths import StackPaths
@@ -49,7 +49,7 @@ def test_every_port_belongs_to_one_part():
 def test_secrets_are_handed_on_as_files_except_the_database_url(context):
     password = secret_files.read(context.paths, "postgres-password")
     others = [secret_files.read(context.paths, name) for name in secret_files.NAMES if name != "postgres-password"]
-    env = programs.controlplane_environment(context)
+    env = programs_paddock.controlplane_environment(context)
     assert password in env["PADDOCK_CONTROLPLANE_DATABASE_URL"]
     for part in PARTS:
         spec = part.spec(context)
@@ -61,18 +61,18 @@ def test_secrets_are_handed_on_as_files_except_the_database_url(context):
 def test_a_variable_of_the_shell_overrides_a_service_and_reaches_nothing_else(context, monkeypatch):
     monkeypatch.setenv("PADDOCK_GATEWAY_MAX_POLICY_AGE", "60")
     monkeypatch.setenv("SOMETHING_PRIVATE", "x")
-    programs.write(context, "gateway", programs.gateway(context))
+    programs.write(context, "gateway", programs_paddock.gateway(context))
     env = json.loads(context.paths.spec("gateway").read_text())["env"]
     assert env["PADDOCK_GATEWAY_MAX_POLICY_AGE"] == "60"
     assert "SOMETHING_PRIVATE" not in env
 
 
 def test_one_binary_or_five(context, tmp_path):
-    assert programs.etcd(context).argv[:2] == ["/opt/kubernetes", "etcd"]
+    assert programs_kubernetes.etcd(context).argv[:2] == ["/opt/kubernetes", "etcd"]
 
 
 def test_the_weights_volume_is_what_kubernetes_reads(context):
-    volume = json.loads(programs.operator(context).env["PADDOCK_OPERATOR_WEIGHTS_VOLUME"])
+    volume = json.loads(programs_paddock.operator(context).env["PADDOCK_OPERATOR_WEIGHTS_VOLUME"])
     assert volume["hostPath"]["path"] == str(context.paths.folder("weights"))
 
 
