@@ -11,7 +11,7 @@ from paddock_gateway.admit import admit
 from paddock_gateway.authenticate import Caller, authenticate
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
-from paddock_gateway.errors import NOT_FOUND, RequestError, unavailable
+from paddock_gateway.errors import NOT_FOUND, RequestError, internal_failure, unavailable
 from paddock_gateway.pump import Pump
 from paddock_gateway.route import Target, find_target, visible_targets
 from paddock_gateway.wiring import Wiring
@@ -58,10 +58,7 @@ class App:
             await self._reject(error, dialect, send)
         except Exception:  # noqa: BLE001 - logged here; a client gets an answer in its own dialect whatever the bug is
             _log.exception("a request failed before it was admitted", extra={"path": path})
-            failed = RequestError(
-                status=500, code="InternalError", message="the gateway failed: try again", type=SERVER
-            )
-            await self._reject(failed, dialect, send)
+            await self._reject(internal_failure(), dialect, send)
 
     async def finish(self, seconds: float) -> None:
         """Let running requests end; cut off and settle those that take longer."""
