@@ -265,7 +265,7 @@ class Stack:
         return [self._status(BY_NAME[name], known[name], made) for name in BY_NAME if name in known]
 
     def _status(self, part: Part, info: dict[str, object], made: Context) -> PartStatus:
-        runs = info["statename"] == "RUNNING"
+        runs = info["statename"] in ("RUNNING", "STARTING")
         return PartStatus(
             part=part.name, state=str(info["statename"]).lower(), pid=int(str(info["pid"])),
             uptime_s=int(str(info["now"])) - int(str(info["start"])) if runs else 0,
