@@ -20,7 +20,7 @@ RETRY_SECONDS = 2.0
 
 
 class LeaderElector:
-    """Runs for leadership. `leading` is set while this process leads.
+    """Runs for leadership. `leading` is set while this process leads, `following` while it does not.
 
     The writes of `store` must not ask for leadership themselves."""
 
@@ -34,6 +34,8 @@ class LeaderElector:
         name: str = "paddock-operator",
     ) -> None:
         self.leading = asyncio.Event()
+        self.following = asyncio.Event()
+        self.following.set()
         self._store = store
         self._clock = clock
         self._namespace = namespace
@@ -134,7 +136,9 @@ class LeaderElector:
         if leads == self.leading.is_set():
             return
         if leads:
+            self.following.clear()
             self.leading.set()
         else:
             self.leading.clear()
+            self.following.set()
         log.info("leadership changed", extra={"leads": leads, "identity": self._identity})

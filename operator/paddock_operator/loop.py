@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 RESYNC_SPREAD_SECONDS = 20.0
 RESYNC_RETRY_SECONDS = 5.0
+NOT_LEADING_SECONDS = 1.0
 
 
 class Loop:
@@ -79,12 +80,20 @@ class Loop:
             await leader.leading.wait()
             try:
                 await self.resync(cache, spread_seconds=0.0)
-                while leader.leading.is_set():
-                    await asyncio.sleep(self._resync_seconds)
+                while not await self._lost_before_next(leader):
                     await self.resync(cache, spread_seconds=RESYNC_SPREAD_SECONDS)
             except ClusterError as error:
                 log.warning("resync failed", extra={"error": str(error)})
                 await asyncio.sleep(RESYNC_RETRY_SECONDS)
+
+    async def _lost_before_next(self, leader: LeaderElector) -> bool:
+        """Wait for the next resync; true at once when leadership is lost, however soon it is gained again."""
+        try:
+            async with asyncio.timeout(self._resync_seconds):
+                await leader.following.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def work(self, reconciler: Reconciler, leader: LeaderElector) -> None:
         """One worker. Never returns."""
@@ -97,8 +106,8 @@ class Loop:
         try:
             look_after = await reconciler.reconcile(key)
         except NotLeadingError:
-            # The leader has this key too; should it become us again, the resync brings it back.
-            self.queue.done(key)
+            # Whoever leads has this key too. It may be us again within a moment, so it is kept.
+            self.queue.done(key, look_after_seconds=NOT_LEADING_SECONDS)
         except OperatorError as error:
             delay = self.queue.failed(key)
             log.warning("round failed", extra={"key": str(key), "error": str(error), "retry_seconds": round(delay, 1)})

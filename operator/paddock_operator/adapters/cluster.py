@@ -21,8 +21,8 @@ from paddock_operator.ports import Listing, Manifest, WatchEvent
 
 REQUEST_SECONDS = 20.0
 WATCH_SECONDS = 240
-SILENCE_SECONDS = 90.0
-"""Bookmarks come about every minute: a stream that is silent for longer is dead although its socket may be open."""
+SILENCE_SECONDS = 120.0
+"""Bookmarks come every 60 to 75 seconds: a stream that is silent for longer is dead though its socket may be open."""
 PAGE = 500
 CONNECTIONS = 32
 

@@ -1,0 +1,189 @@
+"""A cache that survives gaps, and a probe that is not fooled by an open port."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from paddock_core.resources import names
+from paddock_operator import reflector as module
+from paddock_operator.adapters.triton import TritonProber, _verdict
+from paddock_operator.errors import ClusterError, GoneError
+from paddock_operator.kinds import POD
+from paddock_operator.observed import Child
+from paddock_operator.ports import Key, Listing, WatchEvent
+from paddock_operator.probing import FAILURES_TO_DROP, ProbeBook
+from paddock_operator.reflector import Reflector
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.boot = 1000.0
+
+    def now(self) -> float:
+        return 1_800_000_000.0
+
+    def boottime(self) -> float:
+        return self.boot
+
+
+def pod(name: str, version: int, owner: str = "chat") -> dict[str, Any]:
+    labels = {names.DEPLOYMENT_NAMESPACE: "acme", names.DEPLOYMENT_NAME: owner}
+    return {"metadata": {"namespace": "s", "name": name, "resourceVersion": str(version), "labels": labels}}
+
+
+class Script:
+    """A cluster whose lists and watches are written down. The real API server is used in the tests of the whole."""
+
+    def __init__(self, *steps: Any) -> None:
+        self._steps = list(steps)
+        self.revisions: list[str] = []
+
+    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+        step = self._next()
+        if isinstance(step, Exception):
+            raise step
+        return Listing(step, "10")
+
+    async def watch(self, kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
+        self.revisions.append(revision)
+        for event in self._next():
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def _next(self) -> Any:
+        if not self._steps:
+            raise asyncio.CancelledError
+        return self._steps.pop(0)
+
+
+async def played(monkeypatch: pytest.MonkeyPatch, *steps: Any) -> tuple[Reflector, list[str], Script]:
+    monkeypatch.setattr(module, "RETRY_FIRST_SECONDS", 0.0)
+    heard: list[str] = []
+    script = Script(*steps)
+    made = Reflector(
+        cluster=script,  # type: ignore[arg-type]
+        kind=POD,
+        clock=Clock(),
+        changed=lambda manifest: heard.append(str(manifest["metadata"]["name"])),
+    )
+    with contextlib.suppress(asyncio.CancelledError):
+        await made.run()
+    return made, heard, script
+
+
+async def test_a_list_after_a_gap_notices_what_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, heard, _ = await played(
+        monkeypatch,
+        [pod("a", 1), pod("b", 2)],
+        [GoneError("too old", status=410)],
+        [pod("b", 2), pod("c", 3)],
+        [],
+    )
+    assert sorted(child["metadata"]["name"] for child in made.all()) == ["b", "c"]
+    assert heard == ["a", "b", "a", "c"], "the deletion in the gap was told, what did not change was not"
+
+
+async def test_a_watch_goes_on_from_the_last_bookmark(monkeypatch: pytest.MonkeyPatch) -> None:
+    bookmark = WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "77"}})
+    made, heard, script = await played(
+        monkeypatch,
+        [],
+        [WatchEvent("ADDED", pod("a", 11)), WatchEvent("MODIFIED", pod("a", 12)), bookmark],
+        [WatchEvent("DELETED", pod("a", 78))],
+        [],
+    )
+    assert script.revisions[:3] == ["10", "77", "78"]
+    assert heard == ["a", "a", "a"]
+    assert list(made.owners()) == []
+
+
+async def test_errors_are_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _, _ = await played(
+        monkeypatch,
+        ClusterError("refused"),
+        ClusterError("refused"),
+        [pod("a", 1)],
+        [ClusterError("cut")],
+        [pod("a", 1)],
+        [],
+    )
+    assert made.synced.is_set()
+    assert made.of(Key("acme", "chat"))
+    assert made.of(Key("acme", "other")) == []
+
+
+async def test_an_object_that_changes_hands_is_found_under_its_new_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _, _ = await played(
+        monkeypatch, [pod("a", 1, owner="old")], [WatchEvent("MODIFIED", pod("a", 2, owner="new"))], []
+    )
+    assert list(made.owners()) == [Key("acme", "new")]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "good"),
+    [
+        (200, '{"text_output": " x", "num_output_tokens": 1}', True),
+        (200, '{"text_output": "", "num_output_tokens": 1}', True),
+        (200, '{"text_output": " x"}', True),  # an unmodified NVIDIA repository has no counts
+        (200, '{"text_output": "", "num_output_tokens": 0}', False),
+        (200, '{"error": "Stub process is unhealthy"}', False),
+        (200, '["text_output"]', False),
+        (400, '{"text_output": " x", "num_output_tokens": 1}', False),
+        (200, "<html>", False),
+    ],
+)
+def test_only_a_generated_token_convinces(status: int, body: str, good: bool) -> None:
+    assert (_verdict(status, body) is None) is good
+
+
+async def test_nobody_there_is_a_problem_not_an_exception() -> None:
+    async with aiohttp.ClientSession() as session:
+        problem = await TritonProber(session).generates(url="http://127.0.0.1:9", secret="s")
+    assert problem is not None
+    assert "no answer" in problem
+
+
+class Answers:
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self.asked = 0
+
+    async def generates(self, *, url: str, secret: str) -> str | None:
+        self.asked += 1
+        return self.problem
+
+
+def ready_pod(uid: str = "p1") -> Child:
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.1"}
+    return Child(kind=POD, manifest={"metadata": {"name": "p", "namespace": "s", "uid": uid}, "status": status})
+
+
+async def test_one_missed_probe_of_a_busy_engine_changes_nothing_several_do() -> None:
+    clock, answers = Clock(), Answers()
+    book = ProbeBook(prober=answers, clock=clock, interval_seconds=30.0)
+    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
+    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
+    assert answers.asked == 1, "not asked again within the interval"
+    answers.problem = "timeout"
+    clock.boot += 30
+    for _ in range(FAILURES_TO_DROP - 1):
+        assert await book.ask([ready_pod()], secret="s") == {"p1": None}
+        clock.boot += 1
+    assert await book.ask([ready_pod()], secret="s") == {"p1": "timeout"}
+    answers.problem = None
+    clock.boot += 1
+    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
+
+
+async def test_a_pod_that_never_answered_is_asked_every_second() -> None:
+    clock, answers = Clock(), Answers()
+    answers.problem = "loading"
+    book = ProbeBook(prober=answers, clock=clock, interval_seconds=30.0)
+    for _ in range(3):
+        assert await book.ask([ready_pod()], secret="s") == {"p1": "loading"}
+        clock.boot += 1
+    assert answers.asked == 3
