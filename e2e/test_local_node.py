@@ -11,7 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 import yaml
-from paddock_local import kubectl, leftovers, secret_files
+from paddock_local import kubectl, secret_files
+from paddock_local.cri import tree
+from paddock_local.cri.files import read_json
 from paddock_local.errors import StackError
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
@@ -108,8 +110,12 @@ def server(cluster):
     cluster("delete", "pod", "server", "--ignore-not-found", "--now")
 
 
-def container_processes(node):
-    return leftovers.containers(f"paddock-{node.paths.digest}")
+def processes(node, pod):
+    """The processes of a pod's container, its own first."""
+    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("paddock-processes://")
+    state = read_json(node.paths.folder("data") / "node" / "containers" / container / "running.json")
+    found = tree.members(state["namespace"])
+    return [state["pid"], *sorted(pid for pid in found if pid != state["pid"])]
 
 
 def test_a_pod_is_ready_by_its_probe_with_its_own_address_and_configuration(node, cluster, server):
@@ -118,37 +124,36 @@ def test_a_pod_is_ready_by_its_probe_with_its_own_address_and_configuration(node
 
 
 def test_a_killed_container_is_restarted_with_its_whole_tree_gone(node, cluster, server):
-    before = container_processes(node)
+    before = processes(node, server)
     assert len(before) >= 2
-    os.kill(min(before), signal.SIGKILL)
+    os.kill(before[0], signal.SIGKILL)
     restarted = eventually(lambda: cluster.pod("server")["status"]["containerStatuses"][0]["restartCount"] == 1)
     assert restarted
     cluster.ready("server")
-    assert not set(before) & set(container_processes(node))
+    assert not [pid for pid in before if tree.start_time(pid) is not None]
     last = cluster.pod("server")["status"]["containerStatuses"][0]["lastState"]["terminated"]
     assert last["exitCode"] == 137
     assert "greeting hello" in cluster("logs", "server", "--previous")
 
 
 def test_a_killed_runtime_and_kubelet_adopt_what_runs(node, cluster, server, kill):
-    before = container_processes(node)
+    before = processes(node, server)
     kill("cri")
     kill("kubelet")
     kill("node")
-    cluster.ready("server")
-    assert container_processes(node) == before
+    assert processes(node, cluster.ready("server")) == before
     assert cluster.pod("server")["status"]["containerStatuses"][0]["restartCount"] == 0
     # Adopted means ruled: the next end of it is noticed, and the logs go on.
-    os.kill(min(before), signal.SIGKILL)
+    os.kill(before[0], signal.SIGKILL)
     eventually(lambda: cluster.pod("server")["status"]["containerStatuses"][0]["restartCount"] == 1)
 
 
 def test_deletion_is_graceful_and_leaves_no_process(node, cluster):
     cluster.apply(pod("polite", SERVER.replace("echo leaving", "echo leaving > /proof/left"), **proof_volume(node)))
-    cluster.ready("polite")
+    before = processes(node, cluster.ready("polite"))
     cluster("delete", "pod", "polite", "--wait=true", "--timeout=60s")
     assert (proof_folder(node) / "left").read_text() == "leaving\n"
-    assert not container_processes(node)
+    assert not [pid for pid in before if tree.start_time(pid) is not None]
 
 
 def proof_folder(node):
@@ -252,10 +257,10 @@ def test_a_streaming_exec_says_that_it_is_not_offered(cluster, server):
 
 @pytest.mark.parametrize("part", ["etcd", "kube-apiserver"])
 def test_a_killed_control_plane_comes_back_and_pods_run_on(node, cluster, server, kill, part):
-    before = container_processes(node)
+    before = processes(node, server)
     kill(part)
     eventually(lambda: answers(cluster))
-    assert container_processes(node) == before
+    assert processes(node, server) == before
     cluster.apply(pod("after", "sleep 60"))
     cluster.ready("after")
     cluster("delete", "pod", "after", "--now")
