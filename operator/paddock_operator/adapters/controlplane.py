@@ -2,6 +2,7 @@
 
 import httpx
 import msgspec
+from opentelemetry import propagate
 
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
 
@@ -11,7 +12,13 @@ TIMEOUT_SECONDS = 10.0
 def connect(*, url: str, token: bytes) -> httpx.AsyncClient:
     """An HTTP client that carries the internal token."""
     headers = {"Authorization": f"Bearer {token.decode()}", "User-Agent": "paddock-operator"}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+    hooks = {"request": [_trace]}
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, event_hooks=hooks)
+
+
+async def _trace(request: httpx.Request) -> None:
+    """What the control plane does for a round belongs to the round's trace."""
+    propagate.inject(request.headers)
 
 
 class HttpControlPlane:
