@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from paddock_cli.checking import VERBS, Question, ask_file, ask_server
 from paddock_cli.client import Client, connection
 from paddock_cli.errors import DeniedError, UsageError
 from paddock_cli.output import Output, OutputOption, moment, print_fields, print_json, print_rows, say, show
@@ -156,23 +157,28 @@ def revoke(
 @app.command()
 def check(
     entity: Entity,
-    model: Annotated[str, typer.Option(help="Catalogue id of the model.")],
-    role: Annotated[str, typer.Option(help="operator, deployer or consumer.")] = "deployer",
-    verb: Annotated[str, typer.Option(help="download, deploy, invoke, publish, ...")] = "deploy",
-    purpose: Annotated[str, typer.Option(help="commercial or research.")] = "commercial",
-    public_name: Annotated[str | None, typer.Option(help="Name under which it would be shown.")] = None,
+    model: Annotated[str, typer.Option(help="Catalogue id of the model, or id of a registered one.")],
+    verb: Annotated[str, typer.Option(help=f"One of {', '.join(VERBS)}.")] = "deploy",
+    role: Annotated[str | None, typer.Option(help="operator, deployer, consumer or end_user.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "--public-name", help="Name under which it would be shown.")
+    ] = None,
+    purpose: Annotated[str, typer.Option(help="commercial, noncommercial_research, ...")] = "commercial",
+    student: Annotated[str | None, typer.Option(help="For distill: the model that the outputs are to improve.")] = None,
+    at: Annotated[str | None, typer.Option(help="When: 2026-11-22 or 2026-11-22T10:00:00Z; else now.")] = None,
+    facts: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Facts to judge on (YAML, JSON), with no server.")
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Ask whether an entity may do something with a model, and why. Exit code 3 if not."""
-    question = {
-        "entity": entity,
-        "role": role,
-        "verb": verb,
-        "model": model,
-        "purpose": purpose,
-        "public_name": public_name,
-    }
-    decision = Client().post("/v1/license-checks", question)
+    """Ask whether an entity may do something with a model, and why. Exit code 3 if not.
+
+    Without --role the entity is asked about as operator where it runs the platform, else as deployer.
+    """
+    question = Question(
+        entity=entity, model=model, verb=verb, role=role, name=name, purpose=purpose, student=student, at=at
+    )
+    decision = ask_server(question) if facts is None else ask_file(question, facts)
     show(decision, output=output, table=_decision)
     if not decision["allowed"]:
         raise typer.Exit(DeniedError.code)
@@ -253,5 +259,8 @@ def _decision(decision: dict[str, Any]) -> None:
             "reason": decision["reason"],
             "message": decision["message"],
             "clauses": ", ".join(decision["clauses"]),
+            "until": moment(decision["valid_until"]),
         }
     )
+    for warning in decision.get("warnings", ()):
+        say(f"warning: {warning}")

@@ -9,7 +9,7 @@ from typing import Any
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry
 from paddock_core.licensing.types import Role
-from paddock_core.policy.documents import Acceptance, Statement
+from paddock_core.policy.documents import Acceptance, LicensePolicy, Statement
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -101,7 +101,7 @@ async def accept(
         raise AnswerMissing(f"this signatory token is for offer {offer.id}, not for {offer_id}")
     entry = license_entry(catalog, offer.license)
     await offers.unchanged_texts(session, entry, offer)
-    check_answers(entry, Role(offer.role), answers)
+    check_answers(entry, Role(offer.role), answers, LicensePolicy())
     credential.used_at = datetime.now(UTC)
     person, proof = await _person(session, offer, answers.person)
     row = _row(offer, person, answers)
@@ -121,7 +121,7 @@ async def accept(
     )
 
 
-def check_answers(entry: LicenseEntry, role: Role, answers: Answers) -> None:
+def check_answers(entry: LicenseEntry, role: Role, answers: Answers, policy: LicensePolicy) -> None:
     """Every question that the license asks of this role is answered, and as asked.
 
     Raises:
@@ -129,7 +129,7 @@ def check_answers(entry: LicenseEntry, role: Role, answers: Answers) -> None:
     """
     if not answers.agree:
         raise AnswerMissing("agree must be true: an acceptance that does not agree is none")
-    limit = threshold(entry, role)
+    limit = threshold(entry, role, policy)
     if limit is not None:
         if answers.users is None:
             raise AnswerMissing("monthly_active_users is not answered: state the band, month and method")

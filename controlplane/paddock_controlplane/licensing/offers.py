@@ -8,6 +8,7 @@ from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry
 from paddock_core.keys import SIGNATORY, secret_digest
 from paddock_core.licensing.types import Role
+from paddock_core.policy.documents import LicensePolicy
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -190,6 +191,6 @@ def _shown(entry: LicenseEntry, offer: OfferRow, texts: dict[str, TextRow]) -> d
         "texts": {name: text.content for name, text in texts.items()},
         "digests": {name: Digests(raw=text.raw, canonical=text.canonical) for name, text in texts.items()},
         "duties": duties(entry),
-        "questions": questions(entry, role),
+        "questions": questions(entry, role, LicensePolicy()),
         "expires_at": offer.expires_at.timestamp(),
     }

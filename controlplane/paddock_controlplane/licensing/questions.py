@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from paddock_core.catalog.types import Clause, LicenseEntry
 from paddock_core.licensing.clauses.acceptable_use import PROMISING_ROLES
-from paddock_core.licensing.clauses.threshold import BOUND_ROLES
+from paddock_core.licensing.clauses.threshold import bound_roles
 from paddock_core.licensing.types import Role
+from paddock_core.policy.documents import LicensePolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +30,13 @@ def duties(entry: LicenseEntry) -> list[Duty]:
     return [Duty(clause=f"{entry.id}#{clause.id}", text=clause.duty) for clause in entry.clauses]
 
 
-def threshold(entry: LicenseEntry, role: Role) -> Clause | None:
+def threshold(entry: LicenseEntry, role: Role, policy: LicensePolicy) -> Clause | None:
     """The clause that asks for a statement of monthly active users, or None if this role is not asked."""
     return next(
         (
             clause
             for clause in entry.clauses
-            if clause.type == "scale_threshold" and role.value in clause.params.get("roles", BOUND_ROLES)
+            if clause.type == "scale_threshold" and role.value in bound_roles(params=clause.params, policy=policy)
         ),
         None,
     )
@@ -53,13 +54,13 @@ def promise(entry: LicenseEntry, role: Role) -> Clause | None:
     )
 
 
-def questions(entry: LicenseEntry, role: Role) -> list[Question]:
+def questions(entry: LicenseEntry, role: Role, policy: LicensePolicy) -> list[Question]:
     """What the signatory is asked."""
     asked = [
         Question(field="person", text="Who signs: name, title, e-mail, and by what authority for the entity?"),
         Question(field="jurisdiction", text="In which country is the entity established (two-letter code)?"),
     ]
-    limit, passing_on = threshold(entry, role), promise(entry, role)
+    limit, passing_on = threshold(entry, role, policy), promise(entry, role)
     if limit is not None:
         number = f"{int(limit.params['value']):,}"
         text = (

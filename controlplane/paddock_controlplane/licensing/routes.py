@@ -98,6 +98,8 @@ class CheckBody(Body):
     model: CatalogId
     purpose: Line = "commercial"
     public_name: Line | None = None
+    student: CatalogId | None = None
+    """For `distill`: the model that the outputs are to improve."""
     at: Annotated[float, Field(ge=0, lt=1e11)] | None = None
 
 
@@ -216,6 +218,7 @@ async def check(call: PlatformOrTenant, body: CheckBody) -> Response:
         at=time.time() if body.at is None else body.at,
         purpose=body.purpose,
         public_name=body.public_name,
+        student=body.student,
     )
     view = await call.state.view.get()
     return call.answer(decide(request=question, facts=view.facts(), catalog=call.state.catalog))

@@ -1,13 +1,13 @@
 """From the bytes of catalogue files to a checked `Catalog`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
-from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry
+from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry, Restriction, Restrictions
 
 T = TypeVar("T")
 
@@ -22,6 +22,14 @@ class Catalog:
 
     models: Mapping[str, ModelEntry]
     licenses: Mapping[str, LicenseEntry]
+    restrictions: Mapping[str, Restrictions] = field(default_factory=dict)
+
+    def restrictions_of(self, license_id: str) -> tuple[Restriction, ...]:
+        """The uses that a license forbids; empty where it forbids none, or is not known."""
+        entry = self.licenses.get(license_id)
+        listed = self.restrictions.get(entry.restrictions or "") if entry else None
+        items = listed.items if listed else ()
+        return tuple(item for item in items if not item.licenses or license_id in item.licenses)
 
     def model(self, model_id: str) -> ModelEntry | None:
         return self.models.get(model_id)
@@ -30,7 +38,9 @@ class Catalog:
         return self.licenses.get(license_id)
 
 
-def load_catalog(*, models: Mapping[str, bytes], licenses: Mapping[str, bytes]) -> Catalog:
+def load_catalog(
+    *, models: Mapping[str, bytes], licenses: Mapping[str, bytes], restrictions: Mapping[str, bytes] | None = None
+) -> Catalog:
     """Build the catalogue from files: name of the file (for messages) to its bytes.
 
     Raises CatalogError for a file that does not fit its type, an id that is there twice, or an absent license.
@@ -43,7 +53,11 @@ def load_catalog(*, models: Mapping[str, bytes], licenses: Mapping[str, bytes]) 
             raise CatalogError(f"model {model.id}: needs licenses that the catalogue has; missing: {missing or 'any'}")
         if model.default_precision not in model.weights:
             raise CatalogError(f"model {model.id}: no weights in its default precision {model.default_precision}")
-    return Catalog(models=model_entries, licenses=license_entries)
+    listed = _unique(_decode(name, data, Restrictions) for name, data in sorted((restrictions or {}).items()))
+    for entry in license_entries.values():
+        if entry.restrictions is not None and entry.restrictions not in listed:
+            raise CatalogError(f"license {entry.id}: no list of restrictions {entry.restrictions}")
+    return Catalog(models=model_entries, licenses=license_entries, restrictions=listed)
 
 
 def _unique(entries: Any) -> dict[str, Any]:

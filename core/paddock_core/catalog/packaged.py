@@ -8,8 +8,8 @@ from paddock_core.catalog.loader import Catalog, load_catalog
 
 @cache
 def packaged_catalog() -> Catalog:
-    """Every model and license file of this package."""
-    return load_catalog(models=_folder("models"), licenses=_folder("licenses"))
+    """Every model, license and restriction file of this package."""
+    return load_catalog(models=_folder("models"), licenses=_folder("licenses"), restrictions=_folder("restrictions"))
 
 
 def _folder(name: str) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry
 from paddock_core.licensing.index import FactsIndex
+from paddock_core.licensing.lineage import Lineage
 from paddock_core.licensing.types import Reason, Request, Role, Verb
 from paddock_core.policy.documents import Acceptance, Entity
 
@@ -30,6 +31,11 @@ class Case:
     license: LicenseEntry
     clause: Clause
     index: FactsIndex
+    lineage: Lineage
+    source: str = "materials"
+    """`materials`: the model is the licensed one or made from it. `outputs`: it was trained on the licensed one's."""
+    students: frozenset[str] = frozenset()
+    """Families of the model that is to be improved with outputs; none where it is not named or not known."""
 
     @property
     def verb(self) -> Verb:
@@ -56,6 +62,8 @@ class Verdict:
     mendable: bool = True
     until: float | None = None
     acceptances: tuple[str, ...] = ()
+    warning: str = ""
+    """What must be mended although it is allowed for now."""
 
     @property
     def allowed(self) -> bool:

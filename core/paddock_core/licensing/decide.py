@@ -7,18 +7,22 @@ one that an acceptance would mend, and the answer's life is that of its shortest
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import Clause, LicenseEntry, ModelEntry
 from paddock_core.licensing.case import Case, Verdict
 from paddock_core.licensing.clauses import CHECKS
 from paddock_core.licensing.index import FactsIndex, index_of
+from paddock_core.licensing.lineage import Lineage, LineageError, sources, trace
 from paddock_core.licensing.types import Decision, Facts, Reason, Request, Role
 from paddock_core.policy.documents import Entity
 
 _Finding = tuple[str, Verdict]
 """`<license>#<clause>`, or the license alone, and what it says."""
+
+_MATERIALS = ("materials",)
+"""What a clause follows that does not say: the model itself and what is made from it, not from its outputs."""
 
 _OPERATOR_LACKS = frozenset(
     {
@@ -37,13 +41,11 @@ _OPERATOR_LACKS = frozenset(
 
 def decide(*, request: Request, facts: Facts, catalog: Catalog) -> Decision:
     """Whether `request.entity` may do `request.verb` with the model, why, and for how long that holds."""
-    model = catalog.models.get(request.model)
-    if model is None:
-        return _denied(
-            Reason.MODEL_UNKNOWN,
-            f"no model {request.model} in the catalogue: see `paddock model list`",
-            clauses=(),
-        )
+    try:
+        lineage = trace(model=request.model, registered=facts.models, catalog=catalog)
+    except LineageError as error:
+        return _denied(Reason.MODEL_UNKNOWN, str(error), clauses=())
+    model = lineage.model
     if request.claimed_license is not None and request.claimed_license not in model.licenses:
         return _denied(
             Reason.LICENSE_MISMATCH,
@@ -51,33 +53,105 @@ def decide(*, request: Request, facts: Facts, catalog: Catalog) -> Decision:
             clauses=model.licenses,
             mendable=False,
         )
-    return _sum_up(list(_findings(request, facts, model, catalog)))
+    return _sum_up(list(_Decider(request, facts, catalog, lineage).findings()))
 
 
-def _findings(request: Request, facts: Facts, model: ModelEntry, catalog: Catalog) -> Iterator[_Finding]:
-    """What everything that matters says, in the order in which denials are to be told."""
-    index = index_of(facts)
-    licenses: list[LicenseEntry] = []
-    for license_id in model.licenses:
-        entry = catalog.licenses.get(license_id)
-        if entry is None:
-            yield (
-                license_id,
-                Verdict(reason=Reason.LICENSE_UNKNOWN, message=f"no license {license_id} in the catalogue"),
+@dataclass(frozen=True, slots=True)
+class _Decider:
+    """One question with everything that it is judged on."""
+
+    request: Request
+    facts: Facts
+    catalog: Catalog
+    lineage: Lineage
+
+    def findings(self) -> Iterator[_Finding]:
+        """What everything that matters says, in the order in which denials are to be told."""
+        for license_id in dict.fromkeys((*self.lineage.licenses, *self.lineage.output_licenses)):
+            if license_id not in self.catalog.licenses:
+                message = f"no license {license_id} in the catalogue"
+                yield license_id, Verdict(reason=Reason.LICENSE_UNKNOWN, message=message)
+        for entry in self._licenses(self.lineage.licenses):
+            yield from _texts(entry, index_of(self.facts))
+        yield from self._operator()
+        if self.request.role is not Role.OPERATOR:
+            yield from self._asker()
+
+    def _licenses(self, names: tuple[str, ...]) -> list[LicenseEntry]:
+        return [self.catalog.licenses[name] for name in names if name in self.catalog.licenses]
+
+    def _operator(self) -> Iterator[_Finding]:
+        """The platform copies and runs the model, so its own entity needs every right first."""
+        request, operator = self.request, self.facts.entities.get(self.facts.operator)
+        if operator is None or (request.role is Role.OPERATOR and request.entity != operator.id):
+            missing = (
+                "no entity is registered as the operator"
+                if operator is None
+                else f"{request.entity} is not the operator"
             )
-        else:
-            licenses.append(entry)
-            yield from _texts(entry, index)
-    yield from _operator(request, facts, model, licenses, index)
-    if request.role is not Role.OPERATOR:
-        yield from _asker(request, facts, model, licenses, index)
+            message = f"{missing}: register it with `paddock entity create`, then accept as operator"
+            yield self.lineage.licenses[0], Verdict(reason=Reason.OPERATOR_NOT_LICENSED, message=message)
+            return
+        for name, verdict in self._clauses(operator, Role.OPERATOR):
+            if verdict.reason in _OPERATOR_LACKS:
+                message = f"the platform's own entity is not licensed ({verdict.reason.value}): {verdict.message}"
+                yield name, replace(verdict, reason=Reason.OPERATOR_NOT_LICENSED, message=message)
+            elif request.role is Role.OPERATOR:
+                yield name, verdict
+            else:
+                # Records on which the platform's part rests are its own business, not the asking entity's.
+                yield name, replace(verdict, acceptances=(), warning="")
+
+    def _asker(self) -> Iterator[_Finding]:
+        entity = self.facts.entities.get(self.request.entity)
+        if entity is None:
+            message = (
+                f"no entity {self.request.entity or '(none named)'} is registered: the platform team registers it with "
+                "`paddock entity create`, then it accepts"
+            )
+            yield self.lineage.licenses[0], Verdict(reason=Reason.ACCEPTANCE_MISSING, message=message)
+            return
+        yield from self._clauses(entity, self.request.role)
+
+    def _clauses(self, entity: Entity, role: Role) -> Iterator[_Finding]:
+        for source, names in sources(self.lineage):
+            for entry in self._licenses(names):
+                for clause in entry.clauses:
+                    if _matches(clause, self.request, role, self.lineage.model, source):
+                        yield f"{entry.id}#{clause.id}", self._judged(entity, role, source, entry, clause)
+
+    def _judged(self, entity: Entity, role: Role, source: str, entry: LicenseEntry, clause: Clause) -> Verdict:
+        check = CHECKS.get(clause.type)
+        if check is None:
+            return _unjudged(entry, clause)
+        case = Case(
+            request=self.request,
+            entity=entity,
+            role=role,
+            model=self.lineage.model,
+            license=entry,
+            clause=clause,
+            index=index_of(self.facts),
+            lineage=self.lineage,
+            source=source,
+            students=self._students(),
+        )
+        return check(case)
+
+    def _students(self) -> frozenset[str]:
+        if self.request.student is None:
+            return frozenset()
+        try:
+            return trace(model=self.request.student, registered=self.facts.models, catalog=self.catalog).families
+        except LineageError:
+            return frozenset()
 
 
 def _texts(entry: LicenseEntry, index: FactsIndex) -> Iterator[_Finding]:
     """Nobody can agree to words that are not there: each pinned text must be imported, with the pinned words."""
     for pin in entry.texts:
         text = index.texts.get((entry.id, pin.role))
-        if text is None or text.canonical.removeprefix("sha256:") not in (pin.canonical, *pin.equivalent_to):
+        if text is None or not pin.has(text.canonical):
             yield (
                 entry.id,
                 Verdict(
@@ -88,81 +162,10 @@ def _texts(entry: LicenseEntry, index: FactsIndex) -> Iterator[_Finding]:
             )
 
 
-def _operator(
-    request: Request, facts: Facts, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
-) -> Iterator[_Finding]:
-    """The platform copies and runs the model, so its own entity needs every right first."""
-    operator = facts.entities.get(facts.operator)
-    if operator is None or (request.role is Role.OPERATOR and request.entity != operator.id):
-        missing = (
-            "no entity is registered as the operator" if operator is None else f"{request.entity} is not the operator"
-        )
-        yield (
-            model.licenses[0],
-            Verdict(
-                reason=Reason.OPERATOR_NOT_LICENSED,
-                message=f"{missing}: register it with `paddock entity create`, then accept as operator",
-            ),
-        )
-        return
-    for name, verdict in _clauses(request, operator, Role.OPERATOR, model, licenses, index):
-        if verdict.reason in _OPERATOR_LACKS:
-            message = f"the platform's own entity is not licensed ({verdict.reason.value}): {verdict.message}"
-            yield name, replace(verdict, reason=Reason.OPERATOR_NOT_LICENSED, message=message)
-        elif request.role is Role.OPERATOR:
-            yield name, verdict
-        else:
-            # Records on which the platform's part rests are its own business, not the asking entity's.
-            yield name, replace(verdict, acceptances=())
-
-
-def _asker(
-    request: Request, facts: Facts, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
-) -> Iterator[_Finding]:
-    entity = facts.entities.get(request.entity)
-    if entity is None:
-        yield (
-            model.licenses[0],
-            Verdict(
-                reason=Reason.ACCEPTANCE_MISSING,
-                message=f"no entity {request.entity or '(none named)'} is registered: the platform team "
-                "registers it with `paddock entity create`, then it accepts",
-            ),
-        )
-        return
-    yield from _clauses(request, entity, request.role, model, licenses, index)
-
-
-def _clauses(
-    request: Request, entity: Entity, role: Role, model: ModelEntry, licenses: list[LicenseEntry], index: FactsIndex
-) -> Iterator[_Finding]:
-    for entry in licenses:
-        for clause in entry.clauses:
-            if not _matches(clause, request, role, model):
-                continue
-            name = f"{entry.id}#{clause.id}"
-            check = CHECKS.get(clause.type)
-            if check is None:
-                yield name, _unjudged(entry, clause)
-                continue
-            yield (
-                name,
-                check(
-                    Case(
-                        request=request,
-                        entity=entity,
-                        role=role,
-                        model=model,
-                        license=entry,
-                        clause=clause,
-                        index=index,
-                    )
-                ),
-            )
-
-
-def _matches(clause: Clause, request: Request, role: Role, model: ModelEntry) -> bool:
-    """`when` narrows a clause to verbs, roles and modalities; another condition does not narrow it."""
+def _matches(clause: Clause, request: Request, role: Role, model: ModelEntry, source: str) -> bool:
+    """`inputs` says what a clause follows; `when` narrows it to verbs, roles and modalities, and to nothing else."""
+    if source not in clause.params.get("inputs", _MATERIALS):
+        return False
     when = clause.params.get("when")
     if not when:
         return True
@@ -200,6 +203,7 @@ def _sum_up(findings: list[_Finding]) -> Decision:
         clauses=_unique(name for name, _ in findings),
         acceptances=_unique(item for _, verdict in findings for item in verdict.acceptances),
         valid_until=until,
+        warnings=_unique(verdict.warning for _, verdict in findings if verdict.warning),
     )
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from paddock_core.licensing.types import Facts
-from paddock_core.policy.documents import Acceptance, Grant, LicenseText, Statement
+from paddock_core.policy.documents import Acceptance, Grant, LicensePolicy, LicenseText, Statement
 
 _KEY = "index"
 _Pair = tuple[str, str]
@@ -24,6 +24,10 @@ class FactsIndex:
     """By entity: itself and its affiliates, whichever of the two sides declared it."""
     priced: frozenset[str]
     """Entities with a tenant on a priced plan."""
+    hosted: frozenset[str]
+    """Entities with a tenant on this platform."""
+    operator: str
+    policy: LicensePolicy
     _acceptances: dict[_Pair, list[Acceptance]]
     _statements: dict[_Pair, list[Statement]]
     _grants: dict[_Pair, list[Grant]]
@@ -35,11 +39,19 @@ class FactsIndex:
     def statement(self, entity: str, license_id: str) -> Statement | None:
         """An entity's newest statement for a license; of two equally new ones the one above the threshold."""
         known = self._statements.get((entity, license_id), ())
-        return min(known, key=lambda item: (-item.at, item.band, item.id), default=None)
+        return min(
+            known,
+            key=lambda item: (-item.at, item.band, -(item.value or 0), -(item.current or 0), item.id),
+            default=None,
+        )
 
     def grants(self, entity: str, license_id: str) -> list[Grant]:
         """The grants to an entity for a license, the one that lasts longest first."""
         return sorted(self._grants.get((entity, license_id), ()), key=lambda item: (-item.valid_to, item.id))
+
+
+def _newest_then_highest(item: Statement) -> tuple[float, str, int, int, str]:
+    return (-item.at, item.band, -(item.value or 0), -(item.current or 0), item.id)
 
 
 def index_of(facts: Facts) -> FactsIndex:
@@ -59,12 +71,16 @@ def _build(facts: Facts) -> FactsIndex:
         statements[statement.entity, statement.license].append(statement)
     grants: defaultdict[_Pair, list[Grant]] = defaultdict(list)
     for grant in facts.grants:
-        for license_id in grant.licenses:
-            grants[grant.entity, license_id].append(grant)
+        for entity in {grant.entity, *grant.affiliates}:
+            for license_id in grant.licenses:
+                grants[entity, license_id].append(grant)
     return FactsIndex(
         texts={(text.license, text.role): text for text in facts.texts},
         groups=_groups(facts),
         priced=frozenset(tenant.entity for tenant in facts.tenants.values() if tenant.priced),
+        hosted=frozenset(tenant.entity for tenant in facts.tenants.values()),
+        operator=facts.operator,
+        policy=facts.policy,
         _acceptances=acceptances,
         _statements=statements,
         _grants=grants,

@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from paddock_core.policy.documents import Acceptance, Entity, Grant, LicenseText, Statement, Tenant
+from paddock_core.policy.documents import (
+    Acceptance,
+    Entity,
+    Grant,
+    LicensePolicy,
+    LicenseText,
+    RegisteredModel,
+    Statement,
+    Tenant,
+)
 
 
 class Role(StrEnum):
@@ -61,6 +70,9 @@ class Facts:
     acceptances: tuple[Acceptance, ...] = ()
     statements: tuple[Statement, ...] = ()
     grants: tuple[Grant, ...] = ()
+    models: dict[str, RegisteredModel] = field(default_factory=dict)
+    """Models that somebody made from models of the catalogue, by id."""
+    policy: LicensePolicy = field(default_factory=LicensePolicy)
     _derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Look-up tables made from the fields above on first use (paddock_core.licensing.index)."""
 
@@ -73,12 +85,14 @@ class Request:
     role: Role
     verb: Verb
     model: str
-    """Catalogue id."""
+    """Catalogue id, or the id of a registered model."""
     at: float
     purpose: str = "commercial"
     public_name: str | None = None
     claimed_license: str | None = None
     """`spec.license.id`, where the tenant names one."""
+    student: str | None = None
+    """For `distill`: the model that the outputs are to improve."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,3 +109,5 @@ class Decision:
     valid_until: float | None = None
     mendable: bool = True
     """False where no later act by a person can turn the denial into an allowance (purpose, territory, mismatch)."""
+    warnings: tuple[str, ...] = ()
+    """What holds for now and must be mended soon, or before the model is shown to others."""

@@ -19,6 +19,8 @@ class Entity:
     receives_integrated_product: bool = False
     is_operator: bool = False
     """True for exactly one entity: the one that runs this platform."""
+    domicile: str = ""
+    """ISO 3166-1 alpha-2 code of the domicile, where it is another country than the principal place of business."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ class LicenseText:
     """`sha256:<hex>` of the file's bytes, as imported."""
     canonical: str
     """`sha256:<hex>` of the canonical words."""
+    at: float | None = None
+    """When these words were first imported, Unix seconds: the grace period of older acceptances begins then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +95,11 @@ class Acceptance:
     """Canonical digest of the agreement that was accepted."""
     at: float
     state: str = "active"
-    """active, pending_grant, suspended, terminated, revoked or superseded."""
+    """active, pending_grant, stale, suspended, terminated, revoked or superseded."""
     flow_down: bool = False
     """True if the entity also promised to pass the acceptable-use terms on."""
+    aup: str = ""
+    """Canonical digest of the acceptable-use policy that was accepted with it; empty where that is not recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +113,59 @@ class Statement:
     """le_700m or gt_700m."""
     at: float
     value: int | None = None
+    """The users of the month that the license names, where a figure was given."""
     current: int | None = None
+    """The users at the time of the statement. It counts only where the platform asks for more than the words do."""
+    affiliates: tuple[str, ...] = ()
+    """Affiliates in the month that the license names, where they were others than now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """A vendor's grant to an entity above the threshold."""
+    """A vendor's grant to an entity above the threshold. Only two reviewers make it active."""
 
     id: str
     entity: str
     licenses: tuple[str, ...]
     models: tuple[str, ...]
+    """Catalogue ids; empty means every model of these licenses."""
     valid_from: float
     valid_to: float
+    """Unix seconds, exclusive."""
     state: str = "active"
+    """active, pending_review or withdrawn."""
+    affiliates: tuple[str, ...] = ()
+    """Other entities that the grant names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredModel:
+    """A model that somebody made: a fine-tune, an adapter, a student. It inherits its base's licenses and duties."""
+
+    id: str
+    base: str
+    """Catalogue id, or the id of another registered model."""
+    kind: str = "fine_tune"
+    """fine_tune, adapter, merge, quantization or distillation."""
+    public_name: str | None = None
+    teachers: tuple[str, ...] = ()
+    """Models whose outputs it was trained on."""
+    published: bool | None = None
+    """True where others than its owner get to see it; None where that is not recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicensePolicy:
+    """What the platform decides where the licenses leave room. The defaults are the words of the licenses."""
+
+    id: str = "platform"
+    threshold: str = "literal"
+    """literal: users are counted in the month that the license names. conservative: users of today count too, and
+    statements are made again every year."""
+    consumers: str = "full"
+    """full: an entity that only consumes also states its users. terms_of_use: it promises the terms of use alone."""
+    grace_days: float = 30.0
+    """How long acceptances of older words still hold after newer ones were imported."""
 
 
 KINDS: dict[str, type] = {
@@ -132,4 +177,6 @@ KINDS: dict[str, type] = {
     "acceptance": Acceptance,
     "statement": Statement,
     "grant": Grant,
+    "model": RegisteredModel,
+    "license_policy": LicensePolicy,
 }

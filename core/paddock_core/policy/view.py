@@ -17,8 +17,10 @@ from paddock_core.policy.documents import (
     ApiKey,
     Entity,
     Grant,
+    LicensePolicy,
     LicenseText,
     Namespace,
+    RegisteredModel,
     Statement,
     Tenant,
 )
@@ -36,6 +38,8 @@ FIELDS: dict[str, str] = {
     "acceptance": "acceptances",
     "statement": "statements",
     "grant": "grants",
+    "model": "models",
+    "license_policy": "license_policies",
 }
 """Which attribute of the view holds a kind. A kind that is not here is a newer control plane's and is passed over."""
 
@@ -53,6 +57,8 @@ class PolicyView:
     acceptances: Mapping[str, Acceptance] = field(default_factory=lambda: _EMPTY)
     statements: Mapping[str, Statement] = field(default_factory=lambda: _EMPTY)
     grants: Mapping[str, Grant] = field(default_factory=lambda: _EMPTY)
+    models: Mapping[str, RegisteredModel] = field(default_factory=lambda: _EMPTY)
+    license_policies: Mapping[str, LicensePolicy] = field(default_factory=lambda: _EMPTY)
     _facts: list[Facts] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
@@ -121,4 +127,6 @@ class PolicyView:
             acceptances=tuple(self.acceptances.values()),
             statements=tuple(self.statements.values()),
             grants=tuple(self.grants.values()),
+            models=dict(self.models),
+            policy=next(iter(self.license_policies.values()), LicensePolicy()),
         )

@@ -121,7 +121,7 @@ def facts(catalog: Catalog) -> Facts:
             acceptance("acme", "deployer", name),
             acceptance("globex", "consumer", name),
         ]
-        statements += [statement("op", name), statement("acme", name)]
+        statements += [statement(entity, name) for entity in ("op", "acme", "globex")]
     return Facts(
         operator="op",
         entities=entities,

@@ -1,31 +1,43 @@
-"""The agreement binds only an entity that accepted it: an active record, of the very text that is in force."""
+"""The agreement binds only an entity that accepted it: an active record, of the very words that are in force."""
 
 from paddock_core.licensing.case import CLOCK_SKEW_SECONDS, COVERING, PASSED, Case, Verdict
+from paddock_core.licensing.grants import granted
 from paddock_core.licensing.types import Reason, Role, Verb
 from paddock_core.policy.documents import Acceptance
 
 TYPES = ("acceptance",)
 
+_DAY_SECONDS = 86_400.0
+_PERMITTED: dict[Role, tuple[Verb, ...]] = {
+    Role.CONSUMER: (Verb.INVOKE, Verb.DISTILL),
+    Role.END_USER: (Verb.INVOKE,),
+}
+"""Who gets outputs alone can do nothing with the materials themselves: for that an entity accepts as deployer."""
+
 
 def check(case: Case) -> Verdict:
     """Terminated and suspended records weigh more than active ones; revoked ones do not count at all."""
+    if case.verb not in _PERMITTED.get(case.role, (case.verb,)):
+        return _beyond_role(case)
     if case.role is Role.END_USER:
-        return _end_user(case)
+        return PASSED
     ended = _ended(case)
     if ended is not None:
         return ended
-    active = [item for item in case.acceptances() if item.state == "active"]
-    if not active:
-        return _waiting(case) or _missing(case)
-    current = _words_in_force(case)
-    valid = [item for item in active if _hex(item.canonical) in current]
-    if not valid:
-        return Verdict(
-            reason=Reason.ACCEPTANCE_STALE,
-            message=f"{case.entity.id} accepted another text of {case.license.title} than the one in force: "
-            f"accept again with {case.offer_command()}",
-        )
-    return Verdict(acceptances=(_best(case, valid).id,))
+    standing = [item for item in case.acceptances() if item.state == "active"]
+    waiting = [item for item in case.acceptances() if item.state == "pending_grant"]
+    until = None
+    if not standing and waiting:
+        grant = granted(case, why=f"{case.entity.id} accepted and stated more users than {case.license.title} permits")
+        if not grant.allowed:
+            return grant
+        standing, until = waiting, grant.until
+    if not standing:
+        return _missing(case)
+    current = [item for item in standing if not _outdated(case, item)]
+    if current:
+        return Verdict(acceptances=(_best(case, current).id,), until=until)
+    return _in_grace(case, standing, until)
 
 
 def _best(case: Case, valid: list[Acceptance]) -> Acceptance:
@@ -34,12 +46,12 @@ def _best(case: Case, valid: list[Acceptance]) -> Acceptance:
     return min(valid, key=lambda item: (order[item.role], -item.at, item.id))
 
 
-def _end_user(case: Case) -> Verdict:
-    if case.verb is Verb.INVOKE:
-        return PASSED
+def _beyond_role(case: Case) -> Verdict:
+    words = case.role.value.replace("_", " ")
     return Verdict(
         reason=Reason.ACCEPTANCE_MISSING,
-        message=f"an end user may only invoke; to {case.verb.value}, {case.entity.id} must accept as deployer",
+        message=f"as {words}, {case.entity.id} may only {' or '.join(_PERMITTED[case.role])}; "
+        f"to {case.verb.value} it must accept {case.license.title} as deployer",
     )
 
 
@@ -59,18 +71,9 @@ def _ended(case: Case) -> Verdict | None:
     return None
 
 
-def _waiting(case: Case) -> Verdict | None:
-    """Above the threshold an acceptance waits for the vendor's grant, and nothing is permitted until then."""
-    if not any(item.state == "pending_grant" for item in case.acceptances()):
-        return None
-    return Verdict(
-        reason=Reason.THRESHOLD_GRANT_REQUIRED,
-        message=f"{case.entity.id} accepted {case.license.title} and stated more users than it permits: nothing is "
-        f"permitted until a grant of {case.license.licensor} is recorded",
-    )
-
-
 def _missing(case: Case) -> Verdict:
+    if any(item.state == "stale" for item in case.acceptances()):
+        return _stale(case)
     later = [
         item.at - CLOCK_SKEW_SECONDS
         for item in case.index.acceptances(case.entity.id, case.license.id)
@@ -84,10 +87,45 @@ def _missing(case: Case) -> Verdict:
     )
 
 
-def _words_in_force(case: Case) -> set[str]:
-    pin = case.license.text("agreement")
-    return set() if pin is None else {pin.canonical, *pin.equivalent_to}
+def _outdated(case: Case, item: Acceptance) -> list[str]:
+    """Roles of the texts of which the entity accepted other words than those in force.
+
+    A policy that is not on record with an acceptance is not held against it.
+    """
+    accepted = {"agreement": item.canonical, **({"aup": item.aup} if item.aup else {})}
+    return [
+        pin.role
+        for pin in case.license.texts
+        if pin.role in accepted
+        and accepted[pin.role].removeprefix("sha256:") not in (pin.canonical, *pin.equivalent_to)
+    ]
 
 
-def _hex(digest: str) -> str:
-    return digest.removeprefix("sha256:")
+def _in_grace(case: Case, standing: list[Acceptance], until: float | None) -> Verdict:
+    """An acceptance of older words holds for a while after newer ones were imported, and never by assumption."""
+    ends = {item.id: _grace_ends(case, item) for item in standing}
+    held = [item for item in standing if case.request.at < ends[item.id]]
+    if not held:
+        return _stale(case)
+    best = _best(case, held)
+    end = min(ends[best.id], until) if until is not None else ends[best.id]
+    warning = f"the words of {case.license.title} changed since {case.entity.id} accepted: accept again with "
+    return Verdict(acceptances=(best.id,), until=end, warning=warning + case.offer_command())
+
+
+def _grace_ends(case: Case, item: Acceptance) -> float:
+    """When (Unix seconds) an outdated acceptance stops holding; 0 where no import after it is on record."""
+    ends = []
+    for role in _outdated(case, item):
+        text = case.index.texts.get((case.license.id, role))
+        known = text is not None and text.at is not None and item.at < text.at
+        ends.append(text.at + case.index.policy.grace_days * _DAY_SECONDS if known and text and text.at else 0.0)
+    return min(ends)
+
+
+def _stale(case: Case) -> Verdict:
+    return Verdict(
+        reason=Reason.ACCEPTANCE_STALE,
+        message=f"{case.entity.id} accepted other words of {case.license.title} than those in force: "
+        f"accept again with {case.offer_command()}",
+    )

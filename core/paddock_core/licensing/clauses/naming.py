@@ -5,20 +5,41 @@ from paddock_core.licensing.types import Reason, Verb
 
 TYPES = ("model_name_prefix",)
 
-_MAKING = (Verb.FINE_TUNE, Verb.REGISTER_ADAPTER, Verb.DISTILL, Verb.PUBLISH)
+_MAKING = (Verb.FINE_TUNE, Verb.REGISTER_ADAPTER, Verb.DISTILL)
+_SPACED = str.maketrans("-_", "  ")
 
 
 def check(case: Case) -> Verdict:
-    """An unmodified model under an alias was not made with it. A private model needs a name only to be published."""
-    if case.verb not in _MAKING:
+    """An unmodified model under an alias was not made with it; a private model needs the name only to be shown.
+
+    A registered model that is not known to be private is taken for one that others see.
+    """
+    made = case.lineage.registered
+    name = case.request.public_name or (made.public_name if made else None)
+    showing = case.verb is Verb.PUBLISH or (made is not None and case.verb is Verb.EXPORT)
+    if made is None and case.verb not in _MAKING and not showing:
         return PASSED
-    prefix = str(case.clause.params["prefix"])
-    name = case.request.public_name
-    if (name or "").startswith(prefix) or (name is None and case.verb is not Verb.PUBLISH):
+    if begins(name=name or "", prefix=str(case.clause.params["prefix"])):
         return PASSED
+    if made is None and name is None and not showing:
+        return PASSED
+    if made is not None and made.published is False and not showing:
+        return Verdict(warning=f"{_words(case, name)}: choose another before others get to see the model")
     return Verdict(
         reason=Reason.NAME_PREFIX_REQUIRED,
-        message=f"{case.license.title} asks that the name of a model made with {case.model.title} begins with "
-        f"“{prefix}”; {f'“{name}” does not' if name else 'none was given'}: choose another public name",
+        message=f"{_words(case, name)}: choose another public name",
         mendable=False,
+    )
+
+
+def begins(*, name: str, prefix: str) -> bool:
+    """Whether a name begins with the prefix. Ids cannot hold spaces, so `Llama-3-x` begins with `Llama 3`."""
+    return name.translate(_SPACED).startswith(prefix.translate(_SPACED))
+
+
+def _words(case: Case, name: str | None) -> str:
+    given = f"“{name}” does not" if name else "none was given"
+    return (
+        f"{case.license.title} asks that the name of a model made with {case.model.title} begins with "
+        f"“{case.clause.params['prefix']}”; {given}"
     )

@@ -1,34 +1,47 @@
 """Above a number of monthly active users in one named month, nothing is permitted without the vendor's own grant.
 
 The test is frozen: users in one calendar month before one date, of all products of the entity and its affiliates.
-So it rests on a signed statement per license; what is counted later never changes it.
+So it rests on a signed statement per license; what is counted later never changes it, unless the platform chose to be
+more careful than the words (`conservative`): then users of today count too, and are stated again every year.
 """
 
 from paddock_core.licensing.case import PASSED, Case, Verdict
+from paddock_core.licensing.grants import granted
 from paddock_core.licensing.types import Reason, Role
-from paddock_core.policy.documents import Grant, Statement
+from paddock_core.policy.documents import LicensePolicy, Statement
 
 TYPES = ("scale_threshold",)
 
-BOUND_ROLES = (Role.OPERATOR.value, Role.DEPLOYER.value)
+_LICENSEES = (Role.OPERATOR.value, Role.DEPLOYER.value)
 _AT_MOST = "le_700m"
+_BANDS = (_AT_MOST, "gt_700m")
+_YEAR_SECONDS = 365 * 86_400.0
+
+
+def bound_roles(*, params: dict[str, object], policy: LicensePolicy) -> tuple[str, ...]:
+    """Roles of which a threshold clause asks a statement: the clause's own, else licensees, else consumers too."""
+    named = params.get("roles")
+    if isinstance(named, list):
+        return tuple(str(role) for role in named)
+    return (*_LICENSEES, Role.CONSUMER.value) if policy.consumers == "full" else _LICENSEES
 
 
 def check(case: Case) -> Verdict:
     """Strictly greater than the threshold is above it; an affiliate above it catches the entity too."""
-    if case.role.value not in case.clause.params.get("roles", BOUND_ROLES) or _exempt(case):
+    roles = bound_roles(params=case.clause.params, policy=case.index.policy)
+    if case.role.value not in roles or _exempt(case):
         return PASSED
     own = case.index.statement(case.entity.id, case.license.id)
-    if own is None:
-        return Verdict(
-            reason=Reason.THRESHOLD_STATEMENT_MISSING,
-            message=f"{case.entity.id} has not stated its monthly active users for {case.license.title} "
-            f"({case.clause.params.get('window', 'the month that the license names')}): "
-            f"state them with {case.offer_command()}",
+    if own is None or own.band not in _BANDS or _aged(case, own):
+        return _not_stated(case)
+    if _above(case, own) or _affiliate_above(case, own):
+        window = case.clause.params.get("window", "the named month")
+        why = (
+            f"{case.entity.id} or an affiliate had more than {int(case.clause.params['value']):,} monthly active users "
+            f"in {window}"
         )
-    if not _above(case, own) and not _affiliate_above(case):
-        return PASSED
-    return _granted(case)
+        return granted(case, why=why)
+    return PASSED if not _conservative(case) else Verdict(until=own.at + _YEAR_SECONDS)
 
 
 def _exempt(case: Case) -> bool:
@@ -39,42 +52,35 @@ def _exempt(case: Case) -> bool:
     return case.entity.receives_integrated_product
 
 
+def _conservative(case: Case) -> bool:
+    return case.index.policy.threshold != "literal"
+
+
+def _aged(case: Case, statement: Statement) -> bool:
+    return _conservative(case) and case.request.at >= statement.at + _YEAR_SECONDS
+
+
+def _not_stated(case: Case) -> Verdict:
+    return Verdict(
+        reason=Reason.THRESHOLD_STATEMENT_MISSING,
+        message=f"{case.entity.id} has not stated its monthly active users for {case.license.title} "
+        f"({case.clause.params.get('window', 'the month that the license names')}"
+        f"{', again every year' if _conservative(case) else ''}): state them with {case.offer_command()}",
+    )
+
+
 def _above(case: Case, statement: Statement) -> bool:
     """A figure beside the band is checked against it: the worse of the two counts."""
     limit = int(case.clause.params["value"])
-    return statement.band != _AT_MOST or (statement.value is not None and statement.value > limit)
+    figures = [statement.value, statement.current if _conservative(case) else None]
+    return statement.band != _AT_MOST or any(figure is not None and figure > limit for figure in figures)
 
 
-def _affiliate_above(case: Case) -> bool:
-    group = case.index.groups.get(case.entity.id, frozenset())
-    for member in group - {case.entity.id}:
+def _affiliate_above(case: Case, own: Statement) -> bool:
+    """Affiliates of today catch, and so do those of the month that counts."""
+    group = case.index.groups.get(case.entity.id, frozenset()) | set(own.affiliates)
+    for member in sorted(group - {case.entity.id}):
         stated = case.index.statement(member, case.license.id)
         if stated is not None and _above(case, stated):
             return True
     return False
-
-
-def _granted(case: Case) -> Verdict:
-    now = case.request.at
-    grants = [grant for grant in case.index.grants(case.entity.id, case.license.id) if _covers(case, grant)]
-    valid = [grant for grant in grants if grant.valid_from <= now < grant.valid_to]
-    if valid:
-        return Verdict(until=valid[0].valid_to)
-    coming = min((grant.valid_from for grant in grants if grant.valid_from > now), default=None)
-    if any(grant.valid_to <= now for grant in grants):
-        return Verdict(
-            reason=Reason.GRANT_EXPIRED,
-            message=f"the vendor's grant to {case.entity.id} for {case.license.title} has expired: record its renewal",
-            until=coming,
-        )
-    return Verdict(
-        reason=Reason.THRESHOLD_GRANT_REQUIRED,
-        message=f"{case.entity.id} or an affiliate had more than {int(case.clause.params['value']):,} monthly active "
-        f"users in {case.clause.params.get('window', 'the named month')}: nothing is permitted under "
-        f"{case.license.title} until a grant of {case.license.licensor} is recorded",
-        until=coming,
-    )
-
-
-def _covers(case: Case, grant: Grant) -> bool:
-    return grant.state == "active" and (not grant.models or case.model.id in grant.models)
