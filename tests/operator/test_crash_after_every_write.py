@@ -193,4 +193,5 @@ async def test_creation_and_deletion_converge_from_every_crash_point(
         break
     assert cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None
     assert not any(state(api, cluster_helpers, name).values())
+    api.kubectl("delete", "llamadeployments", "--all", "-n", "acme", "--wait=false")
     print(f"creation survived a crash after each of {crash_at - 2} writes")

@@ -90,7 +90,8 @@ async def test_nothing_is_created_without_license_and_the_message_names_the_comm
     whole = cluster_helpers.get(api, "llamadeployment", "denied", "-n", "acme")
     assert "finalizers" not in whole["metadata"], "nothing was created, so nothing holds the object"
     assert whole["status"]["phase"] == "LicenseRequired"
-    assert cluster_helpers.get(api, "namespace", "paddock-serving-acme") is None
+    selector = f"{names.DEPLOYMENT_NAME}=denied"
+    assert cluster_helpers.get(api, "all,configmaps,serviceaccounts", "-A", "-l", selector)["items"] == []
     assert api.kubectl("delete", "llamadeployment", "denied", "-n", "acme", "--timeout=20s").returncode == 0
 
 
@@ -115,6 +116,7 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
     api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any, settings: Any
 ) -> None:
     name, address = "life", "127.77.0.2"
+    api.kubectl("delete", "job", JOB, "-n", "paddock-weights", "--ignore-not-found")
     api.apply(cluster_helpers.deployment(name=name, engine={"contextLength": 2048, "maxConcurrency": 2}))
     await eventually(lambda: cluster_helpers.condition(api, name, "LicenseAccepted"))
     policy.put(*helpers.accepted("acme-inc"))
