@@ -14,6 +14,7 @@ import httptools
 import msgspec
 from paddock_core.serving.contract import MODEL_NAME, SECRET_HEADER
 
+from paddock_gateway.engine_events import Chunk, read_event
 from paddock_gateway.errors import EngineError, EngineRefusedError, EngineUnreachableError
 
 _PATH = f"/v2/models/{MODEL_NAME}/generate_stream"
@@ -25,28 +26,6 @@ _SEPARATOR = b"\n\n"
 _DATA = b"data:"
 
 
-class Chunk(msgspec.Struct):
-    """One response of the model. A count of None means that this repository does not report it."""
-
-    text_output: str = ""
-    finish_reason: str | None = None
-    num_input_tokens: int | None = None
-    num_output_tokens: int | None = None
-    error: str | None = None
-
-
-class _Lists(msgspec.Struct):
-    """The same where tensors have several elements, which Triton then writes as lists."""
-
-    text_output: str | list[str] = ""
-    finish_reason: str | list[str] | None = None
-    num_input_tokens: int | list[int] | None = None
-    num_output_tokens: int | list[int] | None = None
-    error: str | None = None
-
-
-_decoder = msgspec.json.Decoder(Chunk)
-_list_decoder = msgspec.json.Decoder(_Lists)
 _error_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -171,13 +150,10 @@ class Connection(asyncio.Protocol):
 
     def _take(self, event: bytes) -> None:
         try:
-            chunk = _decoder.decode(event)
-        except msgspec.DecodeError:
-            try:
-                chunk = _joined(_list_decoder.decode(event))
-            except msgspec.DecodeError as error:
-                self._fail(EngineError(f"Triton sent an event that cannot be read: {error}"))
-                return
+            chunk = read_event(event)
+        except msgspec.DecodeError as error:
+            self._fail(EngineError(f"Triton sent an event that cannot be read: {error}"))
+            return
         if chunk.error is not None:
             self._fail(EngineError(f"the engine failed: {chunk.error[:500]}"))
         else:
@@ -288,14 +264,3 @@ def _refusal(status: int, body: bytes) -> EngineError:
     except msgspec.DecodeError:
         detail = body[:200].decode("utf-8", "replace")
     return EngineRefusedError(f"Triton answered {status}: {detail[:500]}")
-
-
-def _joined(lists: _Lists) -> Chunk:
-    """The texts together, the counts added, the first reason."""
-    text, reason, count = lists.text_output, lists.finish_reason, lists.num_output_tokens
-    return Chunk(
-        text_output=text if isinstance(text, str) else "".join(text),
-        finish_reason=(reason[0] if reason else None) if isinstance(reason, list) else reason,
-        num_output_tokens=sum(count) if isinstance(count, list) else count,
-        error=lists.error,
-    )

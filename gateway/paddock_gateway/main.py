@@ -8,9 +8,10 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import uvicorn
@@ -112,21 +113,10 @@ async def serve(settings: Settings, *, clock: Clock = SYSTEM) -> None:
 async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     """Everything but the server itself. On the way out: journal closed, records shipped as far as possible."""
     internal = read_secret(settings.internal_token_file)
-    platform_key = read_secret(settings.platform_key_file).encode()
     folder = settings.journal_dir / settings.instance
     with _lock(folder):
         async with aiohttp.ClientSession(trust_env=False) as session:
             journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
-            policy = PolicyFollower(
-                url=settings.controlplane_url,
-                token=internal,
-                cache_dir=settings.cache_dir,
-                clock=clock,
-                wait=settings.policy_wait_seconds,
-            )
-            policy.load()
-            routes = Routes()
-            catalog = packaged_catalog()
             shipper = Shipper(
                 journal=journal,
                 url=settings.controlplane_url,
@@ -134,39 +124,9 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
                 batch=settings.ship_batch,
                 linger=settings.ship_linger_seconds,
             )
-            wiring = Wiring(
-                settings=settings,
-                clock=clock,
-                policy=policy,
-                routes=routes,
-                licenses=LicenseGate(catalog=catalog),
-                prompt_models=PromptModels(
-                    url=settings.controlplane_url,
-                    token=internal,
-                    cache_dir=settings.cache_dir,
-                    catalog=catalog,
-                    session=session,
-                ),
-                admission=Admission(),
-                journal=journal,
-                engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
-                telemetry=_telemetry(settings, policy, journal, routes, shipper),
-                platform_key=platform_key,
-            )
+            wiring = _wire(settings, clock, internal, journal, shipper, session)
             await recover(folder=folder, journal=journal)
-            tasks = [
-                asyncio.create_task(policy.follow(session)),
-                asyncio.create_task(
-                    follow_deployments(
-                        kubeconfig=settings.kubeconfig,
-                        routes=routes,
-                        changed=wiring.prompt_models.prefetch,
-                        settled=lambda: wiring.engine.keep_only(routes.endpoints()),
-                    )
-                ),
-                asyncio.create_task(shipper.run(session)),
-                asyncio.create_task(_forget_idle(wiring)),
-            ]
+            tasks = [asyncio.create_task(work) for work in _background(wiring, shipper, session)]
             for task in tasks:
                 task.add_done_callback(_ended)
             _tame_collector()
@@ -174,6 +134,47 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
                 yield App(wiring)
             finally:
                 await _stop(tasks, wiring, shipper, session)
+
+
+def _wire(
+    settings: Settings,
+    clock: Clock,
+    internal: str,
+    journal: Journal,
+    shipper: Shipper,
+    session: aiohttp.ClientSession,
+) -> Wiring:
+    url, cache = settings.controlplane_url, settings.cache_dir
+    policy = PolicyFollower(url=url, token=internal, cache_dir=cache, clock=clock, wait=settings.policy_wait_seconds)
+    policy.load()
+    routes, catalog = Routes(), packaged_catalog()
+    return Wiring(
+        settings=settings,
+        clock=clock,
+        policy=policy,
+        routes=routes,
+        licenses=LicenseGate(catalog=catalog),
+        prompt_models=PromptModels(url=url, token=internal, cache_dir=cache, catalog=catalog, session=session),
+        admission=Admission(),
+        journal=journal,
+        engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
+        telemetry=_telemetry(settings, policy, journal, routes, shipper),
+        platform_key=read_secret(settings.platform_key_file).encode(),
+    )
+
+
+def _background(
+    wiring: Wiring, shipper: Shipper, session: aiohttp.ClientSession
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """What runs for as long as the process does."""
+    routes = wiring.routes
+    deployments = follow_deployments(
+        kubeconfig=wiring.settings.kubeconfig,
+        routes=routes,
+        changed=wiring.prompt_models.prefetch,
+        settled=lambda: wiring.engine.keep_only(routes.endpoints()),
+    )
+    return wiring.policy.follow(session), deployments, shipper.run(session), _forget_idle(wiring)
 
 
 def read_secret(path: Path) -> str:

@@ -15,7 +15,8 @@ from paddock_core.usage.journal_frames import Progress
 
 from paddock_gateway.admit import Admitted, limit_headers
 from paddock_gateway.dialects.base import Answer, Usage
-from paddock_gateway.engine import Chunk, Connection
+from paddock_gateway.engine import Connection
+from paddock_gateway.engine_events import Chunk
 from paddock_gateway.errors import (
     SERVER,
     EngineError,
