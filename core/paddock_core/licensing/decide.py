@@ -98,9 +98,11 @@ class _Decider:
                 yield name, replace(verdict, reason=Reason.OPERATOR_NOT_LICENSED, message=message)
             elif request.role is Role.OPERATOR:
                 yield name, verdict
-            else:
+            elif verdict.acceptances or verdict.warning:
                 # Records on which the platform's part rests are its own business, not the asking entity's.
                 yield name, replace(verdict, acceptances=(), warning="")
+            else:
+                yield name, verdict
 
     def _asker(self) -> Iterator[_Finding]:
         entity = self.facts.entities.get(self.request.entity)

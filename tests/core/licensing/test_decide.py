@@ -11,7 +11,7 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.licensing.clauses import CHECKS
 from paddock_core.licensing.decide import decide
 from paddock_core.licensing.types import Decision, Facts, Reason, Request, Role, Verb
-from paddock_core.policy.documents import Acceptance, Entity, Grant, Statement, Tenant
+from paddock_core.policy.documents import Acceptance, Entity, Grant, LicensePolicy, RegisteredModel, Statement, Tenant
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -313,7 +313,7 @@ REQUESTS = st.builds(
     entity=st.sampled_from(["acme", "globex", "op", "stranger"]),
     role=ROLES,
     verb=st.sampled_from(list(Verb)),
-    model=st.sampled_from(["text", "vision", "both", "teacher", "study", "strange"]),
+    model=st.sampled_from(["text", "vision", "both", "teacher", "study", "strange", "made", "taught"]),
     at=st.just(NOW),
     purpose=st.sampled_from(["commercial", "noncommercial_research"]),
     public_name=st.sampled_from([None, "Llama-x", "AcmeGPT"]),
@@ -328,8 +328,11 @@ ACCEPTANCES = st.builds(
     role=st.sampled_from(["operator", "deployer", "consumer"]),
     canonical=st.sampled_from(["sha256:" + "a" * 64, "sha256:" + "e" * 64]),
     at=st.sampled_from([NOW - DAY, NOW, NOW + DAY]),
-    state=st.sampled_from(["active", "active", "active", "revoked", "suspended", "terminated", "pending_grant"]),
+    state=st.sampled_from(
+        ["active", "active", "active", "revoked", "suspended", "terminated", "pending_grant", "stale"]
+    ),
     flow_down=st.booleans(),
+    aup=st.sampled_from(["", "sha256:" + "b" * 64, "sha256:" + "e" * 64]),
 )
 STATEMENTS = st.builds(
     Statement,
@@ -337,7 +340,28 @@ STATEMENTS = st.builds(
     entity=ENTITIES,
     license=LICENSES,
     band=st.sampled_from(["le_700m", "le_700m", "gt_700m"]),
-    at=st.just(NOW - DAY),
+    at=st.sampled_from([NOW - DAY, NOW - 400 * DAY]),
+    current=st.sampled_from([None, 1, 800_000_000]),
+)
+POLICIES = st.builds(
+    LicensePolicy,
+    id=st.just("platform"),
+    threshold=st.sampled_from(["literal", "conservative"]),
+    consumers=st.sampled_from(["full", "terms_of_use"]),
+    grace_days=st.sampled_from([0.0, 30.0]),
+)
+MODELS = st.fixed_dictionaries(
+    {
+        "made": st.builds(RegisteredModel, id=st.just("made"), base=st.sampled_from(["text", "both"])),
+        "taught": st.builds(
+            RegisteredModel,
+            id=st.just("taught"),
+            base=st.sampled_from(["made", "vision"]),
+            teachers=st.sampled_from([(), ("teacher",), ("study", "text")]),
+            public_name=st.sampled_from([None, "Llama-x", "AcmeGPT"]),
+            published=st.sampled_from([None, True, False]),
+        ),
+    }
 )
 GRANTS = st.builds(
     Grant,
@@ -366,6 +390,9 @@ def worlds(draw: st.DrawFn, facts: Facts) -> Facts:
         acceptances=(*kept, *draw(st.lists(ACCEPTANCES, max_size=3))),
         statements=(*facts.statements, *draw(st.lists(STATEMENTS, max_size=2))),
         grants=tuple(draw(st.lists(GRANTS, max_size=2))),
+        models=draw(MODELS),
+        policy=draw(POLICIES),
+        texts=tuple(replace(text, at=draw(st.sampled_from([None, NOW - DAY / 2]))) for text in facts.texts),
     )
 
 
@@ -382,7 +409,7 @@ def test_taking_away_what_enables_never_allows(
     enabling = {
         "texts": world.texts,
         "acceptances": tuple(item for item in world.acceptances if item.state == "active"),
-        "statements": tuple(item for item in world.statements if item.band == "le_700m"),
+        "statements": tuple(item for item in world.statements if item.band == "le_700m" and not item.current),
         "grants": world.grants,
     }
     kind = data.draw(st.sampled_from([name for name, items in enabling.items() if items]))
