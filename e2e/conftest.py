@@ -58,9 +58,11 @@ def stack(node: Stack) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def world(stack: Stack) -> World:
+def world(stack: Stack) -> Iterator[World]:
     """The people of the story on this stack."""
-    return make_world(stack)(Narrator(Console(stderr=True)))
+    found = make_world(stack)(Narrator(Console(stderr=True)))
+    yield found
+    found.close()
 
 
 def serves(world: World) -> bool:

@@ -54,6 +54,8 @@ class World:
     narrator: Narrator
     memory: dict[str, Any] = field(default_factory=dict)
     """What an earlier step of this run learnt."""
+    clients: dict[str, OpenAI] = field(default_factory=dict, repr=False)
+    """One for each key, so that connections are used again and can be closed."""
 
     def paddock(self, *args: str, who: str = "platform", expect: int | None = 0) -> Outcome:
         """Run `paddock` as the platform or as a tenant's administrator; in the story only the exit code is fixed."""
@@ -78,7 +80,15 @@ class World:
     def client(self, tenant: str) -> OpenAI:
         """OpenAI's SDK with the tenant's key: a change of base URL and key is all that moving takes."""
         key = self.secret(f"{tenant}-key") if tenant else NO_KEY
-        return OpenAI(base_url=f"{self.gateway_url}/v1", api_key=key, max_retries=0, timeout=60)
+        if key not in self.clients:
+            self.clients[key] = OpenAI(base_url=f"{self.gateway_url}/v1", api_key=key, max_retries=0, timeout=60)
+        return self.clients[key]
+
+    def close(self) -> None:
+        """End the connections."""
+        for client in self.clients.values():
+            client.close()
+        self.clients.clear()
 
     def deployment(self, name: str = "smollm2", namespace: str = "acme") -> dict[str, Any]:
         """The LlamaDeployment as the API server has it, read quietly."""
