@@ -1,4 +1,4 @@
-"""`python -m bench`: every measurement, each a process of its own; what they print goes into docs/performance.md as it is.
+"""`python -m bench`: every measurement, each a process of its own; docs/performance.md gets what they print.
 
 Usage: python -m bench [NAME ...]
 """
