@@ -249,6 +249,7 @@ def main() -> None:
     shutil.rmtree(folder)
     machine = {
         "cpus": os.cpu_count(),
+        "load_average_after": os.getloadavg()[0],
         "processor": _processor(),
         "kernel": platform.release(),
         "python": platform.python_version(),
@@ -258,6 +259,8 @@ def main() -> None:
     output.parent.mkdir(exist_ok=True)
     output.write_text(json.dumps(document, indent=1) + "\n")
     print(table(results))
+    if os.getloadavg()[0] > (os.cpu_count() or 1) + 1:
+        print("The machine was busy with other work: these figures say little.")
 
 
 def _processor() -> str:
