@@ -21,6 +21,7 @@ from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_controlplane.entities import routes as entities
 from paddock_controlplane.idempotency.service import Sealer
 from paddock_controlplane.keys import routes as keys
+from paddock_controlplane.licensing import record_routes
 from paddock_controlplane.licensing import routes as licensing
 from paddock_controlplane.middleware import BodyLimit, Observe
 from paddock_controlplane.policy import routes as policy
@@ -35,7 +36,7 @@ from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.ledger import Partitions
 
 _ROUTERS = (
-    *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router),
+    *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router, record_routes.router),
     *(usage.router, audit.router, policy.router, usage.internal, artifacts.router),
 )
 

@@ -148,3 +148,32 @@ def test_a_bad_token_is_denied_with_advice(paddock: Any, tmp_path: Path) -> None
     (tmp_path / "token").write_text("pa_nonsense", encoding="utf-8")
     assert "PADDOCK_TOKEN_FILE" in paddock("tenant", "list", code=3, PADDOCK_TOKEN_FILE=str(tmp_path / "token")).err
     assert "cannot be read" in paddock("tenant", "list", code=3, PADDOCK_TOKEN_FILE=str(tmp_path / "none")).err
+
+
+def test_records_of_a_license(paddock: Any, acme: Any, tmp_path: Path) -> None:
+    acceptance = acme("license", "accept", "--token", offer(acme)["signatory_token"], *PERSON, "-o", "json").json["id"]
+    assert paddock.read("license", "suspend", acceptance, "--reason", "audit")["state"] == "suspended"
+    assert acme("license", "reinstate", acceptance, "--reason", "mine", code=3).err
+    assert paddock.read("license", "reinstate", acceptance, "--reason", "cleared")["state"] == "active"
+    stated = ("--entity", "acme-inc", "--license", "paddock-demo")
+    acme("license", "correct", *stated, "--method", "recount", "--reason", "an error", "--value", "800000000")
+    assert "800000000" in acme("license", "statements", *stated).out
+    (tmp_path / "letter.pdf").write_bytes(b"granted")
+    words = ("--valid-from", "2026-01-01", "--valid-to", "2096-12-31", "--grantor", "licensor", "--reference", "letter")
+    made = paddock("license", "grant", "add", *stated, *words, "--document", str(tmp_path / "letter.pdf"), "-o", "json")
+    grant = made.json["id"]
+    for name in ("Ada", "Bob"):
+        paddock("license", "grant", "review", grant, "--name", name, "--email", f"{name}@platform.example")
+    assert "active" in acme("license", "grant", "list", "--entity", "acme-inc").out
+    assert acme.read("license", "check", "--entity", "acme-inc", "--model", "smollm2-135m-instruct")["allowed"]
+    paddock("license", "grant", "withdraw", grant, "--reason", "ended")
+    paddock("license", "terminate", acceptance, "--reason", "ended")
+    paddock("license", "reinstate", acceptance, "--reason", "lifted")
+    assert paddock.read("license", "policy", "--threshold", "conservative")["threshold"] == "conservative"
+    assert "literal" in paddock("license", "policy", "--threshold", "literal").out
+    assert (
+        "no day"
+        in paddock(
+            "license", "grant", "add", *stated, *words[2:], "--valid-from", "soon", "--document", __file__, code=2
+        ).err
+    )

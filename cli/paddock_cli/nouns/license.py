@@ -1,4 +1,4 @@
-"""Import, offer, accept, check and revoke licenses."""
+"""Import, offer, accept, check, grant and end licenses."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from paddock_cli import records
 from paddock_cli.checking import VERBS, Question, ask_file, ask_server
 from paddock_cli.client import Client, connection
 from paddock_cli.errors import DeniedError, UsageError
@@ -13,6 +14,7 @@ from paddock_cli.output import Output, OutputOption, moment, print_fields, print
 from paddock_cli.signing import Answers, body_for, present
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+records.add_commands(app)
 
 ROLES = ("operator", "deployer", "consumer")
 _SIGNATORY = re.compile(r"\s*(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
@@ -99,7 +101,7 @@ def accept(
         agree=agree,
     )
     receipt = client.post("/v1/license-acceptances", body_for(current, answers))
-    show(receipt, output=output, table=_accepted)
+    show(receipt, output=output, table=records.show_acceptance)
 
 
 @app.command()
@@ -141,17 +143,6 @@ def show_license(
 ) -> None:
     """Show a license: its duties in plain words."""
     show(Client().get(f"/v1/licenses/{license_id}"), output=output, table=_license)
-
-
-@app.command()
-def revoke(
-    acceptance: Annotated[str, typer.Argument(help="Id of the acceptance, from `paddock license list`.")],
-    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Revoke an acceptance: what rests on it is refused within two seconds and stops."""
-    revoked = Client().post(f"/v1/license-acceptances/{acceptance}/revoke", {"reason": reason})
-    show(revoked, output=output, table=_accepted)
 
 
 @app.command()
@@ -220,14 +211,6 @@ def _offered(made: dict[str, Any]) -> None:
     say("Give the token to the signatory alone: it is not shown again and works once. That person then runs")
     say("  paddock license accept --token TOKEN")
     say(f"  against {connection.url}")
-
-
-def _accepted(item: dict[str, Any]) -> None:
-    shown = {"acceptance": item["id"], "entity": item["entity"], "license": f"{item['license']} as {item['role']}"}
-    proof = {"audit entry": f"{item['audit_seq']} {item['audit_digest']}"} if "audit_seq" in item else {}
-    print_fields({**shown, "state": item["state"], "text": item["canonical"], **proof})
-    if item["state"] == "pending_grant":
-        say("Above the license's threshold: everything stays denied until the licensor's grant is recorded.")
 
 
 def _acceptances(items: list[dict[str, Any]]) -> None:

@@ -27,6 +27,7 @@ class EntityRow(Base):
     principal_place_of_business: Mapped[str]
     receives_integrated_product: Mapped[bool]
     is_operator: Mapped[bool]
+    domicile: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     affiliates: Mapped[list[AffiliationRow]] = relationship(lazy="selectin", order_by=AffiliationRow.affiliate)
 

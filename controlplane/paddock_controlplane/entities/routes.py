@@ -1,6 +1,6 @@
 """Legal entities over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Response
 from paddock_core.policy.documents import Entity
@@ -26,6 +26,8 @@ class EntityBody(Body):
     """Attested: the entity receives the models only inside an integrated end-user product."""
     is_operator: bool = False
     """True for the one entity that runs this platform."""
+    domicile: Country | Literal[""] = ""
+    """ISO 3166-1 alpha-2 country code, where it is another than the principal place of business."""
 
 
 @router.post("", status_code=201, operation_id="registerEntity", response_model=Entity)

@@ -19,6 +19,7 @@ def document(row: EntityRow) -> Entity:
         affiliates=tuple(item.affiliate for item in row.affiliates),
         receives_integrated_product=row.receives_integrated_product,
         is_operator=row.is_operator,
+        domicile=row.domicile,
     )
 
 
@@ -37,6 +38,7 @@ async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Enti
             principal_place_of_business=entity.principal_place_of_business,
             receives_integrated_product=entity.receives_integrated_product,
             is_operator=entity.is_operator,
+            domicile=entity.domicile,
         )
         .on_conflict_do_nothing()
         .returning(EntityRow.id)

@@ -17,9 +17,10 @@ from paddock_controlplane.audit.chain import commitment
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.ids import new_id
-from paddock_controlplane.licensing import offers
-from paddock_controlplane.licensing.errors import AcceptanceEnded, AcceptanceUnknown, AnswerMissing
+from paddock_controlplane.licensing import coverage, offers
+from paddock_controlplane.licensing.errors import AnswerMissing
 from paddock_controlplane.licensing.models import AcceptanceRow, OfferRow, StatementRow
+from paddock_controlplane.licensing.platform import license_policy
 from paddock_controlplane.licensing.questions import promise, threshold
 from paddock_controlplane.licensing.texts import Digests, license_entry
 
@@ -46,6 +47,8 @@ class Users:
     method: str
     affiliates_included: bool
     value: int | None = None
+    current: int | None = None
+    affiliates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +104,11 @@ async def accept(
         raise AnswerMissing(f"this signatory token is for offer {offer.id}, not for {offer_id}")
     entry = license_entry(catalog, offer.license)
     await offers.unchanged_texts(session, entry, offer)
-    check_answers(entry, Role(offer.role), answers, LicensePolicy())
+    check_answers(entry, Role(offer.role), answers, await license_policy(session))
     credential.used_at = datetime.now(UTC)
     person, proof = await _person(session, offer, answers.person)
-    row = _row(offer, person, answers)
+    granted = await coverage.granted(session, entity=offer.entity, license_id=offer.license)
+    row = _row(offer, person, answers, granted=granted)
     superseded = await _supersede(session, row)
     session.add(row)
     await session.flush()
@@ -147,32 +151,6 @@ def check_answers(entry: LicenseEntry, role: Role, answers: Answers, policy: Lic
         raise AnswerMissing("flow_down is not answered: does the entity pass the acceptable-use terms on to its users?")
 
 
-async def revoke(session: AsyncSession, *, acceptance_id: str, reason: str, actor: str) -> AcceptanceView:
-    """End an acceptance; every connected gateway denies from the next request on.
-
-    Raises:
-        AcceptanceUnknown: the caller sees none with this id.
-        AcceptanceEnded: it ended before.
-    """
-    row = await session.scalar(select(AcceptanceRow).where(AcceptanceRow.id == acceptance_id).with_for_update())
-    if row is None:
-        raise AcceptanceUnknown(f"no acceptance {acceptance_id}: see `paddock license list`")
-    if row.state not in _STANDING:
-        raise AcceptanceEnded(f"acceptance {acceptance_id} is {row.state} already")
-    row.state, row.ended_at, row.ended_reason = "revoked", datetime.now(UTC), reason
-    await session.flush()
-    event = Event(
-        actor=actor,
-        action="license.revoke",
-        subject=row.id,
-        entity=row.entity,
-        detail={"license": row.license, "role": row.role, "reason": reason},
-        changes=[_change(row)],
-    )
-    await record(session, event)
-    return AcceptanceView(**_shown(row))
-
-
 async def list_page(
     session: AsyncSession, *, entity: str | None, license_id: str | None, after: str, limit: int
 ) -> list[AcceptanceView]:
@@ -182,7 +160,7 @@ async def list_page(
         query = query.where(AcceptanceRow.entity == entity)
     if license_id is not None:
         query = query.where(AcceptanceRow.license == license_id)
-    return [AcceptanceView(**_shown(row)) for row in await session.scalars(query)]
+    return [view(row) for row in await session.scalars(query)]
 
 
 async def _person(session: AsyncSession, offer: OfferRow, person: Person) -> tuple[PersonRow, str]:
@@ -195,7 +173,7 @@ async def _person(session: AsyncSession, offer: OfferRow, person: Person) -> tup
     return row, commitment(salt=salt, personal=personal)
 
 
-def _row(offer: OfferRow, person: PersonRow, answers: Answers) -> AcceptanceRow:
+def _row(offer: OfferRow, person: PersonRow, answers: Answers, *, granted: bool) -> AcceptanceRow:
     above = answers.users is not None and answers.users.band != "le_700m"
     return AcceptanceRow(
         id=new_id("acc"),
@@ -208,7 +186,7 @@ def _row(offer: OfferRow, person: PersonRow, answers: Answers) -> AcceptanceRow:
         digests=offer.digests,
         canonical=offer.digests["agreement"]["canonical"],
         flow_down=bool(answers.flow_down),
-        state="pending_grant" if above else "active",
+        state="pending_grant" if above and not granted else "active",
         at=time.time(),
     )
 
@@ -244,6 +222,8 @@ def _statement(row: AcceptanceRow, users: Users | None) -> StatementRow | None:
         method=users.method,
         affiliates_included=users.affiliates_included,
         value=users.value,
+        current=users.current,
+        affiliates=list(users.affiliates),
         at=row.at,
     )
 
@@ -251,7 +231,7 @@ def _statement(row: AcceptanceRow, users: Users | None) -> StatementRow | None:
 def _accepted(
     row: AcceptanceRow, statement: StatementRow | None, superseded: list[AcceptanceRow], proof: str, credential: str
 ) -> Event:
-    changes = [_change(item) for item in superseded] + [_change(row)]
+    changes = [acceptance_change(item) for item in superseded] + [acceptance_change(row)]
     detail: dict[str, object] = {
         "license": row.license,
         "role": row.role,
@@ -262,15 +242,7 @@ def _accepted(
         "state": row.state,
     }
     if statement is not None:
-        body = Statement(
-            id=statement.id,
-            entity=row.entity,
-            license=row.license,
-            band=statement.band,
-            at=row.at,
-            value=statement.value,
-        )
-        changes.append(PolicyChange(kind="statement", id=statement.id, body=body))
+        changes.append(statement_change(statement))
         detail["statement"] = {"id": statement.id, "band": statement.band, "month": statement.month}
     return Event(
         actor=f"signatory:{credential}",
@@ -283,7 +255,23 @@ def _accepted(
     )
 
 
-def _change(row: AcceptanceRow) -> PolicyChange:
+def statement_change(row: StatementRow) -> PolicyChange:
+    """What followers learn of a statement."""
+    body = Statement(
+        id=row.id,
+        entity=row.entity,
+        license=row.license,
+        band=row.band,
+        at=row.at,
+        value=row.value,
+        current=row.current,
+        affiliates=tuple(row.affiliates),
+    )
+    return PolicyChange(kind="statement", id=row.id, body=body)
+
+
+def acceptance_change(row: AcceptanceRow) -> PolicyChange:
+    """What followers learn of an acceptance."""
     body = Acceptance(
         id=row.id,
         entity=row.entity,
@@ -293,8 +281,14 @@ def _change(row: AcceptanceRow) -> PolicyChange:
         at=row.at,
         state=row.state,
         flow_down=row.flow_down,
+        aup=row.digests.get("aup", {}).get("canonical", ""),
     )
     return PolicyChange(kind="acceptance", id=row.id, body=body)
+
+
+def view(row: AcceptanceRow) -> AcceptanceView:
+    """The acceptance as it is shown."""
+    return AcceptanceView(**_shown(row))
 
 
 def _shown(row: AcceptanceRow) -> dict[str, Any]:

@@ -53,3 +53,19 @@ class AcceptanceEnded(Conflict):
 
 class DecisionDenied(Forbidden):
     code, title = "DecisionDenied", "The license decision is deny"
+
+
+class StatementUnknown(NotFound):
+    code, title = "StatementUnknown", "There is no statement to correct"
+
+
+class GrantUnknown(NotFound):
+    code, title = "GrantUnknown", "There is no such grant"
+
+
+class GrantUnusable(Invalid):
+    code, title = "GrantUnusable", "The grant cannot be recorded or used like this"
+
+
+class ReviewTwice(Conflict):
+    code, title = "ReviewTwice", "Two different people review a grant"

@@ -1,4 +1,4 @@
-"""Tables of license texts, offers, signatories' credentials, acceptances and statements."""
+"""Tables of license texts, offers, signatories' credentials, acceptances, statements, grants and the policy."""
 
 from datetime import datetime
 from typing import Any
@@ -91,5 +91,59 @@ class StatementRow(Base):
     affiliates_included: Mapped[bool]
     value: Mapped[int | None]
     at: Mapped[float]
+    current: Mapped[int | None]
+    affiliates: Mapped[list[str]] = mapped_column(JSONB)
+    corrects: Mapped[str | None] = mapped_column(ForeignKey("statements.id"))
+    reason: Mapped[str | None]
 
     __table_args__ = (Index("statements_entity", "entity", "license"),)
+
+
+class GrantRow(Base):
+    """A vendor's grant to an entity above a license's threshold."""
+
+    __tablename__ = "grants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
+    affiliates: Mapped[list[str]] = mapped_column(JSONB)
+    licenses: Mapped[list[str]] = mapped_column(JSONB)
+    models: Mapped[list[str]] = mapped_column(JSONB)
+    valid_from: Mapped[float]
+    valid_to: Mapped[float]
+    grantor: Mapped[str]
+    reference: Mapped[str]
+    document_sha256: Mapped[str]
+    assurance: Mapped[str]
+    state: Mapped[str]
+    recorded_by: Mapped[str]
+    at: Mapped[float]
+    ended_at: Mapped[datetime | None]
+    ended_reason: Mapped[str | None]
+
+    __table_args__ = (Index("grants_entity", "entity"),)
+
+
+class ReviewRow(Base):
+    """A person who compared a grant with its document. Personal data: the audit chain holds a commitment to it."""
+
+    __tablename__ = "grant_reviews"
+
+    grant: Mapped[str] = mapped_column(ForeignKey("grants.id"), primary_key=True)
+    reviewer: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
+    name: Mapped[str]
+    email: Mapped[str]
+    salt: Mapped[bytes]
+    at: Mapped[float]
+
+
+class LicensePolicyRow(Base):
+    """What the platform decides where the licenses leave room; no row means the words of the licenses."""
+
+    __tablename__ = "license_policy"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    threshold: Mapped[str]
+    consumers: Mapped[str]
+    grace_days: Mapped[float]

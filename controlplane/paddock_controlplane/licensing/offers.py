@@ -8,7 +8,7 @@ from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry
 from paddock_core.keys import SIGNATORY, secret_digest
 from paddock_core.licensing.types import Role
-from paddock_core.policy.documents import LicensePolicy
+from paddock_core.policy.documents import Entity, LicensePolicy
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +23,7 @@ from paddock_controlplane.licensing.errors import (
     OfferUsed,
 )
 from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, OfferRow, TextRow
+from paddock_controlplane.licensing.platform import license_policy
 from paddock_controlplane.licensing.questions import Duty, Question, duties, questions
 from paddock_controlplane.licensing.texts import Digests, imported, license_entry
 
@@ -48,6 +49,8 @@ class OfferView:
     entity: str
     license: str
     title: str
+    licensor: str
+    """Who the agreement is made with, by the entity's principal place of business."""
     role: Role
     texts: dict[str, str]
     digests: dict[str, Digests]
@@ -105,7 +108,7 @@ async def make(
     detail = {"license": entry.id, "role": offer.role, "credential": parsed.id, "delivered_by": wish.delivered_by}
     event = Event(actor=actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
     await record(session, event)
-    shown = _shown(entry, offer, texts)
+    shown = _shown(entry, offer, texts, entity, await license_policy(session))
     link = f"{public_url.rstrip('/')}/v1/license-offers/current"
     return NewOffer(**shown, signatory_token=token, link=link)
 
@@ -119,7 +122,8 @@ async def current(session: AsyncSession, *, catalog: Catalog, credential_id: str
     offer, _ = await open_offer(session, credential_id=credential_id)
     entry = license_entry(catalog, offer.license)
     texts = await unchanged_texts(session, entry, offer)
-    return OfferView(**_shown(entry, offer, texts))
+    entity = await entities.find(session, offer.entity)
+    return OfferView(**_shown(entry, offer, texts, entity, await license_policy(session)))
 
 
 async def open_offer(
@@ -180,17 +184,20 @@ async def _not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) ->
         raise LicenseEnded(f"{entry.title} of {entity} is {state}: no new acceptance mends that, ask the platform team")
 
 
-def _shown(entry: LicenseEntry, offer: OfferRow, texts: dict[str, TextRow]) -> dict[str, Any]:
+def _shown(
+    entry: LicenseEntry, offer: OfferRow, texts: dict[str, TextRow], entity: Entity, policy: LicensePolicy
+) -> dict[str, Any]:
     role = Role(offer.role)
     return {
         "offer": offer.id,
         "entity": offer.entity,
         "license": entry.id,
         "title": entry.title,
+        "licensor": entry.licensor_of(entity.principal_place_of_business),
         "role": role,
         "texts": {name: text.content for name, text in texts.items()},
         "digests": {name: Digests(raw=text.raw, canonical=text.canonical) for name, text in texts.items()},
         "duties": duties(entry),
-        "questions": questions(entry, role, LicensePolicy()),
+        "questions": questions(entry, role, policy),
         "expires_at": offer.expires_at.timestamp(),
     }

@@ -20,7 +20,6 @@ Platform = Annotated[Call, Depends(callers("platform"))]
 PlatformOrTenant = Annotated[Call, Depends(callers("platform", "tenant"))]
 Anybody = Annotated[Call, Depends(callers("platform", "tenant", "internal", "signatory", "decision"))]
 AcceptableRole = Literal[Role.OPERATOR, Role.DEPLOYER, Role.CONSUMER]
-Reference = Annotated[str, Field(pattern=r"^[a-z]{3}-[a-z2-7]{12}$")]
 
 
 class TextsBody(Body):
@@ -71,6 +70,10 @@ class UsersBody(Body):
     method: Line
     affiliates_included: bool
     value: Count | None = None
+    current: Count | None = None
+    """Users of the last full month; asked for where the platform is more careful than the licenses."""
+    affiliates: Annotated[tuple[Line, ...], Field(max_length=1000)] = ()
+    """Affiliates in the month that the license names, where they were others than now."""
 
 
 class AcceptanceBody(Body):
@@ -83,10 +86,6 @@ class AcceptanceBody(Body):
     monthly_active_users: UsersBody | None = None
     flow_down: bool | None = None
     agree: bool
-
-
-class RevokeBody(Body):
-    reason: Line
 
 
 class CheckBody(Body):
@@ -190,21 +189,6 @@ async def list_acceptances(
         lambda session: acceptances.list_page(session, entity=entity, license_id=license_id, after=after, limit=limit)
     )
     return call.answer(page(found, limit=limit))
-
-
-@router.post(
-    "/license-acceptances/{acceptance}/revoke",
-    operation_id="revokeAcceptance",
-    response_model=acceptances.AcceptanceView,
-)
-async def revoke(call: PlatformOrTenant, acceptance: Reference, body: RevokeBody) -> Response:
-    """Revoke an acceptance: from then on everything that rests on it is denied."""
-    return await call.once(
-        lambda session: acceptances.revoke(
-            session, acceptance_id=acceptance, reason=body.reason, actor=call.principal.name
-        ),
-        status=200,
-    )
 
 
 @router.post("/license-checks", operation_id="checkLicense", response_model=Decision)

@@ -1,6 +1,7 @@
 """Importing license texts: only the words that the catalogue pins."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry, TextPin
@@ -95,7 +96,7 @@ async def import_state(session: AsyncSession) -> dict[str, set[str]]:
 
 async def _checked(session: AsyncSession, catalog: Catalog, entry: LicenseEntry, pin: TextPin, content: str) -> Digests:
     found = Digests(raw=raw_digest(content.encode()), canonical=canonical_digest(content))
-    if found.canonical.removeprefix("sha256:") in (pin.canonical, *pin.equivalent_to):
+    if pin.has(found.canonical):
         return found
     difference = await _difference(session, catalog, entry, pin, content, found)
     raise TextMismatch(
@@ -127,9 +128,20 @@ async def _difference(
 
 
 async def _store(session: AsyncSession, license_id: str, role: str, digests: Digests, content: str) -> PolicyChange:
-    values = {"raw": digests.raw, "canonical": digests.canonical, "content": content}
+    """Other words than before begin their life now; the same words in other bytes keep the time they have."""
+    earlier = await session.get(TextRow, (license_id, role), with_for_update=True)
+    same = earlier is not None and earlier.canonical == digests.canonical
+    imported_at = earlier.imported_at if earlier is not None and same else datetime.now(UTC)
+    values = {"raw": digests.raw, "canonical": digests.canonical, "content": content, "imported_at": imported_at}
     statement = insert(TextRow).values(license=license_id, role=role, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=["license", "role"], set_=values))
     key = f"{license_id}:{role}"
-    body = LicenseText(id=key, license=license_id, role=role, raw=digests.raw, canonical=digests.canonical)
+    body = LicenseText(
+        id=key,
+        license=license_id,
+        role=role,
+        raw=digests.raw,
+        canonical=digests.canonical,
+        at=imported_at.timestamp(),
+    )
     return PolicyChange(kind="license_text", id=key, body=body)

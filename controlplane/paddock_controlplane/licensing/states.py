@@ -1,0 +1,69 @@
+"""What becomes of an acceptance: revoked, suspended, terminated, reinstated.
+
+A revocation is the entity's own act or the platform's; the others are the platform team's alone. Nothing is deleted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from paddock_controlplane.audit.service import Event, record
+from paddock_controlplane.licensing.acceptances import AcceptanceView, acceptance_change, view
+from paddock_controlplane.licensing.errors import AcceptanceEnded, AcceptanceUnknown
+from paddock_controlplane.licensing.models import AcceptanceRow
+from paddock_controlplane.licensing.statements import above_without_grant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A change of state: from which states, to which."""
+
+    action: str
+    after: Mapping[str, str]
+    """New state by old one."""
+
+
+STEPS: dict[str, Step] = {
+    "revoke": Step(action="license.revoke", after={"active": "revoked", "pending_grant": "revoked"}),
+    "suspend": Step(action="license.suspend", after={"active": "suspended", "pending_grant": "suspended"}),
+    "terminate": Step(
+        action="license.terminate",
+        after={"active": "terminated", "pending_grant": "terminated", "suspended": "terminated"},
+    ),
+    # A termination that is lifted leaves no agreement behind: the entity accepts again.
+    "reinstate": Step(action="license.reinstate", after={"suspended": "active", "terminated": "revoked"}),
+}
+
+
+async def change(session: AsyncSession, *, acceptance_id: str, step: str, reason: str, actor: str) -> AcceptanceView:
+    """Take a step; every connected gateway follows from the next request on.
+
+    Raises:
+        AcceptanceUnknown: the caller sees none with this id.
+        AcceptanceEnded: its state does not allow the step.
+    """
+    row = await session.scalar(select(AcceptanceRow).where(AcceptanceRow.id == acceptance_id).with_for_update())
+    if row is None:
+        raise AcceptanceUnknown(f"no acceptance {acceptance_id}: see `paddock license list`")
+    before, after = row.state, STEPS[step].after.get(row.state)
+    if after is None:
+        raise AcceptanceEnded(f"acceptance {acceptance_id} is {row.state} already: no `{step}` follows that")
+    if after == "active" and await above_without_grant(session, entity=row.entity, license_id=row.license):
+        after = "pending_grant"
+    standing = after in ("active", "pending_grant")
+    row.state = after
+    row.ended_at, row.ended_reason = (None, None) if standing else (datetime.now(UTC), reason)
+    await session.flush()
+    event = Event(
+        actor=actor,
+        action=STEPS[step].action,
+        subject=row.id,
+        entity=row.entity,
+        detail={"license": row.license, "role": row.role, "reason": reason, "before": before, "after": after},
+        changes=[acceptance_change(row)],
+    )
+    await record(session, event)
+    return view(row)

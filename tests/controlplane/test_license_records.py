@@ -1,0 +1,172 @@
+"""Vendor grants, corrected statements, ends of acceptances, and the platform's own policy."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+FAR = 4_000_000_000.0
+GRANT = {
+    "entity": "acme",
+    "licenses": ["paddock-demo"],
+    "valid_from": 1_700_000_000.0,
+    "valid_to": FAR,
+    "grantor": "the licensor",
+    "reference": "letter of 1 October 2026",
+    "document_sha256": "d" * 64,
+    "assurance": "document",
+}
+ADA = {"name": "Ada Lovelace", "email": "ada@platform.example"}
+BOB = {"name": "Bob Kahn", "email": "bob@platform.example"}
+
+
+async def grant(api: Any, **other: Any) -> dict[str, Any]:
+    """A grant that two people reviewed."""
+    made: dict[str, Any] = await api("POST", "/v1/license-grants", {**GRANT, **other}, status=201)
+    for person in (ADA, BOB):
+        made = await api("POST", f"/v1/license-grants/{made['id']}/reviews", person, status=201)
+    return made
+
+
+async def step(api: Any, acceptance: str, name: str, **other: Any) -> Any:
+    return await api("POST", f"/v1/license-acceptances/{acceptance}/{name}", {"reason": "a test"}, **other)
+
+
+async def actions(api: Any) -> list[str]:
+    entries = (await api("GET", "/v1/audit?limit=1000", status=200))["items"]
+    return [entry["action"] for entry in entries if entry["action"].startswith("license.")]
+
+
+async def test_a_waiting_acceptance_becomes_active_with_the_second_review(licensed: Any) -> None:
+    receipt = await licensed.accept("acme", "deployer", band="gt_700m")
+    made = await licensed("POST", "/v1/license-grants", GRANT, status=201)
+    path = f"/v1/license-grants/{made['id']}/reviews"
+    assert (made["state"], made["reviews"]) == ("pending_review", 0)
+    assert (await licensed("POST", path, ADA, status=201))["state"] == "pending_review"
+    assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
+    again = {"name": "A. Lovelace", "email": ADA["email"].upper()}
+    assert (await licensed("POST", path, again, status=409))["code"] == "ReviewTwice"
+    assert (await licensed("POST", path, BOB, status=201))["state"] == "active"
+    decision = await licensed.check("acme", "deployer")
+    assert (decision["allowed"], decision["valid_until"]) == (True, FAR)
+    listed = await licensed("GET", "/v1/license-acceptances?entity=acme", status=200)
+    assert {item["id"]: item["state"] for item in listed["items"]} == {receipt["id"]: "active"}
+    assert (await licensed("POST", path, {**ADA, "email": "c@d.example"}, status=422))["code"] == "GrantUnusable"
+    withdrawn = await licensed("POST", f"/v1/license-grants/{made['id']}/withdraw", {"reason": "ended"}, status=200)
+    assert withdrawn["state"] == "withdrawn"
+    assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
+    assert (await actions(licensed))[-4:] == [
+        "license.grant",
+        "license.grant_review",
+        "license.grant_review",
+        "license.grant_withdraw",
+    ]
+
+
+async def test_an_acceptance_under_a_grant_is_active_at_once_and_affiliates_share_it(licensed: Any) -> None:
+    await grant(licensed, entity="globex", affiliates=["acme"])
+    assert (await licensed.accept("acme", "deployer", band="gt_700m"))["state"] == "active"
+    assert (await licensed.check("acme", "deployer"))["allowed"]
+
+
+async def test_reviewers_stay_out_of_the_audit_log(licensed: Any) -> None:
+    await grant(licensed)
+    entries = (await licensed("GET", "/v1/audit?limit=1000", status=200))["items"]
+    reviews = [entry for entry in entries if entry["action"] == "license.grant_review"]
+    assert all(len(entry["commitments"]) > 64 for entry in reviews)
+    assert not any("Lovelace" in str(entry) or "ada@" in str(entry) for entry in entries)
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "code"),
+    [
+        ({"valid_to": 1.0}, 422, "GrantUnusable"),
+        ({"models": ["llama-3.1-8b-instruct"]}, 422, "GrantUnusable"),
+        ({"models": ["nothing"]}, 404, "ModelUnknown"),
+        ({"licenses": ["nothing"]}, 404, "LicenseUnknown"),
+        ({"licenses": []}, 422, "Invalid"),
+        ({"entity": "nobody"}, 404, "EntityUnknown"),
+        ({"document_sha256": "short"}, 422, "Invalid"),
+        ({"assurance": "hearsay"}, 422, "Invalid"),
+    ],
+)
+async def test_a_grant_that_cannot_be_is_refused(values: dict[str, Any], status: int, code: str, licensed: Any) -> None:
+    assert (await licensed("POST", "/v1/license-grants", {**GRANT, **values}, status=status))["code"] == code
+
+
+async def test_grants_are_the_platforms_to_record_and_the_entitys_to_see(licensed: Any) -> None:
+    made = await grant(licensed)
+    await licensed("POST", "/v1/license-grants", GRANT, by="acme", status=403)
+    await licensed("POST", f"/v1/license-grants/{made['id']}/reviews", ADA, by="acme", status=403)
+    assert [item["id"] for item in (await licensed("GET", "/v1/license-grants", by="acme", status=200))["items"]] == [
+        made["id"]
+    ]
+    assert (await licensed("GET", "/v1/license-grants", by="globex", status=200))["items"] == []
+    await licensed("GET", "/v1/license-grants?entity=acme", by="globex", status=403)
+
+
+async def test_a_statement_is_corrected_towards_more_and_never_towards_fewer(licensed: Any) -> None:
+    await licensed.accept("acme", "deployer")
+    body = {"entity": "acme", "license": "paddock-demo", "band": "gt_700m", "method": "recount", "reason": "an error"}
+    fewer = {**body, "band": "le_700m"}
+    assert (await licensed("POST", "/v1/license-statements", fewer, status=403))["code"] == "SignatoryRequired"
+    await licensed("POST", "/v1/license-statements", body, by="globex", status=403)
+    made = await licensed("POST", "/v1/license-statements", {**body, "value": 800_000_000}, by="acme", status=201)
+    assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
+    listed = await licensed("GET", "/v1/license-statements?entity=acme", by="acme", status=200)
+    assert made["corrects"] in {item["id"] for item in listed["items"]}
+    await licensed.accept("acme", "deployer")
+    assert (await licensed.check("acme", "deployer"))["allowed"]
+    nothing = {**body, "entity": "globex"}
+    assert (await licensed("POST", "/v1/license-statements", nothing, status=404))["code"] == "StatementUnknown"
+
+
+async def test_suspended_and_back(licensed: Any) -> None:
+    receipt = await licensed.accept("acme", "deployer")
+    assert (await step(licensed, receipt["id"], "suspend", status=200))["state"] == "suspended"
+    assert (await licensed.check("acme", "deployer"))["reason"] == "Suspended"
+    assert (await step(licensed, receipt["id"], "revoke", status=409))["code"] == "AcceptanceEnded"
+    assert (await step(licensed, receipt["id"], "reinstate", status=200))["state"] == "active"
+    assert (await licensed.check("acme", "deployer"))["allowed"]
+    for name in ("suspend", "terminate", "reinstate"):
+        await step(licensed, receipt["id"], name, by="acme", status=403)
+
+
+async def test_a_reinstated_acceptance_above_the_threshold_still_waits(licensed: Any) -> None:
+    receipt = await licensed.accept("acme", "deployer", band="gt_700m")
+    await step(licensed, receipt["id"], "suspend", status=200)
+    assert (await step(licensed, receipt["id"], "reinstate", status=200))["state"] == "pending_grant"
+
+
+async def test_terminated_and_lifted_the_entity_accepts_again(licensed: Any) -> None:
+    receipt = await licensed.accept("acme", "deployer")
+    assert (await step(licensed, receipt["id"], "terminate", status=200))["state"] == "terminated"
+    assert (await licensed.check("acme", "consumer"))["reason"] == "Terminated"
+    assert (await step(licensed, receipt["id"], "reinstate", status=200))["state"] == "revoked"
+    assert (await licensed.check("acme", "deployer"))["reason"] == "AcceptanceMissing"
+    await licensed.accept("acme", "deployer")
+    assert (await licensed.check("acme", "deployer"))["allowed"]
+    assert "license.terminate" in await actions(licensed)
+
+
+async def test_the_platform_may_be_more_careful_than_the_licenses(licensed: Any) -> None:
+    await licensed.accept("acme", "deployer")
+    assert (await licensed("GET", "/v1/license-policy", by="acme", status=200))["threshold"] == "literal"
+    await licensed("PUT", "/v1/license-policy", {"threshold": "conservative"}, by="acme", status=403)
+    await licensed("PUT", "/v1/license-policy", {"threshold": "conservative"}, status=200)
+    decision = await licensed.check("acme", "deployer")
+    assert decision["allowed"]
+    assert decision["valid_until"] is not None
+    users = {"band": "le_700m", "month": "2026-10", "method": "count", "affiliates_included": True}
+    await licensed.accept("acme", "deployer", monthly_active_users={**users, "current": 900_000_000})
+    assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
+    await licensed("PUT", "/v1/license-policy", {}, status=200)
+    assert (await licensed.check("acme", "deployer"))["allowed"]
+
+
+async def test_a_domicile_is_kept_and_the_licensor_follows_the_place(licensed: Any) -> None:
+    await licensed.entity("swiss", principal_place_of_business="CH", domicile="FR")
+    assert (await licensed("GET", "/v1/entities/swiss", status=200))["domicile"] == "FR"
+    offer = await licensed.offer("swiss", "deployer")
+    assert offer["licensor"] == "the operator of the platform (demonstration)"
