@@ -173,12 +173,14 @@ class Api:
         contents = {"agreement": (DEMO / "LICENSE").read_text(), "aup": (DEMO / "USE_POLICY.md").read_text()}
         await self("POST", "/v1/license-texts", {"license": "paddock-demo", **contents}, status=201)
 
-    async def offer(self, entity: str, role: str, *, by: str = "platform") -> dict[str, Any]:
+    async def offer(self, entity: str, role: str, *, by: str = "") -> dict[str, Any]:
+        """An offer, asked for by the entity's own tenant admin where it has one."""
+        by = by or (entity if entity in self.tokens else "platform")
         body = {"entity": entity, "model": MODEL, "role": role, "signatory": {"name": "Jo", "email": "jo@a.example"}}
         made: dict[str, Any] = await self("POST", "/v1/license-offers", body, by=by, status=201)
         return made
 
-    async def accept(self, entity: str, role: str, *, by: str = "platform", **answers: Any) -> dict[str, Any]:
+    async def accept(self, entity: str, role: str, *, by: str = "", **answers: Any) -> dict[str, Any]:
         """Offer and accept in one."""
         offer = await self.offer(entity, role, by=by)
         path, token = "/v1/license-acceptances", offer["signatory_token"]

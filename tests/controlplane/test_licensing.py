@@ -53,7 +53,7 @@ async def test_from_nothing_to_served_and_back(api: Any) -> None:
     await api.tenant("acme")
     assert (await api.check("acme", "deployer"))["reason"] == "TextNotImported"
     body = {"entity": "acme", "model": MODEL, "role": "deployer", "signatory": {"name": "J", "email": "j@a.example"}}
-    assert (await api("POST", "/v1/license-offers", body, status=409))["code"] == "TextNotImported"
+    assert (await api("POST", "/v1/license-offers", body, by="acme", status=409))["code"] == "TextNotImported"
     await api.texts()
     assert (await api.check("acme", "deployer"))["reason"] == "OperatorNotLicensed"
     await api.accept("platform-inc", "operator")
@@ -97,6 +97,13 @@ async def test_what_is_offered_is_what_is_agreed(licensed: Any) -> None:
     for method, path in (("GET", "/v1/license-offers/current"), ("POST", "/v1/license-acceptances")):
         body = ANSWERS if method == "POST" else None
         assert (await licensed(method, path, body, by=token, status=409))["code"] == "OfferUsed"
+
+
+async def test_the_platform_is_not_given_the_link_of_anothers_signatory(licensed: Any) -> None:
+    body = {"entity": "acme", "model": MODEL, "role": "deployer", "signatory": {"name": "J", "email": "j@a.example"}}
+    problem = await licensed("POST", "/v1/license-offers", body, by="platform", status=403)
+    assert problem["code"] == "TenantAdminRequired"
+    assert "signatory_token" not in problem
 
 
 @pytest.mark.parametrize("who", ["platform", "acme", "globex", "internal"])

@@ -31,6 +31,10 @@ class SignatoryRequired(Forbidden):
     code, title = "SignatoryRequired", "Only the signatory of the offer may accept it"
 
 
+class TenantAdminRequired(Forbidden):
+    code, title = "TenantAdminRequired", "Only an administrator of the entity's own tenant may ask for its link"
+
+
 class OfferUsed(Conflict):
     code, title = "OfferUsed", "This offer was already accepted"
 

@@ -21,6 +21,7 @@ from paddock_controlplane.licensing.errors import (
     NotTheOperator,
     OfferStale,
     OfferUsed,
+    TenantAdminRequired,
 )
 from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, OfferRow, TextRow
 from paddock_controlplane.licensing.platform import license_policy
@@ -39,6 +40,8 @@ class Wish:
     signatory_name: str
     signatory_email: str
     delivered_by: str
+    by_platform: bool
+    """Asked for with the platform's own token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +79,18 @@ async def make(
     Raises:
         EntityUnknown, LicenseUnknown, ModelUnknown: one of them is not there.
         NotTheOperator: the role is operator and the entity is not.
+        TenantAdminRequired: the platform would get the token with which another entity agrees.
         LicenseEnded: the entity's license was suspended or terminated, which no new acceptance mends.
         TextNotImported: there is nothing yet to agree to.
     """
     entity = await entities.find(session, wish.entity)
     if wish.role is Role.OPERATOR and not entity.is_operator:
         raise NotTheOperator(f"{entity.id} does not run this platform: offer it the role deployer or consumer")
+    if wish.by_platform and not entity.is_operator:
+        raise TenantAdminRequired(
+            f"whoever asks for an offer is given the link of {entity.id}'s signatory, so the platform cannot ask: "
+            "an administrator of one of its tenants runs `paddock license offer` with that tenant's admin token"
+        )
     entry = license_entry(catalog, wish.license or await _license_of(session, catalog, wish))
     await _not_ended(session, entity.id, entry)
     texts = await imported(session, entry)

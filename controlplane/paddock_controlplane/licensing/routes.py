@@ -128,6 +128,7 @@ async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
         signatory_name=body.signatory.name,
         signatory_email=body.signatory.email,
         delivered_by=body.delivered_by,
+        by_platform=call.principal.kind == "platform",
     )
     settings = call.state.settings
     return await call.once(

@@ -50,6 +50,7 @@ class Case:
     def offer_command(self) -> str:
         """The command that mends a missing acceptance or statement."""
         offer = f"paddock license offer --entity {self.entity.id} --model {self.model.id} --role {self.role.value}"
+        offer += ' --signatory "NAME <MAIL>"'
         return f"`{offer}`, then its signatory runs `paddock license accept`"
 
 
