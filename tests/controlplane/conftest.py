@@ -161,9 +161,9 @@ class Api:
         body = {"id": name, "legal_name": f"{name} Inc.", "principal_place_of_business": "US", **other}
         await self("POST", "/v1/entities", body, status=201)
 
-    async def tenant(self, name: str) -> str:
+    async def tenant(self, name: str, **entity: Any) -> str:
         """An entity with a tenant of the same name; the admin's token is remembered under that name."""
-        await self.entity(name)
+        await self.entity(name, **entity)
         made = await self("POST", "/v1/tenants", {"id": name, "entity": name}, status=201)
         self.tokens[name] = made["admin_token"]
         return str(made["admin_token"])

@@ -166,7 +166,7 @@ async def test_the_platform_may_be_more_careful_than_the_licenses(licensed: Any)
 
 
 async def test_a_domicile_is_kept_and_the_licensor_follows_the_place(licensed: Any) -> None:
-    await licensed.entity("swiss", principal_place_of_business="CH", domicile="FR")
+    await licensed.tenant("swiss", principal_place_of_business="CH", domicile="FR")
     assert (await licensed("GET", "/v1/entities/swiss", status=200))["domicile"] == "FR"
     offer = await licensed.offer("swiss", "deployer")
     assert offer["licensor"] == "the operator of the platform (demonstration)"

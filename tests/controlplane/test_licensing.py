@@ -180,7 +180,7 @@ async def test_an_ended_license_is_not_offered_again(state: str, licensed: Any, 
     await connection.execute("UPDATE acceptances SET state = $1 WHERE entity = 'acme'", state)
     await connection.close()
     body = {"entity": "acme", "model": MODEL, "role": "deployer", "signatory": {"name": "J", "email": "j@a.example"}}
-    assert (await licensed("POST", "/v1/license-offers", body, status=409))["code"] == "LicenseEnded"
+    assert (await licensed("POST", "/v1/license-offers", body, by="acme", status=409))["code"] == "LicenseEnded"
 
 
 async def test_bad_offers_are_refused(licensed: Any) -> None:
@@ -190,13 +190,15 @@ async def test_bad_offers_are_refused(licensed: Any) -> None:
         ({"entity": "acme", "model": MODEL, "role": "end_user"}, 422, "Invalid"),
         ({"entity": "acme", "model": MODEL, "license": "paddock-demo", "role": "deployer"}, 422, "Invalid"),
         ({"entity": "acme", "role": "deployer"}, 422, "Invalid"),
-        ({"entity": "nobody", "model": MODEL, "role": "deployer"}, 404, "EntityUnknown"),
+        ({"entity": "globex", "model": MODEL, "role": "deployer"}, 403, "NotYours"),
         ({"entity": "acme", "model": "none", "role": "deployer"}, 404, "ModelUnknown"),
         ({"entity": "acme", "license": "none", "role": "deployer"}, 404, "LicenseUnknown"),
     ]
     for body, status, code in cases:
-        problem = await licensed("POST", "/v1/license-offers", {**body, "signatory": signatory}, status=status)
-        assert problem["code"] == code
+        offer = {**body, "signatory": signatory}
+        assert (await licensed("POST", "/v1/license-offers", offer, by="acme", status=status))["code"] == code
+    nobody = {"entity": "nobody", "model": MODEL, "role": "deployer", "signatory": signatory}
+    assert (await licensed("POST", "/v1/license-offers", nobody, status=404))["code"] == "EntityUnknown"
 
 
 async def test_personal_data_stays_out_of_the_audit_log(licensed: Any) -> None:
