@@ -1,10 +1,11 @@
-"""What the process does beside requests: partitions ahead of time, old answers and superseded policy rows dropped."""
+"""What the process does beside requests: partitions ahead of time, old rows dropped, audit heads exported."""
 
 import asyncio
 import logging
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from paddock_controlplane.audit import heads
 from paddock_controlplane.call import State
 from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.idempotency import service as idempotency
@@ -22,7 +23,7 @@ async def run(state: State) -> None:
     while True:
         try:
             await once(state)
-        except (Problem, SQLAlchemyError) as error:
+        except (Problem, SQLAlchemyError, OSError) as error:
             log.warning("maintenance postponed", extra={"error": str(error)})
             await asyncio.sleep(_RETRY_SECONDS)
         else:
@@ -34,3 +35,5 @@ async def once(state: State) -> None:
     await state.partitions.ensure_ahead(state.database)
     await state.database.run(EVERYTHING, idempotency.forget_old)
     await state.database.run(EVERYTHING, lambda session: policy.prune(session, days=state.settings.policy_log_days))
+    if state.settings.audit_heads_file is not None:
+        await heads.export(database=state.database, key=state.audit_key, path=state.settings.audit_heads_file)

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """File with the platform's secret key: signs decision tokens, seals answers kept for idempotency."""
     audit_key_file: Path | None = None
     """File with the key that signs the audit log's head."""
+    audit_heads_file: Path | None = None
+    """File to which the audit log's signed head is appended every hour, best on another machine's storage."""
     artifacts_dir: Path = Path("artifacts")
     """Folder in which published artifacts (tokenizer documents) lie, by digest."""
     max_policy_age_seconds: float = Field(default=900, gt=0)

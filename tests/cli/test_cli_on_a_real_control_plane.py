@@ -1,8 +1,11 @@
 """Every noun, as a person types it, against a real control plane."""
 
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+import asyncpg
 import pytest
 
 SIGNED = (
@@ -177,3 +180,39 @@ def test_records_of_a_license(paddock: Any, acme: Any, tmp_path: Path) -> None:
             "license", "grant", "add", *stated, *words[2:], "--valid-from", "soon", "--document", __file__, code=2
         ).err
     )
+
+
+def test_the_audit_log_is_verified_against_exported_heads(paddock: Any, acme: Any, tmp_path: Path) -> None:
+    heads, key = tmp_path / "heads", ("--key-file", str(paddock.home / "audit_key"))
+    paddock("audit", "head", "--out", str(heads), *key)
+    paddock("entity", "create", "later-inc", "--legal-name", "Later Inc.", "--place", "US")
+    paddock("audit", "head", "--out", str(heads))
+    found = paddock.read("audit", "verify", "--head", str(heads), *key)
+    assert (found["holds"], found["heads_compared"], found["signatures_checked"]) == (True, 2, True)
+    assert "cut off would not show" in paddock("audit", "verify").err
+    last = json.loads(heads.read_text(encoding="utf-8").splitlines()[-1])
+    for change, said in (({"seq": last["seq"] + 5}, "cut off"), ({"digest": "0" * 64}, "written anew")):
+        heads.write_text(json.dumps({**last, **change}), encoding="utf-8")
+        assert said in paddock("audit", "verify", "--head", str(heads), code=1).err
+        assert "not signed with this key" in paddock("audit", "verify", "--head", str(heads), *key, code=1).err
+    heads.write_text("nonsense", encoding="utf-8")
+    assert "line 1" in paddock("audit", "verify", "--head", str(heads), code=2).err
+
+
+async def test_what_was_done_to_the_log_is_found_and_placed(paddock: Any, acme: Any, database: str) -> None:
+    address = urlsplit(database.replace("postgresql+asyncpg", "postgresql"))
+    options = dict(parse_qsl(address.query))
+    connection = await asyncpg.connect(host=options["host"], port=int(options["port"]), user="postgres")
+    try:
+        row = await connection.fetchrow("SELECT seq, actor FROM audit_log ORDER BY seq OFFSET 2 LIMIT 1")
+        await connection.execute("UPDATE audit_log SET actor = 'nobody' WHERE seq = $1", row["seq"])
+        assert f"at entry {row['seq']}" in paddock("audit", "verify", code=1).err
+        back = "UPDATE audit_log SET actor = $2, seq = $1 WHERE abs(seq) = $1"
+        await connection.execute(back, row["seq"], row["actor"])
+        paddock("audit", "verify")
+        await connection.execute("UPDATE audit_log SET seq = -seq WHERE seq = $1", row["seq"])
+        assert f"at entry {row['seq']}: missing" in paddock("audit", "verify", code=1).err
+        await connection.execute(back, row["seq"], row["actor"])
+        paddock("audit", "verify")
+    finally:
+        await connection.close()

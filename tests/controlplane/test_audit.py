@@ -1,66 +1,14 @@
 """The audit chain."""
 
 import asyncio
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from paddock_controlplane.audit.chain import FIRST, Entry, Verifier, commitment, head_signature
-
-
-def chain(length: int) -> list[Entry]:
-    entries: list[Entry] = []
-    for seq in range(1, length + 1):
-        entry = Entry(
-            seq=seq,
-            at="2026-11-22T00:00:00.000000+00:00",
-            actor="platform",
-            action="key.issue",
-            subject=f"k{seq}",
-            tenant="acme",
-            entity=None,
-            detail="{}",
-            commitments="[]",
-            prev=entries[-1].digest if entries else FIRST,
-        )
-        entries.append(entry.sealed())
-    return entries
-
-
-@given(st.integers(0, 12), st.integers(1, 5))
-def test_a_whole_chain_holds_in_pages_of_any_size(length: int, size: int) -> None:
-    entries, verifier = chain(length), Verifier()
-    assert all(verifier.check(entries[start : start + size]) for start in range(0, length, size))
-    assert verifier.seq == length
-
-
-@given(st.data())
-def test_one_removed_changed_or_moved_entry_is_found(data: st.DataObject) -> None:
-    entries = chain(8)
-    at = data.draw(st.integers(0, 6))
-    how = data.draw(st.sampled_from(["remove", "change", "swap", "reseal"]))
-    if how == "remove":
-        del entries[at]
-    elif how == "change":
-        entries[at] = replace(entries[at], subject="other")
-    elif how == "reseal":
-        entries[at] = replace(entries[at], subject="other").sealed()
-    else:
-        entries[at], entries[at + 1] = entries[at + 1], entries[at]
-    verifier = Verifier()
-    assert not verifier.check(entries)
-    assert verifier.breach is not None
-    assert verifier.breach.seq in (at + 1, at + 2)
-
-
-def test_a_commitment_hides_and_binds() -> None:
-    personal = {"name": "Jo", "email": "jo@a.example"}
-    made = commitment(salt=b"1" * 32, personal=personal)
-    assert made == commitment(salt=b"1" * 32, personal=dict(reversed(personal.items())))
-    assert made != commitment(salt=b"2" * 32, personal=personal)
-    assert made != commitment(salt=b"1" * 32, personal={**personal, "name": "Jon"})
+from paddock_controlplane import maintenance
+from paddock_core.audit.chain import Entry, Verifier, head_signature
 
 
 @pytest.mark.postgres
@@ -100,3 +48,16 @@ async def test_a_refused_request_leaves_no_trace(licensed: Any) -> None:
     await licensed("POST", "/v1/tenants", {"id": "acme", "entity": "acme"}, status=409)
     await licensed("DELETE", f"/v1/tenants/acme/keys/{'a' * 12}", status=404)
     assert (await licensed("GET", "/v1/audit", status=200))["head"] == before
+
+
+@pytest.mark.postgres
+async def test_heads_are_exported_beside_the_database(api: Any, tmp_path: Path) -> None:
+    heads = tmp_path / "elsewhere" / "heads.jsonl"
+    state = replace(api.state, settings=api.state.settings.model_copy(update={"audit_heads_file": heads}))
+    await maintenance.once(state)
+    await api.entity("acme")
+    await maintenance.once(state)
+    head = (await api("GET", "/v1/audit", status=200))["head"]
+    lines = [json.loads(line) for line in heads.read_text(encoding="utf-8").splitlines()]
+    assert [line["seq"] for line in lines] == [0, head["seq"]]
+    assert lines[-1] == head

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from paddock_controlplane.audit.chain import Entry, Verifier
 from paddock_controlplane.migrate import migrate
+from paddock_core.audit.chain import Entry, Verifier
 from sqlalchemy import text
 
 pytestmark = pytest.mark.postgres

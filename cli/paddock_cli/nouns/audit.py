@@ -1,28 +1,132 @@
-"""Read the audit log."""
+"""Read and verify the audit log."""
 
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from paddock_cli.client import Client
-from paddock_cli.output import Output, OutputOption, print_rows, show
+from paddock_cli.errors import CliError, UsageError
+from paddock_cli.output import Output, OutputOption, print_fields, print_rows, say, show
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
-
-@app.callback()
-def audit() -> None:
-    """Read the audit log."""
+PAGE = 5000
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        envvar=["PADDOCK_AUDIT_KEY_FILE", "AUDIT_KEY_FILE"],
+        exists=True,
+        dir_okay=False,
+        help="File with the key that signs heads: then their signatures are checked.",
+    ),
+]
 
 
 @app.command("list")
 def list_entries(
     after: Annotated[int, typer.Option(min=0, help="Begin after this number.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many entries.")] = 200,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE, help="At most so many entries.")] = 200,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List entries, oldest first, and the signed head of their chain."""
     show(Client().get("/v1/audit", after=after, limit=limit), output=output, table=_table)
+
+
+@app.command()
+def head(
+    out: Annotated[Path | None, typer.Option(dir_okay=False, help="Append it to this file, a line each.")] = None,
+    key_file: KeyFile = None,
+) -> None:
+    """Export the signed head of the log. Keep heads where nobody who can write to the database can write."""
+    found = Client().get("/v1/audit", limit=1)["head"]
+    _signed(found, key_file, "the control plane")
+    line = json.dumps(found)
+    if out is None:
+        typer.echo(line)
+        return
+    with out.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+    say(f"head {found['seq']} appended to {out}")
+
+
+@app.command()
+def verify(
+    head_file: Annotated[
+        Path | None, typer.Option("--head", exists=True, dir_okay=False, help="File with exported heads.")
+    ] = None,
+    key_file: KeyFile = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check that no entry was removed, changed or moved; with exported heads also that none was cut off at the end.
+
+    Exit code 1 if the log does not hold, with the number of the first entry that does not.
+    """
+    from paddock_core.audit.chain import Entry, Verifier
+
+    heads = _heads(head_file, key_file)
+    verifier, client = Verifier(heads=heads), Client()
+    while True:
+        page = client.get("/v1/audit", after=verifier.seq, limit=PAGE)
+        # Entries may be added meanwhile: what the newest head covers is read too, as long as there is something.
+        verifier.heads = {page["head"]["seq"]: page["head"]["digest"], **heads}
+        verifier.check(Entry(**item) for item in page["items"])
+        if not page["items"] or verifier.seq >= page["head"]["seq"]:
+            break
+    _signed(page["head"], key_file, "the control plane")
+    verifier.finish()
+    result = {
+        "holds": verifier.breach is None,
+        "entries": verifier.seq,
+        "heads_compared": len(heads),
+        "signatures_checked": key_file is not None,
+        "at": verifier.breach.seq if verifier.breach else None,
+        "what": verifier.breach.what if verifier.breach else None,
+    }
+    show(result, output=output, table=_result)
+    if verifier.breach is not None:
+        raise CliError(
+            f"the audit log does not hold at entry {verifier.breach.seq}: {verifier.breach.what}",
+            advice="compare the database with its backups; entries before it are unchanged",
+        )
+    if not heads:
+        say("No exported head was compared: a tail that was cut off would not show (`paddock audit head --out FILE`).")
+
+
+def _heads(path: Path | None, key_file: Path | None) -> dict[int, str]:
+    """Digests of exported heads by number. Raises UsageError for another file, CliError for one that is forged."""
+    if path is None:
+        return {}
+    found: dict[int, str] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            seq, digest, _ = int(item["seq"]), str(item["digest"]), item["signature"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path}, line {number}: not an exported head", advice="take what `paddock audit head` prints"
+            ) from error
+        _signed(item, key_file, f"{path}, line {number}")
+        if found.setdefault(seq, digest) != digest:
+            raise CliError(f"{path}, line {number}: another head with the number {seq} has another digest")
+    return found
+
+
+def _signed(item: dict[str, Any], key_file: Path | None, where: str) -> None:
+    from paddock_core.audit.chain import Head
+
+    if key_file is not None and not Head(**item).signed_by(key_file.read_bytes().strip()):
+        raise CliError(
+            f"the head of {where} is not signed with this key",
+            advice="is it the file that PADDOCK_CONTROLPLANE_AUDIT_KEY_FILE names? Else the head is forged",
+        )
+
+
+def _result(result: dict[str, Any]) -> None:
+    print_fields({**result, "holds": "yes" if result["holds"] else "NO"})
 
 
 def _table(page: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from paddock_core.audit.chain import Entry, canonical
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit.chain import Entry, canonical
 from paddock_controlplane.audit.models import AuditRow, HeadRow
 from paddock_controlplane.policy.models import PolicyRow
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from paddock_core.audit.chain import commitment
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry
 from paddock_core.licensing.types import Role
@@ -13,7 +14,6 @@ from paddock_core.policy.documents import Acceptance, LicensePolicy, Statement
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit.chain import commitment
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.ids import new_id

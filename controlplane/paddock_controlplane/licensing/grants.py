@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from paddock_core.audit.chain import commitment
 from paddock_core.catalog.loader import Catalog
 from paddock_core.policy.documents import Grant
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit.chain import commitment
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.entities import service as entities
 from paddock_controlplane.ids import new_id

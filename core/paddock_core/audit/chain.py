@@ -47,13 +47,37 @@ class Break:
     what: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where the chain ended when it was issued. `signature` is HMAC-SHA256 under the audit key, which the operator
+    holds. Kept outside the database, it shows a tail that was cut off, and a chain that was written anew."""
+
+    seq: int
+    digest: str
+    signature: str
+
+    def signed_by(self, key: bytes) -> bool:
+        """True if the holder of this key issued it."""
+        return hmac.compare_digest(self.signature, head_signature(key=key, seq=self.seq, digest=self.digest))
+
+
+def head_of(*, key: bytes, seq: int, digest: str) -> Head:
+    """The signed head of a chain that ends there."""
+    return Head(seq=seq, digest=digest, signature=head_signature(key=key, seq=seq, digest=digest))
+
+
 @dataclass(slots=True, kw_only=True)
 class Verifier:
-    """Checks entries in order, a page at a time; `breach` is the first break found."""
+    """Checks entries in order, a page at a time, against each other and against exported heads.
+
+    `breach` is the first break found.
+    """
 
     seq: int = 0
     digest: str = FIRST
     breach: Break | None = field(default=None)
+    heads: Mapping[int, str] = field(default_factory=dict)
+    """Digests of exported heads, by sequence number."""
 
     def check(self, entries: Iterable[Entry]) -> bool:
         """True as long as every entry follows its predecessor and is unchanged."""
@@ -63,6 +87,13 @@ class Verifier:
             self.seq, self.digest = entry.seq, entry.digest
         return self.breach is None
 
+    def finish(self) -> bool:
+        """True if all held and every exported head was reached. Call it after the last page."""
+        beyond = [seq for seq in self.heads if seq > self.seq]
+        if self.breach is None and beyond:
+            self.breach = Break(seq=self.seq + 1, what=f"cut off: an exported head ends at {max(beyond)}")
+        return self.breach is None
+
     def _judge(self, entry: Entry) -> Break | None:
         if entry.seq != self.seq + 1:
             return Break(seq=self.seq + 1, what=f"missing: the entry after {self.seq} is {entry.seq}")
@@ -70,6 +101,8 @@ class Verifier:
             return Break(seq=entry.seq, what="does not follow its predecessor")
         if entry.computed() != entry.digest:
             return Break(seq=entry.seq, what="changed: its content does not give its digest")
+        if self.heads.get(entry.seq, entry.digest) != entry.digest:
+            return Break(seq=entry.seq, what="written anew: an exported head has another digest here")
         return None
 
 
