@@ -33,10 +33,11 @@ def test_kubectl_apply_refuses(world, serving, tmp_path, case):
     assert word in said.err
 
 
-def test_kubectl_apply_refuses_a_name_that_is_too_long(world, serving, tmp_path):
-    said = apply(world, tmp_path, name="n" * 60, spec=GOOD)
+@pytest.mark.parametrize(("name", "word"), [("n" * 60, "40 characters"), ("llama-3.1-8b", "choose another one")])
+def test_kubectl_apply_refuses_a_name_that_no_service_can_have(world, serving, tmp_path, name, word):
+    said = apply(world, tmp_path, name=name, spec=GOOD)
     assert said.code != 0
-    assert "name" in said.err
+    assert word in said.err
 
 
 def test_a_model_that_may_still_be_registered_is_admitted_with_a_warning(world, serving, tmp_path):

@@ -13,8 +13,3 @@ def test_step(world, step, told):
     told.failed = step.__name__
     step(world)
     told.failed = ""
-
-
-def test_times_that_the_story_promises(world, told):
-    assert not told.failed
-    assert world.memory["seconds_to_refusal"] < 2.0

@@ -12,6 +12,11 @@ SECRET = re.compile(r"\b(?:(?:pk|pa|ps)_[A-Za-z0-9]+_[A-Za-z0-9]+_[0-9a-f]+|[0-9
 HIDDEN = "***"
 
 
+def redacted(text: str) -> str:
+    """The text without the credentials in it."""
+    return SECRET.sub(HIDDEN, text)
+
+
 class Progress:
     """A wait that is over says how long it took."""
 
@@ -39,12 +44,12 @@ class Narrator:
     def command(self, who: str, words: list[str]) -> None:
         if self._muted:
             return
-        line = SECRET.sub(HIDDEN, shlex.join(words))
+        line = redacted(" ".join(word if HIDDEN in word else shlex.quote(word) for word in words))
         self._console.print(f"  [cyan]{escape(who)}$[/] {escape(line)}", soft_wrap=True)
 
     def quote(self, text: str, *, limit: int = 12) -> None:
         """What a command printed, shortened to its first lines."""
-        lines = SECRET.sub(HIDDEN, text.strip()).splitlines()
+        lines = redacted(text.strip()).splitlines()
         for line in lines[:limit]:
             self._console.print(f"    [dim]{escape(line)}[/]", soft_wrap=True)
         if len(lines) > limit:

@@ -190,9 +190,7 @@ def sign(world: World, *, token: str, party: Party, expect: int | None = 0) -> A
         "le_700m",
         "--flow-down",
     )
-    return world.paddock(
-        "license", "accept", "--token", token, *person, *said, "--agree", who="platform", expect=expect
-    )
+    return world.paddock("license", "accept", *person, *said, "--agree", signatory=token, expect=expect)
 
 
 def accept(world: World, *, party: Party, role: str, who: str) -> None:
@@ -232,12 +230,12 @@ def streamed(client: openai.OpenAI, question: str) -> tuple[str, Any]:
     return "".join(pieces), usage_chunk
 
 
-def ask(world: World, tenant: str) -> Any:
+def ask(world: World, tenant: str, *, tokens: int = 24) -> Any:
     """One short request. Raises the SDK's own errors."""
     messages: Any = [{"role": "user", "content": QUESTION}]
     headers = {} if tenant else {"Authorization": openai.Omit()}
     return world.client(tenant).chat.completions.create(
-        model=SERVED, messages=messages, max_tokens=24, temperature=0, extra_headers=headers
+        model=SERVED, messages=messages, max_tokens=tokens, temperature=0, extra_headers=headers
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from openai import OpenAI
 
-from paddock_local.demo.narrator import Narrator
+from paddock_local.demo.narrator import HIDDEN, Narrator, redacted
 from paddock_local.errors import LocalError
 
 T = TypeVar("T")
@@ -57,8 +57,11 @@ class World:
     clients: dict[str, OpenAI] = field(default_factory=dict, repr=False)
     """One for each key, so that connections are used again and can be closed."""
 
-    def paddock(self, *args: str, who: str = "platform", expect: int | None = 0) -> Outcome:
-        """Run `paddock` as the platform or as a tenant's administrator; in the story only the exit code is fixed."""
+    def paddock(self, *args: str, who: str = "platform", signatory: str = "", expect: int | None = 0) -> Outcome:
+        """Run `paddock` as the platform or as a tenant's administrator; in the story only the exit code is fixed.
+
+        A signatory's token goes through the environment: a program's arguments can be read by everybody.
+        """
         token = self.admin_token_file if who == "platform" else self.secret_file(f"{who}-admin")
         environment = {
             "PATH": f"{self.checkout / '.paddock' / 'venv' / 'bin'}:/usr/bin:/bin",
@@ -66,10 +69,12 @@ class World:
             "PADDOCK_URL": self.controlplane_url,
             "PADDOCK_TOKEN_FILE": str(token),
         }
+        shown = ["paddock", *args]
+        if signatory:
+            environment["PADDOCK_SIGNATORY_TOKEN"] = signatory
+            shown = [f"PADDOCK_SIGNATORY_TOKEN={HIDDEN}", *shown]
         program = str(self.checkout / ".paddock" / "venv" / "bin" / "paddock")
-        return self._run(
-            [program, *args, "-o", "json"], shown=["paddock", *args], who=who, environment=environment, expect=expect
-        )
+        return self._run([program, *args, "-o", "json"], shown=shown, who=who, environment=environment, expect=expect)
 
     def kubectl(self, *args: str, who: str = "acme", expect: int | None = 0) -> Outcome:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig(who)), "HOME": str(self.folder)}
@@ -156,6 +161,6 @@ class World:
             cwd=self.checkout,
         )
         if expect is not None and done.returncode != expect:
-            said = (done.stderr or done.stdout).strip()
-            raise StoryError(f"`{' '.join(shown)}` ended with {done.returncode} instead of {expect}: {said}")
+            said = redacted((done.stderr or done.stdout).strip())
+            raise StoryError(f"`{redacted(' '.join(shown))}` ended with {done.returncode} instead of {expect}: {said}")
         return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
