@@ -25,10 +25,8 @@ def showable(text: str, *, stop: Sequence[str], complete: bool) -> Shown:
     found = [index for word in stop if (index := text.find(word)) >= 0]
     if found:
         return Shown(length=len(text[: min(found)].rstrip(REPLACEMENT)), stopped=True)
-    whole = len(text.rstrip(REPLACEMENT))
-    if complete:
-        return Shown(length=whole, stopped=False)
-    return Shown(length=min(whole, len(text) - _possible_start(text, stop)), stopped=False)
+    settled = text if complete else text[: len(text) - _possible_start(text, stop)]
+    return Shown(length=len(settled.rstrip(REPLACEMENT)), stopped=False)
 
 
 def _possible_start(text: str, stop: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from paddock_serving.text import REPLACEMENT, showable
 
@@ -24,6 +24,7 @@ def test_half_a_character_stays_back_for_ever() -> None:
 
 
 @given(text=ALPHABET, stop=STOPS)
+@example(text=REPLACEMENT + "aa", stop=["aa"])
 def test_what_was_shown_is_never_taken_back(text: str, stop: list[str]) -> None:
     """Growing by one character at a time, the shown part only grows, and never holds a stop word."""
     before = 0
