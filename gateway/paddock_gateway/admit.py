@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,13 +40,22 @@ class Admitted:
     output_cap: int
 
 
-async def admit(*, completion: Completion, caller: Caller, dialect: str, wiring: Wiring) -> Admitted:
-    """Check everything, cheapest first, and reserve. Raises RequestError."""
-    view, now = wiring.policy.view, wiring.clock.wall()
-    target = find_target(model=completion.model, caller=caller, routes=wiring.routes, view=view)
-    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=now)
+async def admit(
+    *, completion: Completion, caller: Caller, identify: Callable[[], Caller], dialect: str, wiring: Wiring
+) -> Admitted:
+    """Check everything, cheapest first, and reserve. Raises RequestError.
+
+    A tokenizer may take seconds to come, and rights may go meanwhile. So `identify`, which proves the caller anew, and
+    all checks come again when nothing is left to wait for: the journal alone lies between them and the dispatch.
+    """
+    now = wiring.clock.wall()
+    target, _ = _permit(completion, caller, wiring)
     model = await _prompt_model(target, wiring)
     ids = await _tokenize(completion, model, now)
+    tokenizer, caller = target.deployment.tokenizer, identify()
+    target, acceptance = _permit(completion, caller, wiring)
+    if target.deployment.tokenizer != tokenizer or not target.deployment.endpoints:
+        raise _not_ready(target, "has just changed")
     room = target.deployment.context_length - len(ids)
     if room < 1:
         raise bad_request(
@@ -56,7 +66,6 @@ async def admit(*, completion: Completion, caller: Caller, dialect: str, wiring:
         )
     default = wiring.settings.default_max_output_tokens
     cap = output_cap(levels=caller.levels, asked=completion.max_tokens, default=default, room=room)
-    # The context or the policy may have changed hands while the prompt was tokenised: nothing below waits.
     reservation = _reserve(caller, len(ids), cap, wiring)
     intent = _intent(completion, caller, target, dialect, acceptance, len(ids), cap, now, wiring)
     return Admitted(
@@ -75,15 +84,27 @@ async def admit(*, completion: Completion, caller: Caller, dialect: str, wiring:
     )
 
 
+def _permit(completion: Completion, caller: Caller, wiring: Wiring) -> tuple[Target, str]:
+    """Where the caller may send this by the rights of this moment, and the acceptance under which."""
+    view = wiring.policy.view
+    target = find_target(model=completion.model, caller=caller, routes=wiring.routes, view=view)
+    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=wiring.clock.wall())
+    return target, acceptance
+
+
+def _not_ready(target: Target, why: str) -> RequestError:
+    deployment = target.deployment
+    message = (
+        f"{deployment.name} {why}: try again soon; "
+        f"`kubectl -n {deployment.namespace} describe llamadeployment` says how it stands"
+    )
+    return unavailable("DeploymentNotReady", message, retry_after=2)
+
+
 async def _prompt_model(target: Target, wiring: Wiring) -> PromptModel:
     deployment = target.deployment
     if deployment.tokenizer is None or not deployment.endpoints:
-        raise unavailable(
-            "DeploymentNotReady",
-            f"{deployment.name} is not serving yet: "
-            f"`kubectl -n {deployment.namespace} describe llamadeployment` says why",
-            retry_after=2,
-        )
+        raise _not_ready(target, "is not serving yet")
     try:
         return await wiring.prompt_models.get(digest=deployment.tokenizer, model=deployment.model)
     except ArtifactError as error:

@@ -11,7 +11,7 @@ from paddock_gateway.admit import admit
 from paddock_gateway.authenticate import Caller, authenticate
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
-from paddock_gateway.errors import NOT_FOUND, RequestError, internal_failure, unavailable
+from paddock_gateway.errors import NOT_FOUND, RequestError, cut_off, internal_failure, stopping, unavailable
 from paddock_gateway.pump import Pump
 from paddock_gateway.route import Target, find_target, visible_targets
 from paddock_gateway.wiring import Wiring
@@ -35,6 +35,9 @@ class App:
         }
         self._default = next(dialect for dialect in dialects if dialect.name == "openai")
         self._pumps: dict[asyncio.Task[None], Pump] = {}
+        self._admitting = 0
+        self._stopping = False
+        self._quiet = asyncio.Event()
 
     @property
     def running(self) -> int:
@@ -61,20 +64,38 @@ class App:
             await self._reject(internal_failure(), dialect, send)
 
     async def finish(self, seconds: float) -> None:
-        """Let running requests end; cut off and settle those that take longer."""
-        if self._pumps:
-            await asyncio.wait(tuple(self._pumps), timeout=seconds)
+        """Let running requests end, also those that are still being admitted; cut off and settle what takes longer."""
+        await self._until_quiet(seconds)
+        self._stopping = True  # nothing is admitted from here on
         for task, pump in self._pumps.items():
-            pump.cut_off(task)
-        if self._pumps:
-            await asyncio.wait(tuple(self._pumps), timeout=5)
+            pump.cut_off(task, stopping())
+        await self._until_quiet(5)
+
+    async def _until_quiet(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while self._pumps or self._admitting:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        except TimeoutError:
+            pass
 
     async def _complete(self, dialect: Dialect, operation: str, scope: Scope, receive: Receive, send: Send) -> None:
         wiring = self._wiring
-        caller = self._caller(scope)
-        body = await self._read_body(scope, receive)
-        completion = dialect.parse(operation=operation, body=body)
-        admitted = await admit(completion=completion, caller=caller, dialect=dialect.name, wiring=wiring)
+        self._admitting += 1
+        try:
+            caller = self._caller(scope)
+            completion = dialect.parse(operation=operation, body=await self._read_body(scope, receive))
+            admitted = await admit(
+                completion=completion,
+                caller=caller,
+                identify=lambda: self._caller(scope),
+                dialect=dialect.name,
+                wiring=wiring,
+            )
+        finally:
+            self._admitting -= 1
+            self._quiet.set()
 
         async def reject(error: RequestError) -> None:
             await self._reject(error, dialect, send, usage_id=admitted.intent.usage_id)
@@ -92,7 +113,7 @@ class App:
         task = loop.create_task(pump.run())
         self._pumps[task] = pump
         task.add_done_callback(self._ended)
-        deadline = loop.call_later(wiring.settings.request_timeout_seconds, pump.cut_off, task)
+        deadline = loop.call_later(wiring.settings.request_timeout_seconds, pump.cut_off, task, cut_off())
         try:
             # Comes back when the answer is complete or the client left, whichever is first.
             while (await receive())["type"] != "http.disconnect":
@@ -104,11 +125,14 @@ class App:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._pumps[task]
+        self._quiet.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a request could not be settled: the next start will", exc_info=error)
 
     def _caller(self, scope: Scope) -> Caller:
         policy = self._wiring.policy
+        if self._stopping:
+            raise stopping()
         if policy.expired():
             raise unavailable(
                 "PolicyExpired",

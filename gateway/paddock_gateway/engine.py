@@ -15,7 +15,7 @@ import msgspec
 from paddock_core.serving.contract import MODEL_NAME, SECRET_HEADER
 
 from paddock_gateway.engine_events import Chunk, read_event
-from paddock_gateway.errors import EngineError, EngineRefusedError, EngineUnreachableError
+from paddock_gateway.errors import EngineError, EngineRefusedError, EngineUnreachableError, StaleConnectionError
 
 _PATH = f"/v2/models/{MODEL_NAME}/generate_stream"
 _QUEUE_LIMIT = 256
@@ -36,6 +36,7 @@ class Connection(asyncio.Protocol):
         self._engine = engine
         self.url = url
         self.transport: asyncio.Transport | None = None
+        self._reused = False
         self._loop = asyncio.get_running_loop()
         self._begin()
 
@@ -52,13 +53,20 @@ class Connection(asyncio.Protocol):
         self._failure: EngineError | None = None
         self._busy = False
         self._paused = False
+        self._heard = False
 
-    def send(self, head: bytes, body: bytes) -> None:
-        """Begin a request on this connection."""
+    @property
+    def usable(self) -> bool:
+        """False once the connection is known to be closed."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    def send(self, head: bytes, body: bytes, *, reused: bool) -> None:
+        """Begin a request on this connection. Raises EngineUnreachableError if it closed before anything was sent."""
         self._begin()
-        self._busy = True
         if self.transport is None or self.transport.is_closing():
             raise EngineUnreachableError("the connection to Triton was closed")
+        self._busy = True
+        self._reused = reused
         self.transport.write(head + body)
 
     async def read(self) -> list[Chunk] | None:
@@ -100,6 +108,7 @@ class Connection(asyncio.Protocol):
         if not self._busy:
             self.drop()
             return
+        self._heard = True
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -116,10 +125,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._engine.forget(self)
         if self._busy and not self._complete:
-            reason = f": {exc}" if exc else ""
-            begun = self._status != 0
-            message = f"Triton broke the connection off{reason}"
-            self._fail(EngineError(message) if begun else EngineUnreachableError(message))
+            message = "Triton broke the connection off" + (f": {exc}" if exc else "")
+            # On a connection of its own the engine may have begun, and the prompt itself may be what ended it: a
+            # second try would take the next replica down as well.
+            stale = self._reused and not self._heard
+            self._fail(StaleConnectionError(message, url=self.url) if stale else EngineError(message))
         self._wake()
 
     # httptools callbacks
@@ -186,15 +196,17 @@ class Engine:
         self._routed: frozenset[str] | None = None
         self.in_flight: dict[str, int] = {}
 
-    async def generate(self, *, endpoints: tuple[str, ...], secret: str, body: bytes) -> Connection:
-        """Begin a request at the least busy endpoint that takes it.
+    async def generate(
+        self, *, endpoints: tuple[str, ...], secret: str, body: bytes, fresh: bool = False
+    ) -> Connection:
+        """Begin a request at the least busy endpoint that takes a connection; `fresh` uses no kept one.
 
-        Raises EngineUnreachableError if none does. An idle connection that Triton has closed meanwhile is no failure.
+        Raises EngineUnreachableError if none does. Reading from a kept connection may raise StaleConnectionError.
         """
         failure = EngineUnreachableError("the deployment has no endpoint")
         for url in sorted(endpoints, key=lambda item: self.in_flight.get(item, 0)):
             try:
-                return await self._start(url, secret, body)
+                return await self._start(url, secret, body, fresh=fresh)
             except EngineUnreachableError as error:
                 failure = error
         raise failure
@@ -233,17 +245,25 @@ class Engine:
             for connection in list(idle):
                 connection.drop()
 
-    async def _start(self, url: str, secret: str, body: bytes) -> Connection:
-        idle = self._idle.get(url)
-        connection = idle.pop() if idle else await self._connect(url)
+    async def _start(self, url: str, secret: str, body: bytes, *, fresh: bool) -> Connection:
+        kept = None if fresh else self._kept(url)
+        connection = kept or await self._connect(url)
         host = urlsplit(url).netloc
         head = (
             f"POST {_PATH} HTTP/1.1\r\nhost: {host}\r\n{SECRET_HEADER}: {secret}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode()
-        connection.send(head, body)
+        connection.send(head, body, reused=kept is not None)
         self.in_flight[url] = self.in_flight.get(url, 0) + 1
         return connection
+
+    def _kept(self, url: str) -> Connection | None:
+        """An idle connection that is open as far as we know."""
+        idle = self._idle.get(url, [])
+        while idle:
+            if (connection := idle.pop()).usable:
+                return connection
+        return None
 
     async def _connect(self, url: str) -> Connection:
         parts = urlsplit(url)

@@ -34,7 +34,15 @@ class EngineError(PaddockGatewayError):
 
 
 class EngineUnreachableError(EngineError):
-    """Nothing was sent that an engine could have begun to work on: another endpoint may be tried."""
+    """No connection could be made, so no engine can have begun to work: another endpoint may be tried."""
+
+
+class StaleConnectionError(EngineError):
+    """A kept connection was closed without a byte of answer: most likely Triton had closed it before our request."""
+
+    def __init__(self, message: str, *, url: str) -> None:
+        super().__init__(message)
+        self.url = url
 
 
 class EngineRefusedError(EngineError):
@@ -42,7 +50,11 @@ class EngineRefusedError(EngineError):
 
 
 class JournalFullError(PaddockGatewayError):
-    """No room is allocated for another request's frames: new work must be refused."""
+    """The disk has no room for another request's frames: new work must be refused."""
+
+
+class JournalCrowdedError(PaddockGatewayError):
+    """A segment cannot hold the settlements of more open requests: new work must wait for others to end."""
 
 
 class ArtifactError(PaddockGatewayError):
@@ -63,6 +75,17 @@ def unavailable(code: str, message: str, *, retry_after: int = 1) -> RequestErro
     """A 503 that says when to come again, in seconds."""
     headers = ((b"retry-after", str(retry_after).encode()),)
     return RequestError(status=503, code=code, message=message, type=SERVER, headers=headers)
+
+
+def cut_off() -> RequestError:
+    """A 504 for a request that used up its time."""
+    message = "the request ran for too long and was cut off"
+    return RequestError(status=504, code="RequestCutOff", message=message, type=SERVER)
+
+
+def stopping() -> RequestError:
+    """A 503 for whatever is not finished when the process must end."""
+    return unavailable("GatewayStopping", "the gateway is stopping: try again")
 
 
 def internal_failure() -> RequestError:

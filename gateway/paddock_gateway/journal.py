@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from paddock_core.usage.journal_frames import MAGIC, Intent, Payload, Progress, decode_frames, encode_frame
 from paddock_core.usage.record import UsageRecord
 
-from paddock_gateway.errors import JournalFullError
+from paddock_gateway.errors import JournalCrowdedError, JournalFullError
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".journal"
@@ -62,7 +62,7 @@ class Journal:
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._open: dict[str, int] = {}
         self._finished: list[Segment] = []
-        self._rotation = asyncio.Lock()
+        self._rotation: asyncio.Task[None] | None = None
         self._rotation_retry = 0.0
         self.failures = 0
         self.settled_event = asyncio.Event()
@@ -83,13 +83,21 @@ class Journal:
         self._sequence += 1
         return self._sequence
 
+    def has_begun(self, usage_id: str) -> bool:
+        """True if the intent is durable or on its way to the disk, and not settled: it must be settled."""
+        return usage_id in self._open
+
     async def begin(self, intent: Intent) -> None:
-        """Make the intent durable. Raises JournalFullError, and then the request must be refused."""
+        """Make the intent durable. If this is cancelled, `has_begun` says whether the intent was taken all the same.
+
+        Raises JournalFullError or JournalCrowdedError, and then the request must be refused.
+        """
         frame = encode_frame(intent)
-        if not self._has_room(len(frame)) and not await self._rotate_for(len(frame)):
-            raise JournalFullError("the usage journal's disk is full: free space, or ask the platform team to")
+        while not self._has_room(len(frame)):
+            await self._rotate_for(len(frame))
         self._open[intent.usage_id] = self._segment.number
-        await self._append(frame)
+        # Everyone in a batch waits for the same future: one that is cancelled must not cancel it for the others.
+        await asyncio.shield(self._append(frame))
 
     def checkpoint(self, progress: Progress) -> None:
         """Note how far a request has come. Nobody waits for it, and without room it is left out."""
@@ -99,7 +107,7 @@ class Journal:
 
     async def settle(self, record: UsageRecord) -> None:
         """Make the outcome durable. Room for it was kept when the request began."""
-        await self._append(encode_frame(record))
+        await asyncio.shield(self._append(encode_frame(record)))
         self._open.pop(record.usage_id, None)
         self.settled_event.set()
 
@@ -127,6 +135,8 @@ class Journal:
 
     async def close(self) -> None:
         """Write what is pending and close."""
+        if self._rotation is not None:
+            await self._rotation
         if self._gathering is not None:
             self._hand_over(self._gathering)
         self._queue.put(None)
@@ -177,7 +187,8 @@ class Journal:
 
     def _written(self, batch: _Batch) -> None:
         self._pending -= 1
-        batch.done.set_result(None)
+        if not batch.done.done():
+            batch.done.set_result(None)
         if self._gathering is not None:
             self._hand_over(self._gathering)
         elif not self._pending:
@@ -187,27 +198,35 @@ class Journal:
         while self._finished:
             os.close(self._finished.pop().descriptor)
 
-    async def _rotate_for(self, size: int) -> bool:
-        """Let new frames go to a new segment; False if none can be had."""
-        async with self._rotation:
-            if self._has_room(size):
-                return True  # another request has rotated meanwhile
-            open_room = (len(self._open) + 2) * SETTLEMENT_ROOM
-            if self._loop.time() < self._rotation_retry or open_room + size + len(MAGIC) > self._size:
-                return False
-            finished = self._segment
-            try:
-                self._segment = await asyncio.to_thread(_create, self._folder, finished.number + 1, self._size)
-            except OSError as error:
-                _log.critical("a journal segment could not be allocated", extra={"error": str(error)})
-                self._rotation_retry = self._loop.time() + 1.0
-                return False
-            self._finished.append(finished)
-            if self._gathering is not None:
-                self._hand_over(self._gathering)
-            if not self._pending:
-                self._close_finished()
-            return True
+    async def _rotate_for(self, size: int) -> None:
+        """Begin a new segment, for all who wait for one. Raises JournalFullError or JournalCrowdedError."""
+        if (len(self._open) + 2) * SETTLEMENT_ROOM + size + len(MAGIC) > self._size:
+            raise JournalCrowdedError(
+                "this gateway has as many open requests as its journal can settle: try again; the platform team can "
+                "run more gateways or raise PADDOCK_GATEWAY_JOURNAL_SEGMENT_BYTES"
+            )
+        if self._rotation is None:
+            if self._loop.time() < self._rotation_retry:
+                raise JournalFullError("the usage journal's disk is full: free space, or ask the platform team to")
+            self._rotation = self._loop.create_task(self._rotate())
+        await asyncio.shield(self._rotation)
+
+    async def _rotate(self) -> None:
+        """A task of its own: whoever asked for it may be cancelled, and a file half taken over would be lost."""
+        finished = self._segment
+        try:
+            self._segment = await asyncio.to_thread(_create, self._folder, finished.number + 1, self._size)
+        except OSError as error:
+            _log.critical("a journal segment could not be allocated", extra={"error": str(error)})
+            self._rotation_retry = self._loop.time() + 1.0
+            return
+        finally:
+            self._rotation = None
+        self._finished.append(finished)
+        if self._gathering is not None:
+            self._hand_over(self._gathering)
+        if not self._pending:
+            self._close_finished()
 
 
 def segment_numbers(folder: Path) -> list[int]:

@@ -22,8 +22,11 @@ from paddock_gateway.errors import (
     EngineError,
     EngineRefusedError,
     EngineUnreachableError,
+    JournalCrowdedError,
     JournalFullError,
     RequestError,
+    StaleConnectionError,
+    cut_off,
     internal_failure,
     unavailable,
 )
@@ -33,7 +36,6 @@ _log = logging.getLogger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Reject = Callable[[RequestError], Awaitable[None]]
 """Sends a whole error answer."""
-_ATTEMPTS = 3
 _CANCELLED = "cancelled"
 """The finish reason of an engine that stopped a request by itself, as when its pod is taken away."""
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -63,7 +65,9 @@ class Pump:
         self._connection: Connection | None = None
         self._gone = False
         self._started = False
+        self._running = False
         self._settling = False
+        self._cut: RequestError | None = None
         self._exact = True
         self._finish_reason: str | None = None
         self._responses = 0
@@ -77,18 +81,22 @@ class Pump:
         if self._connection is not None:
             self._connection.abort()
 
-    def cut_off(self, task: "asyncio.Task[None]") -> None:
+    def cut_off(self, task: "asyncio.Task[None]", reason: RequestError) -> None:
         """End the request now, unless it is being settled already. `task` is the one that runs this pump."""
-        if not self._settling:
+        if self._settling or self._cut is not None:
+            return
+        self._cut = reason
+        if self._running:  # a task that is cancelled before its first step would run none of its code
             task.cancel()
 
     async def run(self) -> None:
         """Journal, dispatch, pass on, settle, end. Whatever fails, the client is told and the record is written."""
-        try:
-            await self._wiring.journal.begin(self._intent)
-        except JournalFullError as error:
+        self._running = True
+        refusal = await self._begin()
+        if refusal is not None:
+            self._settling = True
             self._release(0)
-            await self._reject(unavailable("JournalFull", str(error), retry_after=5))
+            await self._reject(refusal)
             return
         status, failure = await self._outcome()
         self._settling = True
@@ -97,7 +105,23 @@ class Pump:
         await self._settle(status)
         await self._end(status, failure)
 
+    async def _begin(self) -> RequestError | None:
+        """Make the intent durable, or say why the request cannot begin; then it is not in the journal."""
+        journal = self._wiring.journal
+        try:
+            if self._cut is None:
+                await journal.begin(self._intent)
+        except JournalFullError as error:
+            return unavailable("JournalFull", str(error), retry_after=5)
+        except JournalCrowdedError as error:
+            return unavailable("TooManyOpenRequests", str(error))
+        except asyncio.CancelledError:
+            self._cut = self._cut or cut_off()  # an intent on its way to the disk is settled like any other
+        return None if journal.has_begun(self._intent.usage_id) else self._cut
+
     async def _outcome(self) -> tuple[str, RequestError | None]:
+        if self._cut is not None:
+            return settlement.ENGINE_ERROR, self._cut
         try:
             await self._dispatch()
         except EngineRefusedError as error:
@@ -107,9 +131,7 @@ class Pump:
         except EngineError as error:
             return settlement.ENGINE_ERROR, _engine_failure(error)
         except asyncio.CancelledError:
-            return settlement.ENGINE_ERROR, RequestError(
-                status=504, code="RequestCutOff", message="the request ran for too long and was cut off", type=SERVER
-            )
+            return settlement.ENGINE_ERROR, self._cut or cut_off()
         except Exception:  # noqa: BLE001 - logged below; the record must be written whatever the bug is
             _log.exception("a request failed in the gateway", extra={"usage_id": self._intent.usage_id})
             return settlement.ENGINE_ERROR, internal_failure()
@@ -139,21 +161,23 @@ class Pump:
             self._finish_reason = "length" if reached else "stop"
 
     async def _first_chunks(self) -> list[Chunk] | None:
-        """Start, and again if the connection was dead or the endpoint went away before it answered."""
-        admitted, attempt = self._admitted, 0
-        while True:
-            attempt += 1
-            try:
-                self._connection = await self._wiring.engine.generate(
-                    endpoints=admitted.endpoints, secret=admitted.secret, body=admitted.engine_body
-                )
-                if self._gone:
-                    raise EngineError("the client left before the engine began")
-                return await self._connection.read()
-            except EngineUnreachableError:
-                self._let_go()
-                if attempt == _ATTEMPTS or self._gone:
-                    raise
+        """Start; once more, on a new connection to the same Triton, if the kept connection turns out to be dead."""
+        try:
+            return await self._ask(self._admitted.endpoints, fresh=False)
+        except StaleConnectionError as stale:
+            self._let_go()
+            if self._gone:
+                raise
+            return await self._ask((stale.url,), fresh=True)
+
+    async def _ask(self, endpoints: tuple[str, ...], *, fresh: bool) -> list[Chunk] | None:
+        admitted = self._admitted
+        self._connection = await self._wiring.engine.generate(
+            endpoints=endpoints, secret=admitted.secret, body=admitted.engine_body, fresh=fresh
+        )
+        if self._gone:
+            raise EngineError("the client left before the engine began")
+        return await self._connection.read()
 
     def _let_go(self) -> None:
         """Give the engine's connection back; unless the answer is complete, that cancels the engine."""

@@ -175,6 +175,9 @@ class Triton:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     cancelled: int = 0
     secret: str = ""
+    crash: bool = False
+    """Dies of every prompt, before it answers a byte."""
+    heads: list[dict[str, str]] = field(default_factory=list)
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -185,6 +188,10 @@ class Triton:
         assert request.headers[SECRET_HEADER] == self.secret
         body = await request.json()
         self.bodies.append(body)
+        self.heads.append(dict(request.headers))
+        if self.crash:
+            assert request.transport is not None
+            request.transport.abort()
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
         response.enable_chunked_encoding()
         try:

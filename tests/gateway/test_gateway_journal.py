@@ -11,7 +11,7 @@ import pytest
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
-from paddock_gateway.errors import JournalFullError
+from paddock_gateway.errors import JournalCrowdedError, JournalFullError
 from paddock_gateway.journal import Journal, payloads_in_order, segment_numbers
 from paddock_gateway.recover import recover
 
@@ -152,6 +152,50 @@ async def test_room_for_settlements_is_kept_before_an_intent_is_taken(tmp_path: 
     assert writer.path(segment).stat().st_size == 2**16
     rows = [item for item in payloads_in_order(tmp_path, [segment]) if isinstance(item, UsageRecord)]
     assert len(rows) == taken
+
+
+async def test_too_many_open_requests_are_not_called_a_full_disk(tmp_path: Path) -> None:
+    writer = journal(tmp_path, segment_bytes=2**15)
+    taken = 0
+    with pytest.raises(JournalCrowdedError, match="as many open requests"):  # noqa: PT012 - counts the ones before
+        while True:
+            await writer.begin(intent(taken))
+            taken += 1
+    await writer.settle(outcome(0))
+    await writer.begin(intent(taken))
+    await writer.close()
+    assert taken > 5
+
+
+async def test_a_cancelled_waiter_leaves_batch_and_journal_whole(tmp_path: Path) -> None:
+    writer = journal(tmp_path)
+    waiters = [asyncio.create_task(writer.begin(intent(number))) for number in range(3)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    outcomes = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1:] == [None, None]
+    assert writer.has_begun("usage-0")
+    for number in range(3):
+        await writer.settle(outcome(number))
+    await writer.close()
+    assert not writer.has_begun("usage-0")
+
+
+async def test_a_waiter_that_is_cancelled_during_a_rotation_does_not_stop_it(tmp_path: Path) -> None:
+    writer = journal(tmp_path, segment_bytes=2**16)
+    writer._segment.planned = 2**16
+    waiters = [asyncio.create_task(writer.begin(intent(number))) for number in range(2)]
+    await asyncio.sleep(0)
+    waiters[0].cancel()
+    outcomes = await asyncio.gather(*waiters, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert outcomes[1] is None
+    assert not writer.has_begun("usage-0")
+    writer._segment.planned = 2**16
+    await writer.begin(intent(2))
+    await writer.close()
+    assert len(segment_numbers(tmp_path)) == 3
 
 
 FULL_DISK = """
