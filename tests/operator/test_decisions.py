@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.planning.fit import plan
+from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType
+from paddock_core.resources.llamadeployment import ModelSpec, Spec
+from paddock_core.serving.contract import deployment_secret
 from paddock_operator.decide.actions import (
     AddFinalizer,
     Apply,
@@ -24,6 +28,7 @@ from paddock_operator.decide.actions import (
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT, kind_of
+from paddock_operator.manifests.render import Rendering, pods_rendering, render_serving
 from paddock_operator.observed import Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
@@ -56,6 +61,18 @@ def policies(helpers: Any) -> dict[str, Policy]:
     return {
         "licensed": Policy(view=licensed, expired=False),
         "registered": Policy(view=view(helpers.registered()), expired=False),
+        "licensed for both": Policy(
+            view=view(
+                [
+                    *helpers.registered(),
+                    *helpers.accepted("acme-inc"),
+                    *helpers.texts("llama3.2"),
+                    *helpers.accepted("platform", role="operator", license_id="llama3.2"),
+                    *helpers.accepted("acme-inc", license_id="llama3.2"),
+                ]
+            ),
+            expired=False,
+        ),
         "expired": Policy(view=licensed, expired=True),
         "empty": Policy(view=PolicyView.empty(), expired=False),
     }
@@ -91,9 +108,18 @@ def child(kind: Any, *, uid: str = "c1", owner: str = "u1", name: str = NAME, **
     return Child(kind=kind, manifest={"metadata": {**metadata, **more.pop("metadata", {})}, **more})
 
 
-def pod(*, uid: str = "p1", ready: bool = True, **more: Any) -> Child:
+def pod(*, uid: str = "p1", ready: bool = True, rendering: str = "", **more: Any) -> Child:
+    metadata = {"annotations": {names.RENDERING: rendering or CURRENT}}
     status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": "10.0.0.9"}
-    return child(POD, uid=uid, name=f"{NAME}-{uid}", spec={"nodeName": "n"}, status=more.pop("status", status), **more)
+    return child(
+        POD,
+        uid=uid,
+        name=f"{NAME}-{uid}",
+        spec={"nodeName": "n"},
+        status=more.pop("status", status),
+        metadata=metadata,
+        **more,
+    )
 
 
 def job(**changes: Any) -> WeightsJob:
@@ -102,6 +128,29 @@ def job(**changes: Any) -> WeightsJob:
 
 
 DONE = job(annotations={names.RESULT: RESULT})
+FORMER_MODEL = "llama-3.2-1b-instruct"
+
+
+def current_rendering() -> str:
+    """What pods of `look` carry."""
+    model = packaged_catalog().models["smollm2-135m-instruct"]
+    answer = plan(model=model, ask=Ask(), inventory=Inventory())
+    assert isinstance(answer, Plan)
+    made = Rendering(
+        key=KEY,
+        uid="u1",
+        tenant="acme",
+        spec=Spec(model=ModelSpec(id=model.id)),
+        model=model,
+        plan=answer,
+        weights="b1" * 32,
+        secret=deployment_secret(platform_key=CONFIG.platform_key, deployment_uid="u1", rotation=0),
+        config=CONFIG,
+    )
+    return pods_rendering(render_serving(made))
+
+
+CURRENT = current_rendering()
 
 
 def reasons(outcome: Outcome) -> dict[str, str]:
@@ -220,6 +269,7 @@ def serving(policies: dict[str, Policy], policy: str = "licensed", **changes: An
             "tokenizer": "sha256:x",
             "contextLength": 10,
             "maxConcurrency": 1,
+            "rendering": CURRENT,
             "endpoints": [{"pod": f"{NAME}-p1", "url": "http://10.0.0.9:8000"}],
         }
     }
@@ -328,6 +378,128 @@ def test_orphans_of_an_object_that_is_gone_are_removed(policies: dict[str, Polic
     assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
 
 
+def rolling(policies: dict[str, Policy], policy: str = "licensed for both", *pods: Child, **changes: Any) -> Observed:
+    """A look at a deployment whose model was changed: what its status lists still runs the former one."""
+    routing = {
+        "model": FORMER_MODEL,
+        "tokenizer": "sha256:former",
+        "contextLength": 77,
+        "maxConcurrency": 1,
+        "rendering": "former",
+        "endpoints": [{"pod": f"{NAME}-p1", "url": "http://10.0.0.9:8000"}],
+    }
+    children = (child(DEPLOYMENT), *(pods or (pod(rendering="former"), pod(uid="p2"))))
+    return serving(policies, policy, **{"children": children, "status": {"routing": routing}, **changes})
+
+
+def routed(outcome: Outcome) -> tuple[str, str, int, list[str]]:
+    assert outcome.routing is not None
+    said = outcome.routing
+    return said.model, said.tokenizer, said.context_length, [endpoint.pod for endpoint in said.endpoints]
+
+
+def test_a_changed_model_is_routed_to_when_a_pod_of_it_answers_and_to_no_other_pod(policies: dict[str, Policy]) -> None:
+    before = decide(rolling(policies), CONFIG)
+    assert routed(before) == (FORMER_MODEL, "sha256:former", 77, [f"{NAME}-p1"])
+    assert reasons(before)["Serving"] == "True/Serving"
+    assert "former specification" in before.findings[-1].message
+    assert before.ready_replicas == 1
+    after = decide(rolling(policies, probes={"p1": None, "p2": None}), CONFIG)
+    assert routed(after) == ("smollm2-135m-instruct", "sha256:" + "7" * 64, 8192, [f"{NAME}-p2"])
+    quiet = decide(rolling(policies, probes={"p1": "busy"}), CONFIG)
+    assert routed(quiet)[0] == FORMER_MODEL, "it may answer again before the present one does"
+    assert routed(quiet)[3] == []
+
+
+def test_trouble_of_the_coming_pods_is_told_while_the_former_ones_serve(policies: dict[str, Policy]) -> None:
+    waiting = {"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
+    pods = (pod(rendering="former"), pod(uid="p2", status=waiting))
+    finding = decide(rolling(policies, "licensed for both", *pods), CONFIG).findings[-1]
+    assert finding.status == "True"
+    assert f"{NAME}-p2" in finding.message
+
+
+def test_pods_between_the_routed_rendering_and_the_wished_one_are_never_endpoints(policies: dict[str, Policy]) -> None:
+    pods = (pod(rendering="former"), pod(uid="p2", rendering="between"), pod(uid="p3"))
+    seen = rolling(policies, "licensed for both", *pods, probes={"p1": None, "p2": None})
+    assert routed(decide(seen, CONFIG))[3] == [f"{NAME}-p1"]
+    gone = rolling(policies, "licensed for both", *pods[1:], probes={"p2": None})
+    assert routed(decide(gone, CONFIG)) == ("smollm2-135m-instruct", "sha256:" + "7" * 64, 8192, [])
+
+
+def test_a_former_model_that_may_no_longer_be_used_has_no_endpoints(policies: dict[str, Policy]) -> None:
+    assert routed(decide(rolling(policies, "licensed"), CONFIG))[3] == []
+    assert routed(decide(rolling(policies, weights=job()), CONFIG))[3] == [f"{NAME}-p1"]
+    told = decide(rolling(policies, "licensed", weights=job()), CONFIG)
+    assert routed(told) == (FORMER_MODEL, "sha256:former", 77, [])
+    assert reasons(told)["Serving"] == "False/Draining"
+    assert not [action for action in told.actions if isinstance(action, Delete)]
+    status = {"routing": {**msgspec.to_builtins(told.routing), "endpoints": []}}
+    drained = decide(rolling(policies, "licensed", weights=job(), status=status), CONFIG)
+    assert [action.kind for action in drained.actions if isinstance(action, Delete)] == [DEPLOYMENT]
+    assert FORMER_MODEL in drained.findings[-1].message
+
+
+def test_an_expired_policy_keeps_the_former_endpoints_and_no_others(policies: dict[str, Policy]) -> None:
+    outcome = decide(rolling(policies, "expired", probes={"p1": None, "p2": None}), CONFIG)
+    assert routed(outcome) == (FORMER_MODEL, "sha256:former", 77, [f"{NAME}-p1"])
+
+
+def test_a_changed_context_length_is_published_with_the_first_pod_that_has_it(policies: dict[str, Policy]) -> None:
+    first = decide(serving(policies), CONFIG)
+    status = {"routing": msgspec.to_builtins(first.routing)}
+    spec = {"engine": {"contextLength": 1024}}
+    rolled = decide(serving(policies, spec=spec, status=status), CONFIG)
+    assert rolled.routing == first.routing
+    new = next(action.manifest for action in rolled.actions if isinstance(action, Apply) and is_deployment(action))
+    carried = new["spec"]["template"]["metadata"]["annotations"][names.RENDERING]
+    assert carried != CURRENT
+    children = (child(DEPLOYMENT), pod(), pod(uid="p2", rendering=carried))
+    seen = serving(policies, spec=spec, status=status, children=children, probes={"p1": None, "p2": None})
+    done = decide(seen, CONFIG)
+    assert routed(done)[2:] == (1024, [f"{NAME}-p2"])
+
+
+def is_deployment(action: Apply) -> bool:
+    return kind_of(action.manifest) == DEPLOYMENT
+
+
+@pytest.mark.parametrize("spec", [{"replicas": 3}, {"access": {"tenants": ["globex"]}}, {"license": {"accept": True}}])
+def test_what_changes_nothing_in_a_pod_drops_no_endpoint(policies: dict[str, Policy], spec: dict[str, Any]) -> None:
+    first = decide(serving(policies), CONFIG)
+    status = {"routing": msgspec.to_builtins(first.routing)}
+    again = decide(serving(policies, spec=spec, status=status), CONFIG)
+    assert again.routing == first.routing
+    assert routed(again)[3] == [f"{NAME}-p1"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    policy=st.sampled_from(["licensed", "licensed for both", "expired"]),
+    carried=st.lists(st.sampled_from([CURRENT, "former", "between"]), max_size=4),
+    answers=st.lists(st.sampled_from([None, "silent"]), min_size=4, max_size=4),
+    weights=st.sampled_from([DONE, job()]),
+    spec=st.sampled_from([{}, {"replicas": 2}, {"engine": {"contextLength": 512}}]),
+)
+def test_every_endpoint_runs_what_the_routing_says(
+    policies: dict[str, Policy],
+    policy: str,
+    carried: list[str],
+    answers: list[str | None],
+    weights: WeightsJob,
+    spec: dict[str, Any],
+) -> None:
+    pods = [pod(uid=f"p{n}", rendering=rendering) for n, rendering in enumerate(carried)]
+    probes = {f"p{n}": answer for n, answer in enumerate(answers)}
+    seen = rolling(policies, policy, weights=weights, spec=spec, children=(child(DEPLOYMENT), *pods), probes=probes)
+    routing = decide(seen, CONFIG).routing
+    runs = {item.name: item.manifest["metadata"]["annotations"][names.RENDERING] for item in pods}
+    for endpoint in () if routing is None else routing.endpoints:
+        assert routing is not None
+        assert runs[endpoint.pod] == routing.rendering
+        assert (routing.model == FORMER_MODEL) is (routing.rendering == "former")
+
+
 def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> None:
     outcome = decide(look(policies["licensed"], weights=DONE, spec={"replicas": 0}), CONFIG)
     assert reasons(outcome)["Serving"] == "False/Stopped"
@@ -398,7 +570,7 @@ def test_whatever_is_seen_nothing_unlicensed_is_created_and_nothing_foreign_dele
     )
     outcome = decide(seen, CONFIG)
     assert outcome == decide(seen, CONFIG)
-    if which != "licensed" or seen.deleting:
+    if not which.startswith("licensed") or seen.deleting:
         assert not [action for action in outcome.actions if isinstance(action, Apply | StartWeights | AddFinalizer)]
     own = {item.uid for item in seen.children}
     for action in outcome.actions:

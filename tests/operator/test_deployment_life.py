@@ -14,6 +14,11 @@ def serving_name(name: str) -> str:
     return names.serving_name(namespace="acme", name=name)
 
 
+def pod_rendering(api: Any, cluster_helpers: Any, pod: str) -> str:
+    found = cluster_helpers.get(api, "pod", pod, "-n", "paddock-serving-acme")
+    return str(found["metadata"]["annotations"][names.RENDERING])
+
+
 def apply_webhook(api: Any, certificate: Any, port: int) -> None:
     import base64
 
@@ -138,6 +143,7 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
             "tokenizer": "sha256:" + "7" * 64,
             "contextLength": 2048,
             "maxConcurrency": 2,
+            "rendering": pod_rendering(api, cluster_helpers, pod),
             "endpoints": [{"pod": pod, "url": f"http://{address}:8000"}],
         }
         assert status["readyReplicas"] == 1

@@ -105,6 +105,8 @@ class RoutingStatus(_Document, frozen=True, kw_only=True):
     context_length: int
     max_concurrency: int
     secret_rotation: int = 0
+    rendering: str = ""
+    """Digest of what the endpoints' pods were rendered from: only pods that carry it are endpoints of this routing."""
     endpoints: tuple[Endpoint, ...] = ()
 
 

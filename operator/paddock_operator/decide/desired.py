@@ -22,7 +22,7 @@ from paddock_core.serving.contract import deployment_secret
 from paddock_operator.decide import accept, license, planned, serving, teardown, weights  # noqa: A004
 from paddock_operator.decide.actions import AddFinalizer, Apply
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.manifests.render import Rendering, render_serving
+from paddock_operator.manifests.render import Rendering, pods_rendering, render_serving
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
 
@@ -71,7 +71,9 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     found = (*found, prepared.finding)
     if prepared.result is None:
         held = _hold(observed, config, found)
-        outcome = replace(held, actions=(*_finalizer_first(observed), *prepared.actions), plan=_plan_status(plan))
+        outcome = replace(
+            held, actions=(*_finalizer_first(observed), *prepared.actions, *held.actions), plan=_plan_status(plan)
+        )
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
     outcome = _serve(observed, config, plan, prepared.result, tenant=tenant)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
@@ -83,9 +85,9 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     )
 
 
-def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Outcome:
+def _rendering(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Rendering:
     spec = observed.live.spec
-    rendering = Rendering(
+    return Rendering(
         key=observed.key,
         uid=observed.uid,
         tenant=tenant,
@@ -98,19 +100,35 @@ def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Resul
         ),
         config=config,
     )
-    state = serving.judge(observed, wanted=spec.replicas, probe_interval_seconds=config.probe_interval_seconds)
+
+
+def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Outcome:
+    spec = observed.live.spec
+    manifests = render_serving(_rendering(observed, config, plan, result, tenant=tenant))
+    new = RoutingStatus(
+        model=spec.model.id,
+        tokenizer=result.tokenizer,
+        context_length=plan.context_length,
+        max_concurrency=plan.max_concurrency,
+        secret_rotation=SECRET_ROTATION,
+        rendering=pods_rendering(manifests),
+    )
+    former = observed.live.status.routing
+    if former is not None and license.denied_former(observed, former.model) is not None:
+        former = None
+    routing = serving.settle(observed, new=new, former=former)
+    state = serving.judge(
+        observed,
+        rendering=routing.rendering,
+        current=new.rendering,
+        wanted=spec.replicas,
+        probe_interval_seconds=config.probe_interval_seconds,
+    )
     return Outcome(
-        actions=tuple(Apply(manifest=manifest) for manifest in render_serving(rendering)),
+        actions=tuple(Apply(manifest=manifest) for manifest in manifests),
         findings=state.findings,
         plan=_plan_status(plan),
-        routing=RoutingStatus(
-            model=spec.model.id,
-            tokenizer=result.tokenizer,
-            context_length=plan.context_length,
-            max_concurrency=plan.max_concurrency,
-            secret_rotation=SECRET_ROTATION,
-            endpoints=state.endpoints,
-        ),
+        routing=serving.with_endpoints(routing, state.endpoints),
         replicas=state.replicas,
         ready_replicas=len(state.endpoints),
         serving_namespace=names.serving_namespace(tenant),
@@ -124,8 +142,13 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
     if not observed.children:
         text = "an earlier condition keeps it from being served"
         return Outcome(findings=(*found, fails(ConditionType.SERVING, ConditionReason.NOT_SERVED, text)))
+    routing = status.routing
+    denied = None if routing is None else license.denied_former(observed, routing.model)
+    if routing is not None and denied is not None:
+        return _stop_former(observed, config, found, routing=routing, why=denied)
     state = serving.judge(
         observed,
+        rendering="" if routing is None else routing.rendering,
         wanted=observed.live.spec.replicas,
         probe_interval_seconds=config.probe_interval_seconds,
     )
@@ -133,11 +156,24 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
         findings=(*found, *state.findings),
         license=status.license,
         plan=status.plan,
-        routing=None if status.routing is None else serving.with_endpoints(status.routing, state.endpoints),
+        routing=None if routing is None else serving.with_endpoints(routing, state.endpoints),
         replicas=state.replicas,
         ready_replicas=len(state.endpoints),
         serving_namespace=status.serving_namespace,
         look_after_seconds=state.look_after_seconds,
+    )
+
+
+def _stop_former(
+    observed: Observed, config: Config, found: tuple[Finding, ...], *, routing: RoutingStatus, why: str
+) -> Outcome:
+    """Take away pods of a model that is no longer asked for nor allowed, while the present one is not there yet."""
+    outcome = teardown.stop(observed, config, found)
+    *others, finding = outcome.findings
+    text = f"{finding.message}; they run {routing.model}: {why}"
+    # The routing stays, without endpoints, as long as pods may be there: it is what says which model they run.
+    return replace(
+        outcome, findings=(*others, replace(finding, message=text)), routing=serving.with_endpoints(routing, ())
     )
 
 

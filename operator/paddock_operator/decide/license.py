@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.decide import decide
 from paddock_core.licensing.types import Decision, Request, Role, Verb
@@ -15,7 +16,7 @@ from paddock_core.resources.conditions import (
     holds,
     unknown,
 )
-from paddock_core.resources.llamadeployment import LicenseStatus, Spec
+from paddock_core.resources.llamadeployment import LicenseSpec, LicenseStatus, ModelSpec, Spec
 
 from paddock_operator.observed import Observed
 
@@ -71,6 +72,20 @@ def ask(*, spec: Spec, tenant: Tenant, view: PolicyView, catalog: Catalog, at: f
         claimed_license=spec.license.id,
     )
     return decide(request=request, facts=view.facts(), catalog=catalog)
+
+
+def denied_former(observed: Observed, model: str) -> str | None:
+    """Why pods that still run `model`, which the specification no longer asks for, may not be used; None if they may.
+
+    A policy that is too old denies nothing here: gateways deny by it themselves.
+    """
+    spec, tenant = observed.live.spec, observed.tenant
+    if spec.model.id == model or observed.policy.expired or tenant is None:
+        return None
+    # What the specification says of the license is about the model that it asks for now.
+    former = msgspec.structs.replace(spec, model=ModelSpec(id=model), license=LicenseSpec(use=spec.license.use))
+    decision = ask(spec=former, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.now)
+    return None if decision.allowed else decision.message
 
 
 def mismatch(spec: Spec, decision: Decision, view: PolicyView) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import Endpoint, RoutingStatus
 from paddock_core.serving.contract import HTTP_PORT
@@ -25,17 +26,42 @@ class Judgement:
     look_after_seconds: float | None = None
 
 
-def judge(observed: Observed, *, wanted: int, probe_interval_seconds: float) -> Judgement:
-    """What the pods say. `wanted` is the number of copies that should run."""
+def judge(
+    observed: Observed, *, rendering: str, current: str | None = None, wanted: int, probe_interval_seconds: float
+) -> Judgement:
+    """What the pods say. `wanted` is the number of copies that should run.
+
+    Only pods of `rendering` are endpoints, none if it is empty: what else answers may run another model. `current` is
+    the rendering that the specification asks for, where it is known; if it is another one, the message says that the
+    present specification is still to come.
+    """
     pods = [pod for pod in observed.pods() if not pod.going]
-    endpoints = tuple(Endpoint(pod=pod.name, url=pod_url(pod)) for pod in pods if _answers(observed, pod))
+    answering = [pod for pod in pods if rendering and rendering_of(pod) == rendering and _answers(observed, pod)]
+    endpoints = tuple(Endpoint(pod=pod.name, url=pod_url(pod)) for pod in answering)
+    coming = [pod for pod in pods if rendering_of(pod) == current] if current not in (None, rendering) else None
     unproven = [pod for pod in pods if is_ready(pod) and not _answers(observed, pod)]
     return Judgement(
-        findings=(*_scheduled(observed, pods, wanted), _serving(observed, pods, endpoints, wanted)),
+        findings=(*_scheduled(observed, pods, wanted), _serving(observed, pods, endpoints, wanted, coming)),
         endpoints=endpoints,
         replicas=len(pods),
         look_after_seconds=RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0,
     )
+
+
+def settle(observed: Observed, *, new: RoutingStatus, former: RoutingStatus | None) -> RoutingStatus:
+    """The routing to publish, still without looking at its endpoints: the former one stays as long as only its pods
+    may answer, the new one comes with the first pod that runs it."""
+    if former is None or former.rendering == new.rendering:
+        return new
+    pods = [pod for pod in observed.pods() if not pod.going]
+    if any(rendering_of(pod) == new.rendering and _answers(observed, pod) for pod in pods):
+        return new
+    return former if any(rendering_of(pod) == former.rendering for pod in pods) else new
+
+
+def rendering_of(pod: Child) -> str:
+    """Digest of what a pod was rendered from; empty if it does not say."""
+    return str((pod.manifest["metadata"].get("annotations") or {}).get(names.RENDERING, ""))
 
 
 def with_endpoints(routing: RoutingStatus, endpoints: tuple[Endpoint, ...]) -> RoutingStatus:
@@ -77,8 +103,18 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: int) -> tuple[
     return (holds(kind, ConditionReason.SCHEDULED, f"{placed} of {wanted} pods have a node"),)
 
 
-def _serving(observed: Observed, pods: Sequence[Child], endpoints: Sequence[Endpoint], wanted: int) -> Finding:
+def _serving(
+    observed: Observed,
+    pods: Sequence[Child],
+    endpoints: Sequence[Endpoint],
+    wanted: int,
+    coming: Sequence[Child] | None,
+) -> Finding:
     kind = ConditionType.SERVING
+    if endpoints and coming is not None:
+        text = f"{len(endpoints)} copies of the former specification answer until one of the present one does"
+        trouble = failures.classify(pod.manifest for pod in coming)
+        return holds(kind, ConditionReason.SERVING, f"{text}; {trouble.message}" if trouble else text)
     if endpoints:
         return holds(kind, ConditionReason.SERVING, f"{len(endpoints)} of {wanted} copies answered a generation")
     if wanted == 0:

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -16,6 +16,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Spec
 
 from paddock_operator.decide.outcome import Config
+from paddock_operator.kinds import DEPLOYMENT
 from paddock_operator.ports import Key, Manifest
 
 
@@ -93,6 +94,12 @@ class WeightsRendering:
 def render_serving(rendering: Rendering) -> list[Manifest]:
     """Every manifest of a deployment, in the order in which they are to be applied."""
     return [_stamped(_render(module)(rendering)) for module in _modules("serving")]
+
+
+def pods_rendering(manifests: Iterable[Manifest]) -> str:
+    """The digest that pods of these manifests carry: it differs exactly when what they run differs."""
+    deployment = next(manifest for manifest in manifests if manifest["kind"] == DEPLOYMENT.name)
+    return str(deployment["spec"]["template"]["metadata"]["annotations"][names.RENDERING])
 
 
 def render_weights(rendering: WeightsRendering) -> list[Manifest]:
