@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.index import index_of
 from paddock_core.policy.documents import Acceptance, Entity, Grant, Statement
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -59,25 +60,47 @@ def key_of(manifest: Manifest) -> Key:
     return Key(str(manifest["metadata"]["namespace"]), str(manifest["metadata"]["name"]))
 
 
-ENTITY_KINDS = ("acceptance", "statement", "grant")
+OF_ENTITIES = ("entity", "acceptance", "statement", "grant")
+"""Kinds that bear on the decisions of the entities that they name."""
+NOT_OURS = frozenset({"api_key"})
+"""Kinds that bear on no decision of the operator."""
 
 
 def concerned(changes: Iterable[Change], *, before: PolicyView, after: PolicyView) -> set[str] | None:
     """Namespaces whose deployments a policy change may concern; None means all of them."""
     namespaces: set[str] = set()
     for change in changes:
-        if change.kind == "license_text":
-            return None
+        if change.kind in NOT_OURS:
+            continue
         if change.kind == "namespace":
             namespaces.add(change.id)
         elif change.kind == "tenant":
+            if index_of(before.facts()).hosted != index_of(after.facts()).hosted:
+                # Whether the platform serves others than itself bears on every decision.
+                return None
+            entities = {view.tenants[change.id].entity for view in (before, after) if change.id in view.tenants}
             namespaces |= _of_tenants({change.id}, before) | _of_tenants({change.id}, after)
-        elif change.kind == "entity" or change.kind in ENTITY_KINDS:
+            namespaces |= _of_entities(entities, before) | _of_entities(entities, after)
+        elif change.kind in OF_ENTITIES:
             entities = _entities(change, before)
-            if any(entity.is_operator for view in (before, after) for entity in _known(entities, view)):
+            if _reaches_others(change, entities, before) or _reaches_others(change, entities, after):
                 return None
             namespaces |= _of_entities(entities, before) | _of_entities(entities, after)
+        else:
+            # Texts, models and the platform's policy bear on everybody; so may a kind that this version does not know.
+            return None
     return namespaces
+
+
+def _reaches_others(change: Change, entities: set[str], view: PolicyView) -> bool:
+    """True if others than these entities may be decided differently: by way of the platform or of affiliates."""
+    if any(entity.is_operator for entity in _known(entities, view)):
+        return True
+    grant = view.grants.get(change.id) if change.kind == "grant" else None
+    if grant is not None and grant.affiliates:
+        return True
+    stated = {entity for statement in view.statements.values() for entity in statement.affiliates}
+    return bool(entities & (stated | set(index_of(view.facts()).groups)))
 
 
 def _entities(change: Change, before: PolicyView) -> set[str]:

@@ -33,6 +33,8 @@ class PolicyServer:
     denies_downloads: bool = False
     down: bool = False
     url: str = ""
+    waiting: bool = False
+    """True while a follower waits for changes."""
     tokens_issued: list[str] = field(default_factory=list)
     _log: list[Change] = field(default_factory=list)
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
@@ -64,8 +66,10 @@ class PolicyServer:
     async def changes(self, request: web.Request) -> web.Response:
         after = int(request.query["after"])
         if len(self._log) <= after:
+            self.waiting = True
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), float(request.query["wait"]))
+            self.waiting = False
         return self._json(
             Changes(revision=len(self._log), max_age_seconds=self.max_age_seconds, changes=tuple(self._log[after:]))
         )

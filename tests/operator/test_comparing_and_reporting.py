@@ -1,5 +1,6 @@
 """When a write is needed, what the status says, and which objects a policy change concerns."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.policy.documents import Acceptance, Entity, Namespace, Tenant
+from paddock_core.policy.documents import Acceptance, Entity, Grant, Namespace, Statement, Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources.conditions import ConditionType, fails, holds
@@ -94,7 +95,14 @@ def test_events_tell_transitions_once() -> None:
     assert told["metadata"]["name"] == event(look, changed[0])["metadata"]["name"]
 
 
-KINDS = {Entity: "entity", Tenant: "tenant", Namespace: "namespace", Acceptance: "acceptance"}
+KINDS = {
+    Entity: "entity",
+    Tenant: "tenant",
+    Namespace: "namespace",
+    Acceptance: "acceptance",
+    Statement: "statement",
+    Grant: "grant",
+}
 
 
 def view_of(*objects: Any) -> PolicyView:
@@ -132,6 +140,9 @@ VIEW = view_of(
         ("entity", "platform", {}, None),
         ("acceptance", "a3", {"entity": "platform"}, None),
         ("license_text", "t", {}, None),
+        ("license_policy", "platform", {}, None),
+        ("model", "m", {}, None),
+        ("a_kind_of_a_newer_control_plane", "x", {}, None),
     ],
 )
 def test_policy_change_concerns_those_whose_decision_may_change(
@@ -139,6 +150,54 @@ def test_policy_change_concerns_those_whose_decision_may_change(
 ) -> None:
     change = Change(revision=99, kind=kind, id=id_, body=body)
     assert concerned([change], before=VIEW, after=VIEW) == namespaces
+
+
+def grant(*affiliates: str) -> Grant:
+    return Grant(
+        id="g1", entity="acme-inc", licenses=("l",), models=(), valid_from=0.0, valid_to=1.0, affiliates=affiliates
+    )
+
+
+AFFILIATE = Entity(id="acme-inc", legal_name="A", principal_place_of_business="US", affiliates=("globex-ag",))
+STATEMENT = Statement(
+    id="s1", entity="globex-ag", license="l", band="le_700m", at=0.0, affiliates=("acme-inc", "other-ltd")
+)
+
+
+@pytest.mark.parametrize(
+    ("held", "kind", "id_", "namespaces"),
+    [
+        (grant("globex-ag"), "grant", "g1", None),
+        (grant(), "grant", "g1", {"ns-acme", "ns-lab"}),
+        (AFFILIATE, "entity", "acme-inc", None),
+        (AFFILIATE, "acceptance", "a1", None),
+        (STATEMENT, "acceptance", "a1", None),
+        (STATEMENT, "statement", "s1", {"ns-globex"}),
+    ],
+)
+def test_what_reaches_affiliates_concerns_everybody_whether_it_comes_or_goes(
+    held: Any, kind: str, id_: str, namespaces: set[str] | None
+) -> None:
+    change = Change(revision=99, kind=kind, id=id_, body={"entity": getattr(held, "entity", "acme-inc")})
+    change = replace(change, body={"entity": "acme-inc"}) if kind == "acceptance" else change
+    without, with_it = VIEW, VIEW.apply([Change(revision=98, kind=KINDS[type(held)], id=held.id, body=body_of(held))])
+    assert concerned([change], before=without, after=with_it) == namespaces
+    gone = replace(change, body=None)
+    assert concerned([gone], before=with_it, after=with_it if kind == "acceptance" else without) == namespaces
+
+
+def test_a_tenant_of_another_entity_concerns_everybody_and_one_more_of_the_same_its_entity() -> None:
+    def come(entity: str) -> set[str] | None:
+        change = Change(revision=99, kind="tenant", id="new", body={"id": "new", "entity": entity, "priced": True})
+        return concerned([change], before=VIEW, after=VIEW.apply([change]))
+
+    assert come("newcomer-ltd") is None
+    assert come("acme-inc") == {"ns-acme", "ns-lab"}
+
+
+def body_of(held: Any) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.to_builtins(held)
+    return body
 
 
 def test_index_finds_who_waits_for_weights() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from paddock_core.policy.view import FIELDS
 from paddock_operator.adapters.controlplane import HttpControlPlane, connect
 from paddock_operator.adapters.policy import PolicyFollower
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
@@ -80,6 +81,44 @@ async def test_kept_copy_serves_until_its_age_and_never_across_a_reboot(
     (tmp_path / "policy.json").write_bytes(b"{broken")
     async with following(policy, helpers, tmp_path, clock=clock) as (follower, _):
         assert follower.current().expired is True
+
+
+async def test_everything_but_keys_survives_on_disk(policy: Any, helpers: Any, tmp_path: Path) -> None:
+    policy._append("license_policy", "platform", {"id": "platform", "threshold": "conservative"})
+    policy._append("model", "acme/tuned", {"id": "acme/tuned", "base": "smollm2-135m-instruct"})
+    clock = Clock()
+    async with following(policy, helpers, tmp_path, clock=clock) as (follower, heard):
+        await until(lambda: heard)
+        known = follower.current().view
+    policy.down = True
+    async with following(policy, helpers, tmp_path, clock=clock) as (follower, _):
+        kept = follower.current().view
+    assert kept.facts().policy.threshold == "conservative"
+    for name in FIELDS.values():
+        if name != "api_keys":
+            assert getattr(kept, name) == getattr(known, name), name
+
+
+async def test_an_answer_counts_from_the_moment_of_asking(policy: Any, helpers: Any, tmp_path: Path) -> None:
+    clock = Clock()
+    policy.max_age_seconds = 600.0
+    async with following(policy, helpers, tmp_path, clock=clock) as (follower, heard):
+        await until(lambda: heard)
+        await until(lambda: policy.waiting)
+        clock.boot += 500  # the machine sleeps while the question is under way
+        policy.put(*helpers.accepted("acme-inc"))
+        await until(lambda: len(heard) >= 2)
+        assert follower.age_seconds() == 500
+        await until(lambda: policy.waiting)
+        clock.boot += 700
+        policy.put(*helpers.registered()[:1])
+        await until(lambda: len(heard) >= 3)
+        assert follower.current().expired is True
+        assert heard[-1] is None, "a copy that is too old concerns everybody"
+        policy.put(*helpers.registered()[:1])
+        await until(lambda: not follower.current().expired)
+        await until(lambda: len(heard) >= 4)
+        assert heard[-1] is None
 
 
 async def test_expiry_and_return_are_heard(policy: Any, helpers: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import msgspec
 from paddock_core.policy.freshness import Freshness
-from paddock_core.policy.view import PolicyView
+from paddock_core.policy.view import FIELDS, PolicyView
 from paddock_core.policy.wire import Change, Changes, Snapshot
 
 from paddock_operator.ports import Clock, Policy
@@ -85,11 +85,12 @@ class PolicyFollower:
                 delay = min(delay * 2, RETRY_MAX_SECONDS)
 
     async def _take_snapshot(self) -> None:
+        asked = self._clock.boottime()
         response = await self._client.get("/internal/v1/policy")
         response.raise_for_status()
         snapshot = msgspec.json.decode(response.content, type=Snapshot)
         before, self._view = self._view, PolicyView.from_snapshot(snapshot)
-        self._renew(snapshot.max_age_seconds)
+        self._renew(snapshot.max_age_seconds, asked=asked)
         self._save(snapshot.max_age_seconds)
         self._heard(None, before, self._view)
 
@@ -99,6 +100,7 @@ class PolicyFollower:
         age = WAIT_SECONDS if self._fresh is None else self._fresh.max_age_seconds / 3
         parameters = {"after": str(self._view.revision), "wait": str(min(WAIT_SECONDS, age))}
         timeout = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
+        asked = self._clock.boottime()
         response = await self._client.get("/internal/v1/policy/changes", params=parameters, timeout=timeout)
         if response.status_code == httpx.codes.GONE:
             return False
@@ -106,17 +108,17 @@ class PolicyFollower:
         answer = msgspec.json.decode(response.content, type=Changes)
         before, self._view = self._view, self._view.apply(answer.changes, revision=answer.revision)
         was_expired = self._was_expired
-        self._renew(answer.max_age_seconds)
+        self._renew(answer.max_age_seconds, asked=asked)
         self._save(answer.max_age_seconds)
-        if answer.changes or was_expired:
-            self._heard(None if was_expired else answer.changes, before, self._view)
+        anew = was_expired or self._was_expired
+        if answer.changes or anew:
+            self._heard(None if anew else answer.changes, before, self._view)
         return True
 
-    def _renew(self, max_age_seconds: float) -> None:
-        self._fresh = Freshness(
-            max_age_seconds=max_age_seconds, renewed_at=self._clock.boottime(), boot_id=self._boot_id
-        )
-        self._was_expired = False
+    def _renew(self, max_age_seconds: float, *, asked: float) -> None:
+        """Renew as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
+        self._fresh = Freshness(max_age_seconds=max_age_seconds, renewed_at=asked, boot_id=self._boot_id)
+        self._was_expired = self._expired()
 
     def _expired(self) -> bool:
         return self._fresh is None or self._fresh.expired(now=self._clock.boottime(), boot_id=self._boot_id)
@@ -141,14 +143,6 @@ class PolicyFollower:
 
 def _snapshot_of(view: PolicyView, max_age_seconds: float) -> Snapshot:
     """The view as a snapshot again. Keys of tenants are left out: the operator has no use for them."""
-    kinds = {
-        "entity": view.entities,
-        "tenant": view.tenants,
-        "namespace": view.namespaces,
-        "license_text": view.license_texts,
-        "acceptance": view.acceptances,
-        "statement": view.statements,
-        "grant": view.grants,
-    }
+    kinds = {kind: getattr(view, name) for kind, name in FIELDS.items() if kind != "api_key"}
     objects = {kind: {id_: msgspec.to_builtins(body) for id_, body in bodies.items()} for kind, bodies in kinds.items()}
     return Snapshot(revision=view.revision, max_age_seconds=max_age_seconds, objects=objects)
