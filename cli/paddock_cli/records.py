@@ -1,6 +1,7 @@
 """Commands of `paddock license` for the records: what ends an acceptance, statements, grants, the platform's policy."""
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 
 from paddock_cli.client import Client
 from paddock_cli.errors import UsageError
-from paddock_cli.output import Output, OutputOption, moment, print_fields, print_rows, say, show
+from paddock_cli.output import Output, OutputOption, moment, print_fields, print_json, print_rows, say, show
 
 grants = typer.Typer(help="Record a licensor's grants to entities above a threshold.", no_args_is_help=True)
 
@@ -22,7 +23,7 @@ GrantId = Annotated[str, typer.Argument(help="Id of the grant, from `paddock lic
 
 def add_commands(app: typer.Typer) -> None:
     """Put these commands into the noun."""
-    for command in (revoke, suspend, terminate, reinstate, correct, statements, policy):
+    for command in (revoke, suspend, terminate, reinstate, correct, statements, policy, report):
         app.command()(command)
     app.add_typer(grants, name="grant")
 
@@ -81,6 +82,36 @@ def policy(
         body = {name: given.get(name, found[name]) for name in wished}
         found = Client().put("/v1/license-policy", body)
     show(found, output=output, table=lambda item: print_fields({name: item[name] for name in wished}))
+
+
+class ReportOutput(StrEnum):
+    """In which form."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    HTML = "html"
+
+
+def report(
+    license_id: Annotated[str, typer.Option("--license", help="The license.")],
+    month: Annotated[str, typer.Option(help="The month, 2026-10.")],
+    output: Annotated[ReportOutput, typer.Option("-o", "--output", help="In which form.")] = ReportOutput.TABLE,
+) -> None:
+    """Report on a license: who accepted what under which text, statements, grants, who was served, what expires."""
+    from paddock_cli import license_report
+
+    found = Client().get("/v1/license-report", license=license_id, month=month)
+    if output is ReportOutput.JSON:
+        print_json(found)
+    elif output is ReportOutput.CSV:
+        typer.echo(license_report.as_csv(found), nl=False)
+    elif output is ReportOutput.HTML:
+        typer.echo(license_report.as_html(found), nl=False)
+    else:
+        for title, columns, rows in license_report.sections(found):
+            typer.echo(f"\n{title}")
+            print_rows(rows, *(column.upper() for column in columns))
 
 
 @grants.command("add")

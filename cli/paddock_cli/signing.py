@@ -32,12 +32,17 @@ class Answers:
 def present(offer: dict[str, Any]) -> None:
     """Show what will be agreed, before anything is asked."""
     say(f"{offer['title']}, as {offer['role']} of {offer['entity']}")
+    say(f"  agreed with {offer['licensor']}")
     say(f"  offer {offer['offer']}, open until {moment(offer['expires_at'])}")
     for role, digests in offer["digests"].items():
         say(f"  text {role}: {digests['canonical']}")
     say("Duties:")
     for duty in offer["duties"]:
         say(f"  - {duty['text']}")
+    if offer.get("restrictions"):
+        say("Forbidden uses, to which your users are bound too:")
+    for item in offer.get("restrictions", ()):
+        say(f"  - {item['id']}: {item['words']}")
 
 
 def body_for(offer: dict[str, Any], answers: Answers) -> dict[str, Any]:

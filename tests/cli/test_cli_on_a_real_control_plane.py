@@ -1,6 +1,7 @@
 """Every noun, as a person types it, against a real control plane."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -216,3 +217,13 @@ async def test_what_was_done_to_the_log_is_found_and_placed(paddock: Any, acme: 
         paddock("audit", "verify")
     finally:
         await connection.close()
+
+
+def test_the_license_report_comes_in_every_form(paddock: Any, acme: Any) -> None:
+    words = ("license", "report", "--license", "paddock-demo", "--month", f"{datetime.now(UTC):%Y-%m}")
+    report = paddock.read(*words)
+    assert report["title"] == "Paddock Demonstration License"
+    assert "Expires next" in paddock(*words).out
+    assert paddock(*words, "-o", "csv").out.startswith("section,text")
+    assert paddock(*words, "-o", "html").out.startswith("<!doctype html>")
+    acme(*words, code=3)

@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "withdrawGrant": {PLATFORM},
     "readLicensePolicy": {PLATFORM, TENANT},
     "setLicensePolicy": {PLATFORM},
+    "readLicenseReport": {PLATFORM},
     "checkLicense": {PLATFORM, TENANT},
     "readUsage": {PLATFORM, TENANT},
     "readUsageRecords": {PLATFORM, TENANT},
@@ -98,6 +99,7 @@ BODIES: dict[str, Any] = {
     "issueDecisionToken": {"verb": "download", "model": "smollm2-135m-instruct"},
     "startDownload": {"model": "smollm2-135m-instruct"},
 }
+QUERIES = {"followPolicy": "?after=0", "readLicenseReport": "?license=paddock-demo&month=2026-10"}
 PARAMETERS = {
     "entity": "acme",
     "tenant": "acme",
@@ -127,7 +129,7 @@ async def test_every_route_admits_its_callers_and_nobody_else(everybody: Any) ->
         for method, operation in operations.items():
             name = operation["operationId"]
             seen.add(name)
-            path = template.format(**PARAMETERS) + ("?after=0" if name == "followPolicy" else "")
+            path = template.format(**PARAMETERS) + QUERIES.get(name, "")
             await _admitted(everybody, method.upper(), path, name)
     assert seen == set(ALLOWED) | OPEN
 

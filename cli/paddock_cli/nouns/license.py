@@ -233,6 +233,8 @@ def _license(found: dict[str, Any]) -> None:
     texts = ", ".join(f"{role}: {'imported' if there else 'not imported'}" for role, there in found["imported"].items())
     print_fields({"license": entry["id"], "title": entry["title"], "licensor": entry["licensor"], "texts": texts})
     print_rows([(duty["clause"], duty["text"]) for duty in found["duties"]], "CLAUSE", "DUTY")
+    if found["restrictions"]:
+        print_rows([(item["id"], item["words"]) for item in found["restrictions"]], "FORBIDDEN", "USE")
 
 
 def _decision(decision: dict[str, Any]) -> None:

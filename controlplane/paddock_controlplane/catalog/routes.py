@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
-from paddock_core.catalog.types import LicenseEntry, ModelEntry
+from paddock_core.catalog.types import LicenseEntry, ModelEntry, Restriction
 
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import CatalogId
@@ -47,6 +47,8 @@ class LicenseView:
     duties: list[Duty]
     imported: dict[str, bool]
     """By role of the text."""
+    restrictions: list[Restriction]
+    """Uses that its terms forbid, in our own words."""
 
 
 @router.get("/models", operation_id="listModels", response_model=Page[ModelEntry])
@@ -75,14 +77,14 @@ async def list_licenses(call: Anybody) -> Response:
     """Every license of the catalogue."""
     state = await call.run(import_state)
     licenses = call.state.catalog.licenses
-    return call.answer(Page(items=[_view(licenses[name], state) for name in sorted(licenses)], next=None))
+    return call.answer(Page(items=[_view(call, licenses[name], state) for name in sorted(licenses)], next=None))
 
 
 @router.get("/licenses/{license}", operation_id="readLicense", response_model=LicenseView)
 async def read_license(call: Anybody, license_id: Annotated[CatalogId, Path(alias="license")]) -> Response:
     """One license."""
     entry = license_entry(call.state.catalog, license_id)
-    return call.answer(_view(entry, await call.run(import_state)))
+    return call.answer(_view(call, entry, await call.run(import_state)))
 
 
 def _model(call: Call, model: str) -> ModelEntry:
@@ -92,10 +94,13 @@ def _model(call: Call, model: str) -> ModelEntry:
     return entry
 
 
-def _view(entry: LicenseEntry, state: dict[str, set[str]]) -> LicenseView:
+def _view(call: Call, entry: LicenseEntry, state: dict[str, set[str]]) -> LicenseView:
     there = state.get(entry.id, set())
     return LicenseView(
-        license=entry, duties=duties(entry), imported={pin.role: pin.role in there for pin in entry.texts}
+        license=entry,
+        duties=duties(entry),
+        imported={pin.role: pin.role in there for pin in entry.texts},
+        restrictions=list(call.state.catalog.restrictions_of(entry.id)),
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paddock_core.catalog.loader import Catalog
-from paddock_core.catalog.types import LicenseEntry
+from paddock_core.catalog.types import LicenseEntry, Restriction
 from paddock_core.keys import SIGNATORY, secret_digest
 from paddock_core.licensing.types import Role
 from paddock_core.policy.documents import Entity, LicensePolicy
@@ -58,6 +58,8 @@ class OfferView:
     texts: dict[str, str]
     digests: dict[str, Digests]
     duties: list[Duty]
+    restrictions: list[Restriction]
+    """Uses that the terms forbid, in our own words: what an entity binds its own users to."""
     questions: list[Question]
     expires_at: float
 
@@ -117,7 +119,7 @@ async def make(
     detail = {"license": entry.id, "role": offer.role, "credential": parsed.id, "delivered_by": wish.delivered_by}
     event = Event(actor=actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
     await record(session, event)
-    shown = _shown(entry, offer, texts, entity, await license_policy(session))
+    shown = _shown(catalog, entry, offer, texts, entity, await license_policy(session))
     link = f"{public_url.rstrip('/')}/v1/license-offers/current"
     return NewOffer(**shown, signatory_token=token, link=link)
 
@@ -132,7 +134,7 @@ async def current(session: AsyncSession, *, catalog: Catalog, credential_id: str
     entry = license_entry(catalog, offer.license)
     texts = await unchanged_texts(session, entry, offer)
     entity = await entities.find(session, offer.entity)
-    return OfferView(**_shown(entry, offer, texts, entity, await license_policy(session)))
+    return OfferView(**_shown(catalog, entry, offer, texts, entity, await license_policy(session)))
 
 
 async def open_offer(
@@ -194,7 +196,12 @@ async def _not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) ->
 
 
 def _shown(
-    entry: LicenseEntry, offer: OfferRow, texts: dict[str, TextRow], entity: Entity, policy: LicensePolicy
+    catalog: Catalog,
+    entry: LicenseEntry,
+    offer: OfferRow,
+    texts: dict[str, TextRow],
+    entity: Entity,
+    policy: LicensePolicy,
 ) -> dict[str, Any]:
     role = Role(offer.role)
     return {
@@ -207,6 +214,7 @@ def _shown(
         "texts": {name: text.content for name, text in texts.items()},
         "digests": {name: Digests(raw=text.raw, canonical=text.canonical) for name, text in texts.items()},
         "duties": duties(entry),
+        "restrictions": list(catalog.restrictions_of(entry.id)),
         "questions": questions(entry, role, policy),
         "expires_at": offer.expires_at.timestamp(),
     }

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import Body, CatalogId, Count, Email, Id, Line
-from paddock_controlplane.licensing import acceptances, grants, platform, statements, states
+from paddock_controlplane.licensing import acceptances, grants, platform, report, statements, states
 from paddock_controlplane.paging import After, Limit, Page, page
 
 router = APIRouter(prefix="/v1", tags=["licensing"])
@@ -203,4 +203,18 @@ async def set_policy(call: Platform, body: PolicyBody) -> Response:
     policy = LicensePolicy(**body.model_dump())
     return call.answer(
         await call.run(lambda session: platform.set_license_policy(session, policy=policy, actor=call.principal.name))
+    )
+
+
+@router.get("/license-report", operation_id="readLicenseReport", response_model=report.LicenseReport)
+async def read_report(
+    call: Platform,
+    license_id: Annotated[CatalogId, Query(alias="license")],
+    month: Annotated[str, Query(pattern=r"^[2-9]\d{3}-(0[1-9]|1[0-2])$", description="YYYY-MM, in UTC.")],
+) -> Response:
+    """Who accepted a license under which words, statements, grants, and who was served in a month."""
+    return call.answer(
+        await call.run(
+            lambda session: report.report(session, catalog=call.state.catalog, license_id=license_id, month=month)
+        )
     )

@@ -1,0 +1,202 @@
+"""The report on one license for one month: who accepted it under which words, statements, grants, who was served."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import LicenseEntry
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from paddock_controlplane.entities.models import PersonRow
+from paddock_controlplane.licensing.grants import GrantView
+from paddock_controlplane.licensing.grants import list_page as list_grants
+from paddock_controlplane.licensing.models import AcceptanceRow, StatementRow, TextRow
+from paddock_controlplane.licensing.platform import license_policy
+from paddock_controlplane.licensing.statements import StatementView
+from paddock_controlplane.licensing.statements import view as shown_statement
+from paddock_controlplane.licensing.texts import Digests, license_entry
+from paddock_controlplane.usage.models import UsageHourRow
+
+_MOST = 100_000
+_DAY_SECONDS = 86_400.0
+_YEAR_SECONDS = 365 * _DAY_SECONDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """An acceptance that stood in the month, or ended in it. Times are Unix seconds."""
+
+    id: str
+    entity: str
+    role: str
+    signatory: str | None
+    """Name and title; null once erased."""
+    jurisdiction: str
+    at: float
+    state: str
+    ended_at: float | None
+    ended_reason: str | None
+    digests: dict[str, Digests]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What a tenant used of the license's models in the month, from the ledger."""
+
+    tenant: str
+    deployment: str
+    model: str
+    requests: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiry:
+    """What ends after the month, soonest first."""
+
+    what: str
+    id: str
+    entity: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseReport:
+    """The report. `attribution` and `notice` are what the license asks to be shown and kept."""
+
+    license: str
+    title: str
+    month: str
+    texts: dict[str, Digests]
+    """As imported now."""
+    attribution: list[str]
+    notice: str | None
+    acceptances: list[Accepted]
+    statements: list[StatementView]
+    grants: list[GrantView]
+    served: list[Served]
+    expires_next: list[Expiry]
+
+
+async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, month: str) -> LicenseReport:
+    """The report on a month, `YYYY-MM`.
+
+    Raises:
+        LicenseUnknown: the catalogue has no such license.
+    """
+    entry = license_entry(catalog, license_id)
+    start, end = _bounds(month)
+    texts = await session.scalars(select(TextRow).where(TextRow.license == entry.id))
+    accepted = await _accepted(session, entry, start, end)
+    statements = await _statements(session, entry, end)
+    grants = [
+        item
+        for item in await list_grants(session, entity=None, license_id=entry.id, after="", limit=_MOST)
+        if item.valid_from < end.timestamp() and item.valid_to > start.timestamp()
+    ]
+    return LicenseReport(
+        license=entry.id,
+        title=entry.title,
+        month=month,
+        texts={row.role: Digests(raw=row.raw, canonical=row.canonical) for row in texts},
+        attribution=[str(clause.params["text"]) for clause in entry.clauses if clause.type == "display"],
+        notice=entry.notice,
+        acceptances=accepted,
+        statements=statements,
+        grants=grants,
+        served=await _served(session, catalog, entry, start, end),
+        expires_next=await _expiries(session, statements, grants, end),
+    )
+
+
+def _bounds(month: str) -> tuple[datetime, datetime]:
+    start = datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC)
+    following = start.year * 12 + start.month
+    return start, start.replace(year=following // 12, month=following % 12 + 1)
+
+
+async def _accepted(session: AsyncSession, entry: LicenseEntry, start: datetime, end: datetime) -> list[Accepted]:
+    found = await session.execute(
+        select(AcceptanceRow, PersonRow)
+        .outerjoin(PersonRow, PersonRow.id == AcceptanceRow.person)
+        .where(
+            AcceptanceRow.license == entry.id,
+            AcceptanceRow.at < end.timestamp(),
+            or_(AcceptanceRow.ended_at.is_(None), AcceptanceRow.ended_at >= start),
+        )
+        .order_by(AcceptanceRow.entity, AcceptanceRow.at)
+        .limit(_MOST)
+    )
+    return [
+        Accepted(
+            id=row.id,
+            entity=row.entity,
+            role=row.role,
+            signatory=f"{person.name}, {person.title}" if person is not None else None,
+            jurisdiction=row.jurisdiction,
+            at=row.at,
+            state=row.state,
+            ended_at=row.ended_at.timestamp() if row.ended_at else None,
+            ended_reason=row.ended_reason,
+            digests={role: Digests(**digests) for role, digests in row.digests.items()},
+        )
+        for row, person in found
+    ]
+
+
+async def _statements(session: AsyncSession, entry: LicenseEntry, end: datetime) -> list[StatementView]:
+    rows = await session.scalars(
+        select(StatementRow)
+        .where(StatementRow.license == entry.id, StatementRow.at < end.timestamp())
+        .order_by(StatementRow.entity, StatementRow.at)
+        .limit(_MOST)
+    )
+    return [shown_statement(row) for row in rows]
+
+
+async def _served(
+    session: AsyncSession, catalog: Catalog, entry: LicenseEntry, start: datetime, end: datetime
+) -> list[Served]:
+    models = [model.id for model in catalog.models.values() if entry.id in model.licenses]
+    group = (UsageHourRow.tenant, UsageHourRow.deployment, UsageHourRow.model)
+    sums = [
+        func.sum(column) for column in (UsageHourRow.requests, UsageHourRow.input_tokens, UsageHourRow.output_tokens)
+    ]
+    found = await session.execute(
+        select(*group, *sums)
+        .where(UsageHourRow.model.in_(models), UsageHourRow.hour >= start, UsageHourRow.hour < end)
+        .group_by(*group)
+        .order_by(*group)
+        .limit(_MOST)
+    )
+    return [
+        Served(
+            tenant=row[0],
+            deployment=row[1],
+            model=row[2],
+            requests=int(row[3]),
+            input_tokens=int(row[4]),
+            output_tokens=int(row[5]),
+        )
+        for row in found
+    ]
+
+
+async def _expiries(
+    session: AsyncSession, statements: list[StatementView], grants: list[GrantView], end: datetime
+) -> list[Expiry]:
+    """Grants in force, and the statements that a careful platform has made again every year."""
+    found = [
+        Expiry(what="grant", id=item.id, entity=item.entity, at=item.valid_to)
+        for item in grants
+        if item.state == "active"
+    ]
+    if (await license_policy(session)).threshold == "conservative":
+        newest = {item.entity: item for item in statements}
+        found += [
+            Expiry(what="statement", id=item.id, entity=item.entity, at=item.at + _YEAR_SECONDS)
+            for item in newest.values()
+        ]
+    return sorted((item for item in found if item.at >= end.timestamp()), key=lambda item: (item.at, item.id))
