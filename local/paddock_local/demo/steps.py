@@ -46,7 +46,7 @@ def accept_license(world: World) -> None:
     began = time.monotonic()
     party = TENANTS["acme"]
     offer = offer_license(world, party=party, role="deployer", who="acme")
-    forged = sign(world, token=world.admin_token_file.read_text().strip(), party=party, expect=3)
+    forged = sign(world, token=world.admin_token_file.read_text().strip(), party=party, speaker="platform", expect=3)
     world.expect(
         "signatory" in (forged.err + forged.out).lower(), "the platform's own token cannot accept for acme", forged.err
     )
@@ -178,7 +178,7 @@ def offer_license(world: World, *, party: Party, role: str, who: str) -> dict[st
     return offer
 
 
-def sign(world: World, *, token: str, party: Party, expect: int | None = 0) -> Any:
+def sign(world: World, *, token: str, party: Party, speaker: str = "", expect: int | None = 0) -> Any:
     """Accept as the named person."""
     person = ("--name", party.signatory, "--title", party.title, "--email", party.email)
     said = (
@@ -190,7 +190,9 @@ def sign(world: World, *, token: str, party: Party, expect: int | None = 0) -> A
         "le_700m",
         "--flow-down",
     )
-    return world.paddock("license", "accept", *person, *said, "--agree", signatory=token, expect=expect)
+    words = ("license", "accept", *person, *said, "--agree")
+    typed_by = speaker or party.signatory.split()[0].lower()
+    return world.paddock(*words, signatory=token, speaker=typed_by, expect=expect)
 
 
 def accept(world: World, *, party: Party, role: str, who: str) -> None:

@@ -57,10 +57,13 @@ class World:
     clients: dict[str, OpenAI] = field(default_factory=dict, repr=False)
     """One for each key, so that connections are used again and can be closed."""
 
-    def paddock(self, *args: str, who: str = "platform", signatory: str = "", expect: int | None = 0) -> Outcome:
+    def paddock(
+        self, *args: str, who: str = "platform", signatory: str = "", speaker: str = "", expect: int | None = 0
+    ) -> Outcome:
         """Run `paddock` as the platform or as a tenant's administrator; in the story only the exit code is fixed.
 
-        A signatory's token goes through the environment: a program's arguments can be read by everybody.
+        A signatory's token goes through the environment: a program's arguments can be read by everybody. `speaker` is
+        who the story says types it, where that is not `who`.
         """
         token = self.admin_token_file if who == "platform" else self.secret_file(f"{who}-admin")
         environment = {
@@ -74,7 +77,8 @@ class World:
             environment["PADDOCK_SIGNATORY_TOKEN"] = signatory
             shown = [f"PADDOCK_SIGNATORY_TOKEN={HIDDEN}", *shown]
         program = str(self.checkout / ".paddock" / "venv" / "bin" / "paddock")
-        return self._run([program, *args, "-o", "json"], shown=shown, who=who, environment=environment, expect=expect)
+        command = [program, *args, "-o", "json"]
+        return self._run(command, shown=shown, who=speaker or who, environment=environment, expect=expect)
 
     def kubectl(self, *args: str, who: str = "acme", expect: int | None = 0) -> Outcome:
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig(who)), "HOME": str(self.folder)}
