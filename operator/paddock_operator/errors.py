@@ -4,6 +4,7 @@ OperatorError
 ├── ClusterError            the API server refused or did not answer (status, reason)
 │   ├── NotFoundError       404
 │   ├── ConflictError       409: somebody else was faster, or a precondition did not hold
+│   ├── SilentError         a watch that was answered said nothing for longer than is waited for
 │   └── GoneError           410: the watch's revision is no longer known; list again
 ├── ControlPlaneError       the control plane did not answer as agreed
 │   └── DownloadDeniedError it refuses a download; carries its reason
@@ -29,6 +30,10 @@ class NotFoundError(ClusterError):
 
 class ConflictError(ClusterError):
     """A precondition did not hold, or another manager owns the field."""
+
+
+class SilentError(ClusterError):
+    """A watch said nothing for a while: either nothing happened, or the connection is dead. List again to know."""
 
 
 class GoneError(ClusterError):

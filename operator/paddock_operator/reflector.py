@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from paddock_core.resources import names
 
-from paddock_operator.errors import ClusterError, GoneError
+from paddock_operator.errors import ClusterError, GoneError, SilentError
 from paddock_operator.kinds import Kind
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
 
@@ -14,6 +14,9 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MAX_SECONDS = 30.0
+MISSED_TO_WARN = 2
+"""So many silent watches in a row, each followed by a list with news, mean that watches do not work here. One may be
+chance: the change may have come between the watch and the list."""
 
 Changed = Callable[[Manifest], None]
 """Told of every object that came, changed or went (then as it was last)."""
@@ -42,6 +45,8 @@ class Reflector:
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._by_owner: dict[Key, dict[tuple[str, str], Manifest]] = {}
         self._heard_at = clock.boottime()
+        self._changes = 0
+        self._missed = 0
 
     def silent_seconds(self) -> float:
         """For how long neither a list nor a line of the watch has come; bookmarks come about every minute."""
@@ -66,11 +71,19 @@ class Reflector:
     async def run(self) -> None:
         """Never returns. Errors are retried after 0.5 doubling to 30 seconds."""
         delay = RETRY_FIRST_SECONDS
+        silent = False
         while True:
             try:
+                changes = self._changes
                 revision = await self._replace()
-                delay = RETRY_FIRST_SECONDS
+                if silent and self._changes != changes:
+                    self._note_missed()
+                delay, silent = RETRY_FIRST_SECONDS, False
                 await self._follow(revision)
+            except SilentError as error:
+                # A kind of which nothing is heard because nothing happens: no trouble, as long as the list agrees.
+                silent = True
+                log.debug("watch ended", extra={"kind": self.kind.plural, "error": str(error)})
             except GoneError:
                 log.info("revision is gone, listing again", extra={"kind": self.kind.plural})
             except ClusterError as error:
@@ -89,11 +102,18 @@ class Reflector:
         self.synced.set()
         return listing.revision
 
+    def _note_missed(self) -> None:
+        self._missed += 1
+        if self._missed >= MISSED_TO_WARN:
+            text = "watches tell nothing though objects change: changes are noticed late; look at what lies between"
+            log.warning(text, extra={"kind": self.kind.plural, "times": self._missed})
+
     async def _follow(self, revision: str) -> None:
         """Watch until the server is asked for something that it no longer knows; a watch that ends in order goes on."""
         while True:
             async for event in self._cluster.watch(self.kind, selector=self._selector, revision=revision):
                 self._heard_at = self._clock.boottime()
+                self._missed = 0
                 revision = event.object["metadata"]["resourceVersion"]
                 if event.type in ("ADDED", "MODIFIED"):
                     self._keep(event.object)
@@ -107,6 +127,7 @@ class Reflector:
         before = self._objects.get(place)
         if before is not None and before["metadata"].get("resourceVersion") == manifest["metadata"]["resourceVersion"]:
             return
+        self._changes += 1
         reduced = self._reduce(manifest)
         self._forget_owner(place)
         self._objects[place] = reduced
@@ -119,6 +140,7 @@ class Reflector:
         self._forget_owner(place)
         manifest = self._objects.pop(place, None)
         if manifest is not None:
+            self._changes += 1
             self._changed(manifest)
 
     def _forget_owner(self, place: tuple[str, str]) -> None:

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
+import httpx2
 import pytest
 from paddock_core.resources import names
 from paddock_operator import reflector as module
+from paddock_operator.adapters.cluster import LightkubeCluster
 from paddock_operator.adapters.triton import TritonProber, _verdict
-from paddock_operator.errors import ClusterError, GoneError
-from paddock_operator.kinds import POD
+from paddock_operator.errors import ClusterError, GoneError, SilentError
+from paddock_operator.kinds import NODE, POD
 from paddock_operator.observed import Child
 from paddock_operator.ports import Key, Listing, WatchEvent
 from paddock_operator.probing import FAILURES_TO_DROP, ProbeBook
@@ -114,6 +116,58 @@ async def test_errors_are_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.synced.is_set()
     assert made.of(Key("acme", "chat"))
     assert made.of(Key("acme", "other")) == []
+
+
+SILENT = SilentError("watch of pods: silent for 120 s")
+
+
+async def test_a_watch_that_is_silent_because_nothing_happens_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    steps = [step for _ in range(5) for step in ([pod("a", 1)], [SILENT])]
+    _, heard, script = await played(monkeypatch, *steps)
+    assert len(script.revisions) == 5
+    assert heard == ["a"]
+    assert {record.levelname for record in caplog.records} == {"DEBUG"}
+
+
+async def test_watches_that_keep_missing_changes_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = [WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": "77"}})]
+    once = [[pod("a", 1)], [SILENT], [pod("a", 2)], told, [SILENT], [pod("a", 3)], []]
+    await played(monkeypatch, *once)
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == [], "what came between is chance"
+    _, heard, _ = await played(monkeypatch, [pod("a", 1)], [SILENT], [pod("a", 2)], [SILENT], [], [])
+    assert heard == ["a", "a", "a"]
+    assert [record.message[:21] for record in caplog.records if record.levelname == "WARNING"] == [
+        "watches tell nothing "
+    ]
+
+
+async def test_silence_of_a_stream_is_told_from_a_server_that_does_not_answer() -> None:
+    tasks = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.current_task())
+        request = await reader.readuntil(b"\r\n\r\n")
+        if b"/api/v1/pods" in request:
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        await reader.read()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, httpx2.AsyncClient(base_url=address) as client:
+        cluster = LightkubeCluster(client, may_write=lambda: None, silence_seconds=0.2)
+        with pytest.raises(SilentError, match="silent for"):
+            await anext(cluster.watch(POD, revision="1"))
+        with pytest.raises(ClusterError) as caught:
+            await anext(cluster.watch(NODE, revision="1"))
+        assert not isinstance(caught.value, SilentError)
+    await asyncio.gather(*(task for task in tasks if task is not None))
 
 
 async def test_an_object_that_changes_hands_is_found_under_its_new_owner(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,14 +15,15 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 from paddock_core.resources.names import OPERATOR
 
-from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError
+from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError
 from paddock_operator.kinds import Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
 REQUEST_SECONDS = 20.0
 WATCH_SECONDS = 240
 SILENCE_SECONDS = 120.0
-"""Bookmarks come every 60 to 75 seconds: a stream that is silent for longer is dead though its socket may be open."""
+"""Bookmarks come every 60 to 75 seconds, though not for a kind that has not changed since the API server started: a
+stream that is silent for longer may be dead though its socket is open, and a list tells."""
 PAGE = 500
 CONNECTIONS = 32
 
@@ -42,8 +43,11 @@ def connect(kubeconfig: Path | None) -> httpx2.AsyncClient:
 class LightkubeCluster:
     """The port `Cluster`. `may_write` is asked before every write and raises NotLeadingError where it may not be."""
 
-    def __init__(self, client: httpx2.AsyncClient, *, may_write: Callable[[], None]) -> None:
+    def __init__(
+        self, client: httpx2.AsyncClient, *, may_write: Callable[[], None], silence_seconds: float = SILENCE_SECONDS
+    ) -> None:
         self._client = client
+        self._silence_seconds = silence_seconds
         self._may_write = may_write
 
     async def get(self, kind: Kind, *, namespace: str | None, name: str) -> Manifest:
@@ -62,6 +66,7 @@ class LightkubeCluster:
             parameters["continue"] = metadata["continue"]
 
     async def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
+        answered = False
         parameters = _parameters(
             watch="true",
             labelSelector=selector,
@@ -69,15 +74,18 @@ class LightkubeCluster:
             allowWatchBookmarks="true",
             timeoutSeconds=str(WATCH_SECONDS),
         )
-        timeout = httpx2.Timeout(REQUEST_SECONDS, read=SILENCE_SECONDS)
+        timeout = httpx2.Timeout(REQUEST_SECONDS, read=self._silence_seconds)
         try:
             async with self._client.stream("GET", kind.path(), params=parameters, timeout=timeout) as response:
                 if response.status_code >= 400:
                     await response.aread()
                     _raise_for(response)
+                answered = True
                 async for line in response.aiter_lines():
                     yield _event(line)
         except httpx2.HTTPError as error:
+            if answered and isinstance(error, httpx2.ReadTimeout):
+                raise SilentError(f"watch of {kind.plural}: silent for {self._silence_seconds:g} s") from error
             raise ClusterError(f"watch of {kind.plural}: {error!r}") from error
 
     async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
