@@ -4,7 +4,7 @@ Refused is only what no later act can make right. What may still come true is ad
 command; every check is made again in the loop, so nothing rests on the webhook.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paddock_core.catalog.loader import Catalog
@@ -44,7 +44,21 @@ def review(*, new: dict[str, Any], old: dict[str, Any] | None, policy: Policy, c
     deployment, problem = parse(new)
     if problem is not None:
         return Review(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
-    return _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog, now)
+    answer = _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog, now)
+    return (
+        answer
+        if answer.refusal
+        else replace(answer, warnings=(*answer.warnings, *_unknown_callers(deployment, policy)))
+    )
+
+
+def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, ...]:
+    """A warning of tenants that are given access but do not exist: they may be registered later, or be misspelt."""
+    unknown = [] if policy.expired else sorted(set(deployment.spec.access.tenants) - set(policy.view.tenants))
+    if not unknown:
+        return ()
+    text = f"spec.access.tenants names {', '.join(unknown)}: no such tenant is registered; correct it, or they can call"
+    return _warn(ConditionReason.TENANT_UNKNOWN, f"{text} when the platform team has registered them").warnings
 
 
 def _review_plan(deployment: LlamaDeployment, catalog: Catalog) -> Review | None:

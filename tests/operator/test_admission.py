@@ -72,6 +72,24 @@ def test_what_may_come_true_is_admitted_with_a_warning(policy: Policy, new: dict
     assert answer.warnings[0].startswith(f"{reason}: ")
 
 
+def test_access_for_tenants_that_nobody_knows_is_admitted_with_a_warning(policy: Policy) -> None:
+    answer = judged(policy, document(access={"tenants": ["globex", "globx", "initech"]}))
+    assert answer.refusal is None
+    assert len(answer.warnings) == 1
+    assert answer.warnings[0].startswith("TenantUnknown: spec.access.tenants names globx, initech: ")
+    both = judged(policy, document("globex", access={"tenants": ["nobody"]}))
+    assert both.warnings[0].startswith("AcceptanceMissing: ")
+    assert both.warnings[-1].startswith("TenantUnknown: ")
+    assert judged(policy, document(access={"tenants": ["globex"]})) == Review()
+    refused = judged(policy, document(license={"id": "mit"}, access={"tenants": ["nobody"]}))
+    assert refused.refusal is not None
+    assert (
+        judged(Policy(view=policy.view, expired=True), document(access={"tenants": ["n"]}))
+        .warnings[-1]
+        .startswith("PolicyExpired")
+    )
+
+
 def test_a_cut_off_operator_admits_and_says_so(policy: Policy) -> None:
     answer = judged(Policy(view=policy.view, expired=True), document())
     assert answer.refusal is None

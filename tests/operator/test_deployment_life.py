@@ -90,7 +90,7 @@ async def test_nothing_is_created_without_license_and_the_message_names_the_comm
     api.apply(cluster_helpers.deployment(name="denied"))
     found = await eventually(lambda: cluster_helpers.condition(api, "denied", "LicenseAccepted"))
     assert (found["status"], found["reason"]) == ("False", "AcceptanceMissing")
-    assert "`paddock license offer --entity acme-inc --model smollm2-135m-instruct --role deployer`" in found["message"]
+    assert "`paddock license offer --entity acme-inc --model smollm2-135m-instruct --role deployer" in found["message"]
     assert cluster_helpers.condition(api, "denied", "Serving")["reason"] == "NotServed"
     whole = cluster_helpers.get(api, "llamadeployment", "denied", "-n", "acme")
     assert "finalizers" not in whole["metadata"], "nothing was created, so nothing holds the object"

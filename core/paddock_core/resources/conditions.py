@@ -34,6 +34,8 @@ class ConditionReason(StrEnum):
     """The object is being deleted and its serving resources are cleaned up."""
     NAMESPACE_UNKNOWN = "NamespaceUnknown"
     """The namespace belongs to no tenant: nobody could be licensed or billed."""
+    TENANT_UNKNOWN = "TenantUnknown"
+    """spec.access.tenants names a tenant that is not registered: told when the object is stored."""
     ACCEPT_DECLINED = "AcceptDeclined"
     """spec.license.accept is false."""
     RECORD_MISMATCH = "RecordMismatch"
