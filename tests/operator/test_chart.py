@@ -80,6 +80,21 @@ def test_helm_lints_and_the_api_server_takes_what_it_renders(api: Any, helm: Pat
 
 
 @pytest.mark.timeout(1000)
+def test_each_part_is_given_the_secret_files_that_it_reads_and_no_others(helm: Path) -> None:
+    text = run_helm(helm, "template", "paddock", str(CHART), "--namespace", "paddock-system")
+    parts = [item for item in yaml.safe_load_all(text) if item and item["kind"] in ("Deployment", "StatefulSet")]
+    assert len(parts) == 3
+    for part in parts:
+        pod = part["spec"]["template"]["spec"]
+        containers = [*pod.get("initContainers", ()), *pod["containers"]]
+        values = [item.get("value", "") for container in containers for item in container["env"]]
+        read = {value.removeprefix("/secrets/platform/") for value in values if value.startswith("/secrets/platform/")}
+        volume = next(item["secret"] for item in pod["volumes"] if item["name"] == "platform")
+        assert {item["key"] for item in volume["items"]} == read
+        assert all(item["key"] == item["path"] for item in volume["items"])
+
+
+@pytest.mark.timeout(1000)
 def test_wrong_values_are_refused(helm: Path) -> None:
     with pytest.raises(AssertionError, match="gatewayUrl"):
         run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", "--set", "gatewayUrl=not-a-url")

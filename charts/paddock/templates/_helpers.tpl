@@ -23,10 +23,16 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* The secret files that all three parts read from /secrets/platform. */}}
+{{/* The secret files that a part reads from /secrets/platform, and no others: a dict of the root and their keys. */}}
 {{- define "paddock.platformSecrets" -}}
 - name: platform
-  secret: {secretName: {{ .Values.secrets.platform }}, defaultMode: 0440}
+  secret:
+    secretName: {{ .root.Values.secrets.platform }}
+    defaultMode: 0440
+    items:
+      {{- range .keys }}
+      - {key: {{ . }}, path: {{ . }}}
+      {{- end }}
 {{- end }}
 
 {{- define "paddock.internalUrl" -}}
