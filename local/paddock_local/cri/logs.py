@@ -20,8 +20,9 @@ def stamp(nanoseconds: int) -> str:
 class LineSplitter:
     """Cuts one stream of bytes into log lines, keeping what has no line end yet."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, *, max_part: int = MAX_PART) -> None:
         self._stream = stream.encode()
+        self._max = max_part
         self._rest = b""
 
     def _line(self, tag: bytes, text: bytes, nanoseconds: int) -> bytes:
@@ -32,13 +33,13 @@ class LineSplitter:
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         out = [entry for line in lines for entry in self._entries(line, nanoseconds)]
-        while len(self._rest) >= MAX_PART:
-            out.append(self._line(b"P", self._rest[:MAX_PART], nanoseconds))
-            self._rest = self._rest[MAX_PART:]
+        while len(self._rest) >= self._max:
+            out.append(self._line(b"P", self._rest[: self._max], nanoseconds))
+            self._rest = self._rest[self._max :]
         return b"".join(out)
 
     def _entries(self, line: bytes, nanoseconds: int) -> list[bytes]:
-        parts = [line[start : start + MAX_PART] for start in range(0, len(line), MAX_PART)] or [b""]
+        parts = [line[start : start + self._max] for start in range(0, len(line), self._max)] or [b""]
         tags = [b"P"] * (len(parts) - 1) + [b"F"]
         return [self._line(tag, part, nanoseconds) for tag, part in zip(tags, parts, strict=True)]
 
