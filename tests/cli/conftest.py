@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,17 @@ from typing import Any
 import httpx
 import pytest
 
-PORT = 7750
 START_SECONDS = 60
 CHECKOUT = Path(__file__).parents[2]
+
+
+def _free_port() -> int:
+    """Another run of these tests on the same machine must not be in the way."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+PORT = _free_port()
 
 
 @dataclass(frozen=True, kw_only=True)
