@@ -136,6 +136,15 @@ def catalog(output: OutputOption = Output.TABLE) -> None:
     show(list(Client().items("/v1/licenses")), output=output, table=_catalog)
 
 
+@app.command()
+def table() -> None:
+    """Print the licenses of this version's catalogue as Markdown, as docs/licenses.md holds it."""
+    from paddock_core.catalog.packaged import packaged_catalog
+    from paddock_core.licensing.table import license_table
+
+    typer.echo(license_table(packaged_catalog()), nl=False)
+
+
 @app.command("show")
 def show_license(
     license_id: Annotated[str, typer.Argument(metavar="LICENSE", help="Catalogue id.")],
