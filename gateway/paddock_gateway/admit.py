@@ -66,6 +66,8 @@ async def admit(
         )
     default = wiring.settings.default_max_output_tokens
     cap = output_cap(levels=caller.levels, asked=completion.max_tokens, default=default, room=room)
+    if isinstance(cap, Refusal):
+        raise over_limit(cap, headers=limit_headers(caller.levels, wiring))
     reservation = _reserve(caller, len(ids), cap, wiring)
     intent = _intent(completion, caller, target, dialect, acceptance, len(ids), cap, now, wiring)
     return Admitted(
@@ -132,7 +134,10 @@ def over_limit(refusal: Refusal, *, headers: tuple[tuple[bytes, bytes], ...]) ->
     """A 429 as OpenAI's SDK obeys it: it waits as told, and does not retry what can never fit."""
     level = refusal.level.partition(":")[0]
     name = refusal.limit_name.replace("_", " ")
-    if refusal.retry_after is None:
+    if refusal.limit <= 0:
+        message = f"the {level}'s limit of {name} is 0, so nothing can be admitted: ask whoever sets its limits"
+        headers = (*headers, (b"x-should-retry", b"false"))
+    elif refusal.retry_after is None:
         message = f"request too large: {refusal.asked} {name} asked, the {level}'s limit is {refusal.limit}"
         headers = (*headers, (b"x-should-retry", b"false"))
     else:

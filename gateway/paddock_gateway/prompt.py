@@ -64,9 +64,27 @@ async def tokenize_chat(model: PromptModel, messages: Sequence[Message], *, now:
         )
     try:
         text = model.template.render(messages, now=now)
+        _expect_names_used(model.template, messages, text, now)
     except ChatTemplateError as error:
         raise bad_request("chat_template_refused", str(error), param="messages") from error
     return await _encode(model.tokenizer, text)
+
+
+def _expect_names_used(template: ChatTemplate, messages: Sequence[Message], text: str, now: datetime) -> None:
+    """Refuse names that leave the prompt as it is. Tried role by role, which bounds the work."""
+    for role in {message["role"] for message in messages if "name" in message}:
+        plain = [
+            {"role": role, "content": message["content"]} if message["role"] == role else message
+            for message in messages
+        ]
+        if template.render(plain, now=now) == text:
+            index = next(at for at, message in enumerate(messages) if message["role"] == role and "name" in message)
+            raise bad_request(
+                "unsupported_parameter",
+                f"messages[{index}].name is not supported: this model's chat template makes no use of the name of a "
+                f"{role} message, so leave it out or write it into the content",
+                param=f"messages[{index}].name",
+            )
 
 
 async def tokenize_plain(model: PromptModel, prompt: str | Sequence[int]) -> list[int]:

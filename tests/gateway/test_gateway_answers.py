@@ -1,9 +1,14 @@
 """The API as the real `openai` SDK sees it, and the ledger's row for each answer."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import openai
 import pytest
+from paddock_core.serving.tokenizer_document import TokenizerDocument
+from paddock_gateway.errors import RequestError
+from paddock_gateway.prompt import load_prompt_model, tokenize_chat
+from tokenizers import Tokenizer, models
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 PROMPT_TOKENS = 1 + len("user\n") + len("hello") + 1 + 1 + 1 + len("assistant\n")
@@ -81,6 +86,40 @@ async def test_sampling_reaches_the_engine(world: Any) -> None:
     assert "someone" not in str(row)
 
 
+async def test_labels_that_never_change_an_answer_are_taken(world: Any) -> None:
+    async with world.gateway():
+        answer = await world.client().chat.completions.create(
+            model="demo", messages=HELLO, max_tokens=2, metadata={"team": "red"}, prompt_cache_key="prefix"
+        )
+    assert answer.usage.completion_tokens == 2
+
+
+async def test_a_name_reaches_a_template_that_uses_it_for_that_role() -> None:
+    document = byte_tokenizer_document(
+        "{% for message in messages %}{% if message.role == 'user' %}{{ message.name }}:{% endif %}"
+        "{{ message.content }}{% endfor %}"
+    )
+    model, now = load_prompt_model(document, family="test"), datetime(2026, 1, 1, tzinfo=UTC)
+    user = {"role": "user", "content": "hi", "name": "ann"}
+    ids = await tokenize_chat(model, [user], now=now)
+    assert [model.tokenizer.id_to_token(number) for number in ids] == list("ann:hi")
+    with pytest.raises(RequestError) as caught:
+        await tokenize_chat(model, [user, {"role": "assistant", "content": "yes", "name": "bot"}], now=now)
+    assert (caught.value.status, caught.value.param) == (400, "messages[1].name")
+
+
+def byte_tokenizer_document(template: str) -> TokenizerDocument:
+    tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate("abhinty:es")}, merges=[]))
+    return TokenizerDocument(
+        tokenizer=tokenizer.to_str(),
+        chat_template=template,
+        bos_token=None,
+        eos_token=None,
+        stop_tokens=(),
+        add_bos=False,
+    )
+
+
 async def test_models_lists_what_the_caller_may_call(world: Any) -> None:
     async with world.gateway():
         mine = await world.client(0).models.list()
@@ -105,6 +144,12 @@ async def test_models_lists_what_the_caller_may_call(world: Any) -> None:
         ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
         ({"extra_body": {"guided_regex": "x"}}, 400, "unsupported_parameter", "guided_regex"),
         ({"messages": []}, 400, "invalid_value", "messages"),
+        (
+            {"messages": [*HELLO, {"role": "user", "content": "x", "name": "ann"}]},
+            400,
+            "unsupported_parameter",
+            "messages[1].name",
+        ),
         ({"messages": [{"role": "tool", "content": "x"}]}, 400, "invalid_value", "messages[0].role"),
         ({"messages": [{"role": "user", "content": "x" * 600}]}, 400, "context_length_exceeded", "messages"),
         ({"stop": ["a", "b", "c", "d", "e"]}, 400, "invalid_value", "stop"),

@@ -152,6 +152,18 @@ async def test_output_tokens_are_reserved_and_what_was_not_used_comes_back(world
     assert too_large.response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize("name", ["output_tokens_per_minute", "max_output_tokens"])
+@pytest.mark.parametrize("max_tokens", [3, openai.NOT_GIVEN])
+async def test_an_output_limit_of_zero_is_a_429_that_says_so(world: Any, name: str, max_tokens: Any) -> None:
+    world.controlplane.put("tenant", "acme", {"id": "acme", "entity": "acme-inc", "limits": {name: 0}})
+    async with world.gateway():
+        error = await refusal(world.client(), max_tokens=max_tokens)
+    assert (error.status_code, error.code) == (429, "rate_limit_exceeded")
+    assert f"limit of {name.replace('_', ' ')} is 0" in error.message
+    assert error.response.headers["x-should-retry"] == "false"
+    assert world.triton.bodies == []
+
+
 async def test_concurrent_requests_are_limited_and_slots_come_back(world: Any, play: Any) -> None:
     gate = asyncio.Event()
 

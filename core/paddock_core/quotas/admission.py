@@ -15,6 +15,7 @@ REQUESTS = "requests_per_minute"
 INPUT_TOKENS = "input_tokens_per_minute"
 OUTPUT_TOKENS = "output_tokens_per_minute"
 CONCURRENCY = "concurrent_requests"
+OUTPUT_OF_ONE = "max_output_tokens"
 
 
 @dataclass(slots=True)
@@ -67,21 +68,27 @@ class Headroom:
     """Nanoseconds until the whole limit is free again."""
 
 
-def output_cap(*, levels: Sequence[Level], asked: int | None, default: int, room: int) -> int:
-    """The number of output tokens that the engine may produce, which is also what is reserved.
+def output_cap(*, levels: Sequence[Level], asked: int | None, default: int, room: int) -> int | Refusal:
+    """The number of output tokens that the engine may produce, at least 1, which is also what is reserved.
 
-    `room` is what the context leaves; `default` stands in for an absent max_tokens. A per-request cap of any level
-    always holds. A per-minute limit lowers only the default: a client that asks for more than a minute's
-    allowance is told so instead of getting a shorter answer.
+    `room` is what the context leaves, `asked` the client's max_tokens, each at least 1; `default` stands in for an
+    absent max_tokens. A per-request cap of any level always holds. A per-minute limit lowers only the default: a client
+    that asks for more than a minute's allowance is told so instead of getting a shorter answer. A limit of 0 is a
+    refusal: there is no answer without output.
     """
-    cap = room
+    cap = wanted = min(room, default if asked is None else asked)
     for level in levels:
-        if level.limits.max_output_tokens is not None:
-            cap = min(cap, level.limits.max_output_tokens)
-    if asked is not None:
-        return max(0, min(cap, asked))
-    per_minute = (level.limits.output_tokens_per_minute for level in levels)
-    return max(0, min(cap, default, *(limit for limit in per_minute if limit is not None)))
+        one, minute = level.limits.max_output_tokens, level.limits.output_tokens_per_minute
+        for name, limit in ((OUTPUT_OF_ONE, one), (OUTPUT_TOKENS, minute)):
+            if limit is not None and limit <= 0:
+                return _never(level.id, name, limit, wanted)
+        cap = cap if one is None else min(cap, one)
+        cap = cap if asked is not None or minute is None else min(cap, minute)
+    return cap
+
+
+def _never(level: str, name: str, limit: int, asked: int) -> Refusal:
+    return Refusal(level=level, limit_name=name, limit=limit, asked=asked, remaining=0, retry_after=None)
 
 
 class Admission:
@@ -159,6 +166,8 @@ class Admission:
 def _check(level: Level, state: LevelState, input_tokens: int, output_tokens: int, now: int) -> Refusal | None:
     limits = level.limits
     slots = limits.concurrent_requests
+    if slots is not None and slots <= 0:
+        return _never(level.id, CONCURRENCY, slots, 1)
     if slots is not None and state.in_flight >= slots:
         return Refusal(
             level=level.id, limit_name=CONCURRENCY, limit=slots, asked=1, remaining=0, retry_after=1_000_000_000
@@ -202,6 +211,6 @@ def _tighter(known: Headroom | None, bucket: Bucket, limit: int, now: int) -> He
     """The one of both with the smaller share left."""
     bucket.drain(limit, now)
     remaining = bucket.room(limit)
-    if known is not None and known.remaining * limit <= remaining * known.limit:
+    if known is not None and (known.limit == 0 or (limit and known.remaining * limit <= remaining * known.limit)):
         return known
     return Headroom(limit=limit, remaining=remaining, reset=bucket.reset(limit))

@@ -157,7 +157,8 @@ def _message(index: int, message: Any) -> TemplateMessage:
     if not isinstance(content, str):
         content = "".join(part.text for part in content)
     role = "system" if message.role == "developer" else message.role
-    return {"role": role, "content": content}
+    named = {} if message.name is None else {"name": message.name}
+    return {"role": role, "content": content, **named}
 
 
 def _prompt(prompt: Any) -> str | tuple[int, ...]:

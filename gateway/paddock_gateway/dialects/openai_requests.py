@@ -24,7 +24,10 @@ class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The last five are what the SDK echoes in a conversation's history; they must be empty."""
+    """The last five are what the SDK echoes in a conversation's history; they must be empty.
+
+    `name` reaches the model's chat template; where that makes no use of it, the request is refused (prompt.py).
+    """
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart] | None = None
@@ -63,6 +66,11 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ChatRequest(_Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`metadata` and `prompt_cache_key` are taken and not used: by their definition they never change the answer.
+
+    The first labels completions that OpenAI stores, the second says which requests could share a cached prefix.
+    """
+
     messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
     max_completion_tokens: _Count | None = None
     prompt_cache_key: _Text | None = None

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -117,14 +118,41 @@ def test_a_refusal_names_level_limit_and_wait() -> None:
     assert headroom.remaining == 9
 
 
-@given(asked=st.none() | st.integers(1, 10**6), room=st.integers(1, 10**5), cap=maybe, minute=maybe)
+@given(
+    asked=st.none() | st.integers(1, 10**6),
+    room=st.integers(1, 10**5),
+    cap=st.none() | st.integers(0, 40),
+    minute=st.none() | st.integers(0, 40),
+)
 def test_the_cap_never_passes_any_bound(asked: int | None, room: int, cap: int | None, minute: int | None) -> None:
     levels = (Level(id="t", limits=Limits(max_output_tokens=cap, output_tokens_per_minute=minute)),)
     result = output_cap(levels=levels, asked=asked, default=1024, room=room)
+    assert isinstance(result, Refusal) == (cap == 0 or minute == 0)
+    if isinstance(result, Refusal):
+        assert (result.limit, result.remaining, result.retry_after) == (0, 0, None)
+        assert result.asked >= 1
+        return
     assert 1 <= result <= room
     assert cap is None or result <= cap
     assert asked is None or result <= asked
     assert asked is not None or minute is None or result <= minute
+
+
+@pytest.mark.parametrize(
+    "name", ["requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "concurrent_requests"]
+)
+def test_a_limit_of_zero_admits_nothing_and_promises_nothing(name: str) -> None:
+    refusal = Admission().reserve(levels=(level("key:k", **{name: 0}),), input_tokens=1, output_tokens=1, now=0)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.limit_name, refusal.limit, refusal.retry_after) == (name, 0, None)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_limit_of_zero_is_the_tightest(order: int) -> None:
+    levels = (level("a", requests_per_minute=5), level("b", requests_per_minute=0))[::order]
+    headroom = Admission().requests_headroom(levels=levels, now=0)
+    assert headroom is not None
+    assert (headroom.limit, headroom.remaining) == (0, 0)
 
 
 def test_idle_levels_are_forgotten_and_open_ones_kept() -> None:
