@@ -193,6 +193,34 @@ async def remove(api: Any, eventually: Any, cluster_helpers: Any, name: str) -> 
     await eventually(lambda: cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None)
 
 
+async def test_a_change_of_context_is_routed_to_when_a_pod_of_it_answers(
+    api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    name, former, present = "rolled", "127.77.0.7", "127.77.0.8"
+    policy.put(*helpers.accepted("acme-inc"))
+    api.apply(cluster_helpers.deployment(name=name, engine={"contextLength": 2048}))
+
+    def child() -> Any:
+        return cluster_helpers.get(api, "deployment", serving_name(name), "-n", "paddock-serving-acme")
+
+    def routing() -> tuple[int, list[str]]:
+        said = cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["status"]["routing"]
+        return said["contextLength"], [endpoint["pod"] for endpoint in said.get("endpoints", [])]
+
+    async with cluster_helpers.triton_at(former), cluster_helpers.triton_at(present):
+        old = await served(api, eventually, cluster_helpers, name, former)
+        version = child()["metadata"]["generation"]
+        api.apply(cluster_helpers.deployment(name=name, engine={"contextLength": 1024}))
+        await eventually(lambda: child()["metadata"]["generation"] > version)
+        await eventually(
+            lambda: "former specification" in cluster_helpers.condition(api, name, "Serving").get("message", "")
+        )
+        assert routing() == (2048, [old])
+        new = await asyncio.to_thread(cluster_helpers.run_pod, api, child(), address=present, suffix="b")
+        await eventually(lambda: routing() == (1024, [new]))
+    await remove(api, eventually, cluster_helpers, name)
+
+
 async def test_a_pod_that_generates_nothing_is_no_endpoint(
     api: Any, policy: Any, helpers: Any, operator: Any, eventually: Any, cluster_helpers: Any
 ) -> None:
