@@ -23,3 +23,4 @@ CLIENT_TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105
 PADDOCK_REASON = "paddock.reason"
 PADDOCK_DEPLOYMENT = "paddock.deployment"
 PADDOCK_USAGE_ID = "paddock.usage_id"
+PADDOCK_RECORDS = "paddock.records"

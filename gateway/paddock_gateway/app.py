@@ -106,9 +106,8 @@ class App:
             created=int(admitted.intent.t_admit),
             model=admitted.intent.deployment,
         )
-        pump = Pump(
-            wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, trace_headers=scope["headers"]
-        )
+        span = wiring.telemetry.begin(admitted.intent, scope["headers"])
+        pump = Pump(wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, span=span)
         loop = asyncio.get_running_loop()
         task = loop.create_task(pump.run())
         self._pumps[task] = pump

@@ -197,16 +197,17 @@ class Engine:
         self.in_flight: dict[str, int] = {}
 
     async def generate(
-        self, *, endpoints: tuple[str, ...], secret: str, body: bytes, fresh: bool = False
+        self, *, endpoints: tuple[str, ...], secret: str, body: bytes, traceparent: str = "", fresh: bool = False
     ) -> Connection:
         """Begin a request at the least busy endpoint that takes a connection; `fresh` uses no kept one.
 
+        `traceparent` is sent along unless it is empty.
         Raises EngineUnreachableError if none does. Reading from a kept connection may raise StaleConnectionError.
         """
         failure = EngineUnreachableError("the deployment has no endpoint")
         for url in sorted(endpoints, key=lambda item: self.in_flight.get(item, 0)):
             try:
-                return await self._start(url, secret, body, fresh=fresh)
+                return await self._start(url, secret, body, traceparent, fresh=fresh)
             except EngineUnreachableError as error:
                 failure = error
         raise failure
@@ -245,13 +246,14 @@ class Engine:
             for connection in list(idle):
                 connection.drop()
 
-    async def _start(self, url: str, secret: str, body: bytes, *, fresh: bool) -> Connection:
+    async def _start(self, url: str, secret: str, body: bytes, traceparent: str, *, fresh: bool) -> Connection:
         kept = None if fresh else self._kept(url)
         connection = kept or await self._connect(url)
         host = urlsplit(url).netloc
+        trace = f"traceparent: {traceparent}\r\n" if traceparent else ""
         head = (
             f"POST {_PATH} HTTP/1.1\r\nhost: {host}\r\n{SECRET_HEADER}: {secret}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"{trace}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode()
         connection.send(head, body, reused=kept is not None)
         self.in_flight[url] = self.in_flight.get(url, 0) + 1

@@ -4,7 +4,7 @@ One writer a process. Frames gather while the commit before them is under way, a
 together by one thread: the busier, the larger the groups, and nobody waits for a timer. Segments are allocated ahead,
 and an intent is taken only while room for every open request's settlement is left, so a full disk refuses new work and
 never loses a frame of admitted work. A segment is deleted when every record in it and before it was acknowledged by the
-control plane and no open request began in it.
+control plane and no open request began in it; one that the disk has damaged is renamed instead.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from paddock_core.usage.journal_frames import MAGIC, Intent, Payload, Progress, decode_frames, encode_frame
+from paddock_core.usage.journal_frames import MAGIC, Intent, Payload, Progress, encode_frame, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
 
 _log = logging.getLogger(__name__)
 _SUFFIX = ".journal"
+_DAMAGED = ".damaged"
 SETTLEMENT_ROOM = 2048
 """Bytes kept free for each open request's settlement; records are bounded well below."""
 
@@ -62,6 +63,7 @@ class Journal:
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._open: dict[str, int] = {}
         self._finished: list[Segment] = []
+        self._damaged: set[int] = set()
         self._rotation: asyncio.Task[None] | None = None
         self._rotation_retry = 0.0
         self.failures = 0
@@ -72,6 +74,20 @@ class Journal:
         self._sequence = self._segment.number << 32
         self._thread = threading.Thread(target=self._write_batches, name="journal", daemon=True)
         self._thread.start()
+
+    @property
+    def damaged(self) -> int:
+        """Segments found damaged, those that earlier processes set aside included."""
+        return len(self._damaged) + sum(1 for _ in self._folder.glob("*" + _SUFFIX + _DAMAGED))
+
+    def note_damage(self, number: int, gaps: tuple[tuple[int, int], ...]) -> None:
+        """A segment has these damaged stretches with whole frames behind them: it is to be kept, not deleted."""
+        self._damaged.add(number)
+        _log.critical(
+            "a journal segment is damaged in the middle: the frames before and behind are read, the segment is kept "
+            "aside; check the disk, and the ledger for requests of that time",
+            extra={"segment": number, "gaps": [list(gap) for gap in gaps], "kept_as": _aside(self.path(number)).name},
+        )
 
     @property
     def open_requests(self) -> int:
@@ -131,7 +147,11 @@ class Journal:
         for number in segment_numbers(self._folder):
             if number > acknowledged or number >= needed:
                 return
-            self.path(number).unlink(missing_ok=True)
+            if number in self._damaged:
+                self.path(number).rename(_aside(self.path(number)))
+                self._damaged.discard(number)
+            else:
+                self.path(number).unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Write what is pending and close."""
@@ -239,17 +259,17 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number:012d}{_SUFFIX}"
 
 
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + _DAMAGED)
+
+
 def payloads_in_order(folder: Path, numbers: list[int]) -> Iterator[Payload]:
-    """Every whole frame of these segments, oldest first."""
+    """Every whole frame of these segments, oldest first. Damage in the middle is told by whoever ships it."""
     for number in numbers:
-        path = segment_path(folder, number)
-        data = path.read_bytes()
-        if not data.startswith(MAGIC):
-            continue
-        decoded = decode_frames(data, offset=len(MAGIC))
-        if decoded.damaged:
-            _log.warning("a journal segment ends in a torn frame", extra={"segment": number, "offset": decoded.end})
-        yield from decoded.payloads
+        salvaged = salvage_frames(segment_path(folder, number).read_bytes(), offset=len(MAGIC))
+        if salvaged.torn:
+            _log.warning("a journal segment ends in a torn frame", extra={"segment": number, "offset": salvaged.end})
+        yield from salvaged.payloads
 
 
 def _create(folder: Path, number: int, size: int) -> Segment:

@@ -26,11 +26,13 @@ from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.deployments import Routes, follow_deployments
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
+from paddock_gateway.export import Exported, start_export
 from paddock_gateway.journal import Journal
 from paddock_gateway.logs import configure_logging
 from paddock_gateway.policy import PolicyFollower
 from paddock_gateway.protocol import bounded
 from paddock_gateway.recover import recover
+from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.route import LicenseGate
 from paddock_gateway.settings import Settings
 from paddock_gateway.ship import Shipper
@@ -117,14 +119,17 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     with _lock(folder):
         async with aiohttp.ClientSession(trust_env=False) as session:
             journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
+            exported = start_export(settings.instance)
             shipper = Shipper(
                 journal=journal,
+                refused=RefusedRecords(folder),
                 url=settings.controlplane_url,
                 token=internal,
                 batch=settings.ship_batch,
                 linger=settings.ship_linger_seconds,
+                exported=exported,
             )
-            wiring = _wire(settings, clock, internal, journal, shipper, session)
+            wiring = _wire(settings, clock, internal, journal, shipper, exported, session)
             await recover(folder=folder, journal=journal)
             tasks = [asyncio.create_task(work) for work in _background(wiring, shipper, session)]
             for task in tasks:
@@ -142,6 +147,7 @@ def _wire(
     internal: str,
     journal: Journal,
     shipper: Shipper,
+    exported: Exported | None,
     session: aiohttp.ClientSession,
 ) -> Wiring:
     url, cache = settings.controlplane_url, settings.cache_dir
@@ -158,7 +164,7 @@ def _wire(
         admission=Admission(),
         journal=journal,
         engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
-        telemetry=_telemetry(settings, policy, journal, routes, shipper),
+        telemetry=_telemetry(settings, policy, journal, routes, shipper, exported),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )
 
@@ -189,18 +195,25 @@ def read_secret(path: Path) -> str:
 
 
 def _telemetry(
-    settings: Settings, policy: PolicyFollower, journal: Journal, routes: Routes, shipper: Shipper
+    settings: Settings,
+    policy: PolicyFollower,
+    journal: Journal,
+    routes: Routes,
+    shipper: Shipper,
+    exported: Exported | None,
 ) -> Telemetry:
     return start_telemetry(
-        instance=settings.instance,
+        exported=exported,
         address=(settings.metrics_host, settings.metrics_port),
         gauges={
             "paddock.gateway.policy.age": policy.age,
             "paddock.gateway.policy.revision": lambda: float(policy.view.revision),
             "paddock.gateway.requests.open": lambda: float(journal.open_requests),
             "paddock.gateway.journal.failures": lambda: float(journal.failures),
+            "paddock.gateway.journal.damaged": lambda: float(journal.damaged),
             "paddock.gateway.routes": lambda: float(len(routes.by_name)),
             "paddock.gateway.records.shipped": lambda: float(shipper.shipped),
+            "paddock.gateway.records.refused": lambda: float(len(shipper.refused)),
         },
     )
 

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from opentelemetry import trace
+from paddock_core.telemetry_names import ERROR_TYPE
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Progress
 
@@ -30,6 +32,7 @@ from paddock_gateway.errors import (
     internal_failure,
     unavailable,
 )
+from paddock_gateway.export import traceparent
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -52,7 +55,7 @@ class Pump:
         answer: Answer,
         send: Send,
         reject: Reject,
-        trace_headers: list[tuple[bytes, bytes]],
+        span: trace.Span | None,
     ) -> None:
         self._wiring = wiring
         self._admitted = admitted
@@ -60,7 +63,7 @@ class Pump:
         self._answer = answer
         self._send = send
         self._reject = reject
-        self._trace_headers = trace_headers
+        self._span = span
         self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
         self._connection: Connection | None = None
         self._gone = False
@@ -96,6 +99,9 @@ class Pump:
         if refusal is not None:
             self._settling = True
             self._release(0)
+            if self._span is not None:
+                self._span.set_attribute(ERROR_TYPE, refusal.code)
+                self._span.end()
             await self._reject(refusal)
             return
         status, failure = await self._outcome()
@@ -171,9 +177,13 @@ class Pump:
             return await self._ask((stale.url,), fresh=True)
 
     async def _ask(self, endpoints: tuple[str, ...], *, fresh: bool) -> list[Chunk] | None:
-        admitted = self._admitted
+        admitted, span = self._admitted, self._span
         self._connection = await self._wiring.engine.generate(
-            endpoints=endpoints, secret=admitted.secret, body=admitted.engine_body, fresh=fresh
+            endpoints=endpoints,
+            secret=admitted.secret,
+            body=admitted.engine_body,
+            traceparent="" if span is None else traceparent(span),
+            fresh=fresh,
         )
         if self._gone:
             raise EngineError("the client left before the engine began")
@@ -253,7 +263,7 @@ class Pump:
         )
         self._release(record.output_tokens)
         await wiring.journal.settle(record)
-        wiring.telemetry.settle(record, self._trace_headers)
+        wiring.telemetry.settle(record, self._span)
 
     def _release(self, output_tokens: int) -> None:
         wiring = self._wiring

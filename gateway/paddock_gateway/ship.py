@@ -1,7 +1,7 @@
 """From the journal to the ledger: batches, retried for ever; a segment goes only after it was acknowledged.
 
 The control plane takes a record once however often it is sent (by usage_id), so a batch whose answer was lost is
-simply sent again, and a start begins again at the oldest segment.
+simply sent again, and a start begins again at the oldest segment. A record that it will never take is kept aside.
 """
 
 import asyncio
@@ -11,13 +11,17 @@ from dataclasses import dataclass
 
 import aiohttp
 import msgspec
-from paddock_core.usage.journal_frames import MAGIC, decode_frames
+from paddock_core.usage.journal_frames import MAGIC, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
+from paddock_gateway.export import Exported, traceparent
 from paddock_gateway.journal import Journal
+from paddock_gateway.refused import RefusedRecords
 
 _log = logging.getLogger(__name__)
 READ_BYTES = 1024 * 1024
+_INVALID = frozenset({400, 413, 422})
+"""Answers that blame the batch itself: sending it again would change nothing. Any other may pass."""
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -30,20 +34,42 @@ class _Position:
     offset: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stretch:
+    """Records of one segment from a position on."""
+
+    records: list[UsageRecord]
+    end: _Position
+    gaps: tuple[tuple[int, int], ...]
+
+
 class Shipper:
     """Follows the journal from its oldest segment on."""
 
-    def __init__(self, *, journal: Journal, url: str, token: str, batch: int, linger: float) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        refused: RefusedRecords,
+        url: str,
+        token: str,
+        batch: int,
+        linger: float,
+        exported: Exported | None,
+    ) -> None:
         self._journal = journal
         self._url = url.rstrip("/") + "/internal/v1/usage"
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         self._limit = batch
         self._linger = linger
+        self._exported = exported
         self._position = _Position(segment=0, offset=0)
+        self.refused = refused
         self.shipped = 0
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Ship until cancelled."""
+        await self._try_refused_again(session)
         while True:
             self._journal.settled_event.clear()
             if await self.ship_available(session):
@@ -57,50 +83,104 @@ class Shipper:
         if stretch is None:
             self._journal.release(self._position.segment - 1)
             return False
-        records, position = stretch
-        for start in range(0, len(records), self._limit):
-            await self._send(session, records[start : start + self._limit])
-        self._position = position
-        self._journal.release(position.segment - 1)
+        if stretch.gaps:
+            self._journal.note_damage(stretch.end.segment, stretch.gaps)
+        for start in range(0, len(stretch.records), self._limit):
+            await self._deliver(session, stretch.records[start : start + self._limit])
+        self._position = stretch.end
+        self._journal.release(stretch.end.segment - 1)
         return True
 
-    def _next_stretch(self) -> tuple[list[UsageRecord], _Position] | None:
-        """Records after the position and where they end, passing over finished segments."""
+    def _next_stretch(self) -> _Stretch | None:
+        """What comes after the position, passing over finished segments."""
         for number, readable in self._journal.readable():
             offset = self._position.offset if number == self._position.segment else len(MAGIC)
             if number < self._position.segment:
                 continue
-            records, end = self._read(number, offset, readable)
-            if end > offset:
-                return records, _Position(segment=number, offset=end)
+            stretch = self._read(number, offset, readable)
+            if stretch is not None:
+                return stretch
         return None
 
-    def _read(self, number: int, offset: int, readable: int) -> tuple[list[UsageRecord], int]:
+    def _read(self, number: int, offset: int, readable: int) -> _Stretch | None:
         try:
             descriptor = os.open(self._journal.path(number), os.O_RDONLY)
         except FileNotFoundError:
-            return [], offset
+            return None
         try:
-            data = os.pread(descriptor, max(0, min(READ_BYTES, readable - offset)), offset)
+            left = max(0, readable - offset)
+            salvaged = salvage_frames(os.pread(descriptor, min(READ_BYTES, left), offset))
+            if not salvaged.end and left > READ_BYTES:  # the damage is longer than what was read, or it is the end
+                salvaged = salvage_frames(os.pread(descriptor, left, offset))
+            gaps = tuple((begin + offset, end + offset) for begin, end in salvaged.gaps)
+            if offset == len(MAGIC) and os.pread(descriptor, len(MAGIC), 0) != MAGIC:
+                gaps = ((0, len(MAGIC)), *gaps)
         finally:
             os.close(descriptor)
-        decoded = decode_frames(data)
-        return [item for item in decoded.payloads if isinstance(item, UsageRecord)], offset + decoded.end
+        if not salvaged.end:
+            return None
+        records = [item for item in salvaged.payloads if isinstance(item, UsageRecord)]
+        return _Stretch(records=records, end=_Position(segment=number, offset=offset + salvaged.end), gaps=gaps)
 
-    async def _send(self, session: aiohttp.ClientSession, records: list[UsageRecord]) -> None:
+    async def _deliver(self, session: aiohttp.ClientSession, records: list[UsageRecord]) -> None:
+        """Send; halve what is refused until the record that is to blame stands alone, and keep that one aside."""
+        problem = await self._send(session, records)
+        if problem is None:
+            self.shipped += len(records)
+        elif len(records) == 1:
+            await self._keep_aside(records[0], problem)
+        else:
+            middle = len(records) // 2
+            await self._deliver(session, records[:middle])
+            await self._deliver(session, records[middle:])
+
+    async def _keep_aside(self, record: UsageRecord, problem: str) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self.refused.add, record, problem)
+            except OSError as error:
+                _log.critical("a refused usage record cannot be kept, retrying", extra={"error": str(error)})
+                await asyncio.sleep(1.0)
+            else:
+                return
+
+    async def _try_refused_again(self, session: aiohttp.ClientSession) -> None:
+        """What was refused before: the control plane may be a newer one by now."""
+        records = await asyncio.to_thread(self.refused.load)
+        accepted = {record.usage_id for record in records if await self._send(session, [record]) is None}
+        if accepted:
+            self.shipped += len(accepted)
+            try:
+                await asyncio.to_thread(self.refused.forget, accepted)
+            except OSError as error:
+                _log.warning("records that were taken at last are still listed", extra={"error": str(error)})
+
+    async def _send(self, session: aiohttp.ClientSession, records: list[UsageRecord]) -> str | None:
+        """Send until the control plane has decided: None if it took the records, else why it never will."""
         body = msgspec.json.encode(_Batch(records=records))
         delay = 0.2
         while True:
             try:
-                timeout = aiohttp.ClientTimeout(total=30)
-                async with session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
-                    detail = await response.text()
-                    if response.status == 200:
-                        self.shipped += len(records)
-                        return
-                    problem = f"{response.status}: {detail[:500]}"
+                status, detail = await self._post(session, body, len(records))
+                problem = f"{status}: {detail[:500]}"
+                if status == 200:
+                    return None
+                if status in _INVALID:
+                    return problem
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 problem = repr(error)
             _log.warning("usage could not be shipped", extra={"problem": problem, "retry_in": delay})
             await asyncio.sleep(delay)
             delay = min(delay * 2, 10.0)
+
+    async def _post(self, session: aiohttp.ClientSession, body: bytes, records: int) -> tuple[int, str]:
+        timeout, headers = aiohttp.ClientTimeout(total=30), self._headers
+        span = None if self._exported is None else self._exported.ship(records=records)
+        if span is not None:
+            headers = {**headers, "traceparent": traceparent(span)}
+        try:
+            async with session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
+                return response.status, await response.text()
+        finally:
+            if span is not None:
+                span.end()

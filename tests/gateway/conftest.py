@@ -85,6 +85,10 @@ class ControlPlane:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     deliveries: list[str] = field(default_factory=list)
     down: bool = False
+    refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+    failed: int = 0
+    batches: list[int] = field(default_factory=list)
+    ship_heads: list[dict[str, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -104,6 +108,7 @@ class ControlPlane:
         @web.middleware
         async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
             if self.down:
+                self.failed += request.path == "/internal/v1/usage"
                 raise web.HTTPServiceUnavailable
             assert request.headers["authorization"] == f"Bearer {INTERNAL}"
             response: web.StreamResponse = await handler(request)
@@ -133,6 +138,10 @@ class ControlPlane:
 
     async def _usage(self, request: web.Request) -> web.Response:
         records = (await request.json())["records"]
+        self.batches.append(len(records))
+        self.ship_heads.append(dict(request.headers))
+        if any(self.refuses(record) for record in records):
+            return web.json_response({"detail": "a record cannot be entered"}, status=422)
         new = [record for record in records if record["usage_id"] not in self.records]
         self.deliveries += [record["usage_id"] for record in records]
         self.records.update({record["usage_id"]: record for record in new})

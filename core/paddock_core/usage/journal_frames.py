@@ -2,9 +2,11 @@
 
 A segment is `MAGIC` and then frames; a frame is length (u32), CRC-32 (u32) of kind and payload, kind (u8), payload
 (MessagePack), little-endian. Segments are allocated ahead of use, so a length of zero means "no more frames here".
-A frame that is cut off or does not match its CRC ends the segment: a crash can tear only the last one.
+A frame that is cut off or does not match its CRC ends what `decode_frames` reads: a crash can tear only the last one.
+Where a disk has damaged bytes in the middle, `salvage_frames` finds the frames behind them.
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -57,6 +59,9 @@ class Progress(msgspec.Struct, kw_only=True):
     first_token_at: float | None = None
 
 
+_CANDIDATE = re.compile(rb"(?=[\s\S]{2}[\x00\x01]\x00[\s\S]{4}[\x01-\x03])")
+"""Where a header may begin: a length up to MAX_PAYLOAD, any checksum, a known kind."""
+
 Payload = Intent | Progress | UsageRecord
 _KINDS: dict[int, type[Payload]] = {INTENT: Intent, CHECKPOINT: Progress, SETTLEMENT: UsageRecord}
 _NUMBERS: dict[type[Payload], int] = {kind: number for number, kind in _KINDS.items()}
@@ -77,6 +82,19 @@ class Decoded:
     end: int
     """Offset after the last whole frame."""
     damaged: bool
+    """True if bytes that are no whole frame follow `end`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvaged:
+    """What a stretch of journal held, damage in its middle left out."""
+
+    payloads: tuple[Payload, ...]
+    end: int
+    """Offset after the last whole frame."""
+    gaps: tuple[tuple[int, int], ...]
+    """Begin and end of each stretch without a whole frame that is followed by one."""
+    torn: bool
     """True if bytes that are no whole frame follow `end`."""
 
 
@@ -104,6 +122,31 @@ def decode_frames(data: bytes, *, offset: int = 0) -> Decoded:
             return Decoded(payloads=tuple(payloads), end=offset, damaged=True)
         payloads.append(payload)
         offset += HEADER_BYTES + length
+
+
+def salvage_frames(data: bytes, *, offset: int = 0) -> Salvaged:
+    """Read every whole frame from `offset` on, also behind damage. No damage can pass for a frame: each has its CRC."""
+    payloads: list[Payload] = []
+    gaps: list[tuple[int, int]] = []
+    used = len(data.rstrip(b"\0"))
+    while True:
+        decoded = decode_frames(data, offset=offset)
+        payloads += decoded.payloads
+        found = _next_frame(data, decoded.end, used)
+        if found is None:
+            return Salvaged(
+                payloads=tuple(payloads), end=decoded.end, gaps=tuple(gaps), torn=decoded.damaged or decoded.end < used
+            )
+        gaps.append((decoded.end, found))
+        offset = found
+
+
+def _next_frame(data: bytes, begin: int, end: int) -> int | None:
+    for candidate in _CANDIDATE.finditer(data, begin, max(begin, end)):
+        start = candidate.start()
+        if _read(data, start, *_HEADER.unpack_from(data, start)) is not None:
+            return start
+    return None
 
 
 def _read(data: bytes, offset: int, length: int, checksum: int, kind: int) -> Payload | None:

@@ -2,10 +2,10 @@
 
 import uuid
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from paddock_core.usage.identifiers import uuid7
-from paddock_core.usage.journal_frames import Intent, Progress, decode_frames, encode_frame
+from paddock_core.usage.journal_frames import Intent, Progress, decode_frames, encode_frame, salvage_frames
 from paddock_core.usage.recovery import OpenRequests
 from paddock_core.usage.settlement import settle
 
@@ -53,6 +53,39 @@ def test_one_changed_bit_never_yields_a_changed_payload(items: list[Progress], d
     read = list(decode_frames(bytes(frames)).payloads)
     assert read == items[: len(read)]
     assert len(read) < len(items)
+
+
+@given(items=st.lists(intents | progresses, max_size=8), spare=st.integers(0, 40))
+def test_there_is_nothing_to_salvage_in_what_is_whole(items: list[Intent | Progress], spare: int) -> None:
+    data = b"".join(encode_frame(item) for item in items)
+    salvaged = salvage_frames(b"12345678" + data + bytes(spare), offset=8)
+    assert list(salvaged.payloads) == items
+    assert (salvaged.end, salvaged.gaps, salvaged.torn) == (len(data) + 8, (), False)
+
+
+@given(items=st.lists(intents | progresses, min_size=2, max_size=6), data=st.data())
+def test_damage_in_the_middle_costs_only_the_frames_it_hit(items: list[Intent | Progress], data: st.DataObject) -> None:
+    frames = [encode_frame(item) for item in items]
+    hit = data.draw(st.integers(0, len(items) - 2))
+    begin = sum(len(frame) for frame in frames[:hit])
+    noise = data.draw(st.just(bytes(len(frames[hit]))) | st.binary(min_size=1, max_size=len(frames[hit])))
+    broken = noise.ljust(len(frames[hit]), b"\xff")
+    assume(broken != frames[hit] and not salvage_frames(broken).payloads)
+    whole = b"".join((*frames[:hit], broken, *frames[hit + 1 :]))
+    salvaged = salvage_frames(whole + bytes(20))
+    assert list(salvaged.payloads) == items[:hit] + items[hit + 1 :]
+    assert salvaged.gaps == ((begin, begin + len(frames[hit])),)
+    assert (salvaged.end, salvaged.torn) == (len(whole), False)
+
+
+@given(items=st.lists(progresses, max_size=4), last=intents, data=st.data())
+def test_a_torn_end_is_no_damage_in_the_middle(items: list[Progress], last: Intent, data: st.DataObject) -> None:
+    frames = b"".join(encode_frame(item) for item in items)
+    final = encode_frame(last)
+    cut = data.draw(st.integers(4, len(final) - 1))
+    salvaged = salvage_frames(frames + final[:cut] + bytes(9))
+    assume(len(salvaged.payloads) == len(items))  # what was cut off may have been zeros
+    assert (list(salvaged.payloads), salvaged.gaps, salvaged.torn) == (items, (), True)
 
 
 @given(items=st.lists(intents, max_size=10, unique_by=lambda item: item.usage_id), data=st.data())
