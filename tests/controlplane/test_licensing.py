@@ -245,3 +245,38 @@ async def test_the_application_needs_no_socket_to_be_described(api: Any) -> None
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert all(operation["operationId"] and operation["tags"] for operation in operations)
     assert len({operation["operationId"] for operation in operations}) == len(operations)
+
+
+TEXTS = Path(__file__).parents[3] / "shared" / "license-texts"
+OF = {"bloom": "bigscience-bloom-rail-1.0", "llama-guard-1": "llama2", "llama2-alt-bytes": "llama2"} | {
+    name: name for name in ("llama1", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4")
+}
+
+
+@pytest.mark.skipif(
+    not TEXTS.is_dir(), reason="the licensors' texts are not beside this checkout; imports are tested on our own"
+)
+async def test_the_licensors_own_texts_are_imported_and_offered(licensed: Any) -> None:
+    """Copies that differ only in bytes, or that a person found equal, are taken too; every question is asked."""
+    for folder, license_id in OF.items():
+        policy = TEXTS / folder / "USE_POLICY.md"
+        has_policy = "aup" in (await licensed("GET", f"/v1/licenses/{license_id}", status=200))["imported"]
+        body = {
+            "license": license_id,
+            "agreement": (TEXTS / folder / "LICENSE").read_text(encoding="utf-8"),
+            "aup": (policy if policy.is_file() else TEXTS / "llama2" / "USE_POLICY.md").read_text(encoding="utf-8")
+            if has_policy
+            else None,
+        }
+        await licensed("POST", "/v1/license-texts", body, status=201)
+    signatory = {"name": "J", "email": "j@a.example"}
+    offer = {"entity": "globex", "license": "llama3.1", "role": "consumer", "signatory": signatory}
+    made = await licensed("POST", "/v1/license-offers", offer, by="globex", status=201)
+    asked = {question["field"] for question in made["questions"]}
+    assert {"flow_down", "monthly_active_users"} <= asked
+    assert made["licensor"] == "Meta Platforms, Inc."
+    answers = {**ANSWERS, "flow_down": True, "monthly_active_users": {**USERS, "month": "2024-06"}}
+    await licensed("POST", "/v1/license-acceptances", answers, by=made["signatory_token"], status=201)
+    await licensed("PUT", "/v1/license-policy", {"consumers": "terms_of_use"}, status=200)
+    made = await licensed("POST", "/v1/license-offers", offer, by="globex", status=201)
+    assert "monthly_active_users" not in {question["field"] for question in made["questions"]}
