@@ -24,10 +24,16 @@ _STOP_TIMEOUT_SECONDS: Final = 10.0
 
 
 class TritonResponder:
-    """The client of one request, through Triton's response sender."""
+    """The client of one request, through Triton's response sender.
+
+    Triton forgets a request with its last response, and dies when it is asked about it after that: so asking and
+    sending exclude each other, and nothing is asked or sent once the last response went out.
+    """
 
     def __init__(self, sender: Any) -> None:
         self._sender = sender
+        self._lock = threading.Lock()
+        self._over = False
 
     def send(self, part: Part) -> None:
         """Send one response; a reason makes it the last."""
@@ -42,15 +48,20 @@ class TritonResponder:
 
     def gone(self) -> bool:
         """True if Triton knows that nobody waits for the answer."""
-        return bool(self._sender.is_cancelled())
+        with self._lock:
+            return not self._over and bool(self._sender.is_cancelled())
 
     def _hand_over(self, response: Any, *, last: bool) -> None:
         flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if last else 0
-        try:
-            self._sender.send(response, flags)
-        except Exception:
-            # The engine must go on for the other requests, whatever became of this client.
-            log.exception("a response could not be sent")
+        with self._lock:
+            if self._over:
+                return
+            self._over = last
+            try:
+                self._sender.send(response, flags)
+            except Exception:
+                # The engine must go on for the other requests, whatever became of this client.
+                log.exception("a response could not be sent")
 
 
 class TritonPythonModel:

@@ -306,6 +306,8 @@ def listening(pid: int) -> set[str]:
 def test_the_engine_opens_no_door_of_its_own(triton: Any) -> None:
     processes = [triton.process.pid, *children(triton.process.pid)]
     ports = (contract.HTTP_PORT, contract.GRPC_PORT, contract.METRICS_PORT)
+    if not all(os.access(f"/proc/{pid}/fd", os.R_OK | os.X_OK) for pid in processes):
+        pytest.skip("the kernel hides Triton's open files from an ordinary user: this one is looked at as root")
     assert set().union(*map(listening, processes)) == {f"{triton.address}:{port}" for port in ports}
 
 
