@@ -24,6 +24,7 @@ class Answers:
     jurisdiction: str | None
     mau_band: str | None
     mau_value: int | None
+    mau_current: int | None
     mau_method: str | None
     flow_down: bool | None
     agree: bool
@@ -66,6 +67,7 @@ def body_for(offer: dict[str, Any], answers: Answers) -> dict[str, Any]:
             # The question asks for the entity and its affiliates together, so this is what was answered.
             "affiliates_included": True,
             "value": answers.mau_value,
+            "current": answers.mau_current,
         }
     if "flow_down" in asked:
         body["flow_down"] = bool(answers.flow_down)

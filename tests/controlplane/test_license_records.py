@@ -162,6 +162,12 @@ async def test_the_platform_may_be_more_careful_than_the_licenses(licensed: Any)
     assert decision["allowed"]
     assert decision["valid_until"] is not None
     users = {"band": "le_700m", "month": "2026-10", "method": "count", "affiliates_included": True}
+    offer = await licensed.offer("acme", "deployer", by="acme")
+    assert "last full month" in str(offer["questions"])
+    path, token = "/v1/license-acceptances", offer["signatory_token"]
+    person = {"name": "Jo Doe", "title": "Director", "email": "jo@a.example", "authority": "sole director"}
+    answers = {"person": person, "jurisdiction": "US", "agree": True, "monthly_active_users": users}
+    assert (await licensed("POST", path, answers, by=token, status=422))["code"] == "AnswerMissing"
     await licensed.accept("acme", "deployer", monthly_active_users={**users, "current": 900_000_000})
     assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
     await licensed("PUT", "/v1/license-policy", {}, status=200)

@@ -76,6 +76,9 @@ def accept(
     jurisdiction: Annotated[str | None, typer.Option(help="Country of the entity, two letters.")] = None,
     mau_band: Annotated[str | None, typer.Option(help="Monthly active users: le_700m or gt_700m.")] = None,
     mau_value: Annotated[int | None, typer.Option(min=0, help="Their number, where you state it.")] = None,
+    mau_current: Annotated[
+        int | None, typer.Option(min=0, help="Users of the last full month, where the platform asks.")
+    ] = None,
     mau_method: Annotated[str | None, typer.Option(help="How they were counted.")] = None,
     flow_down: Annotated[
         bool | None, typer.Option("--flow-down/--no-flow-down", help="You pass the use policy on to your users.")
@@ -96,6 +99,7 @@ def accept(
         jurisdiction=jurisdiction,
         mau_band=mau_band,
         mau_value=mau_value,
+        mau_current=mau_current,
         mau_method=mau_method,
         flow_down=flow_down,
         agree=agree,
@@ -143,6 +147,14 @@ def table() -> None:
     from paddock_core.licensing.table import license_table
 
     typer.echo(license_table(packaged_catalog()), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a file of facts, as docs/facts.schema.json holds it."""
+    from paddock_core.licensing.facts_document import facts_schema
+
+    print_json(facts_schema())
 
 
 @app.command("show")

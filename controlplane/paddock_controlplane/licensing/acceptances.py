@@ -147,6 +147,8 @@ def check_answers(entry: LicenseEntry, role: Role, answers: Answers, policy: Lic
             )
         if answers.users.band == "le_700m" and (answers.users.value or 0) > int(limit.params["value"]):
             raise AnswerMissing("monthly_active_users: the value lies above the band le_700m, state gt_700m")
+        if policy.threshold == "conservative" and answers.users.current is None:
+            raise AnswerMissing("monthly_active_users: this platform also asks for `current`, of the last full month")
     if promise(entry, role) is not None and answers.flow_down is None:
         raise AnswerMissing("flow_down is not answered: does the entity pass the acceptable-use terms on to its users?")
 

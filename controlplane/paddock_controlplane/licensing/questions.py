@@ -67,6 +67,8 @@ def questions(entry: LicenseEntry, role: Role, policy: LicensePolicy) -> list[Qu
             f"Did all products and services of the entity and its affiliates together have at most (le_700m) or more "
             f"than (gt_700m) {number} monthly active users in {limit.params['window']}, and how was that counted?"
         )
+        if policy.threshold == "conservative":
+            text += " How many were there in the last full month (current)?"
         asked.append(Question(field="monthly_active_users", text=text))
     if passing_on is not None:
         asked.append(Question(field="flow_down", text=f"Does the entity promise this? {passing_on.duty}"))

@@ -177,6 +177,7 @@ def test_the_order_in_the_file_does_not_matter(chance: Any) -> None:
 
 
 def test_the_schema_in_the_docs_is_that_of_the_loader() -> None:
-    assert json.loads((ROOT / "docs" / "facts.schema.json").read_text(encoding="utf-8")) == facts_schema()
+    kept = json.loads((ROOT / "docs" / "facts.schema.json").read_text(encoding="utf-8"))
+    assert kept == facts_schema(), "run `paddock license schema > docs/facts.schema.json`"
     assert set(example()) == set(facts_schema()["$defs"]["Document"]["properties"])
     assert facts_schema()["$defs"]["AcceptanceFact"]["additionalProperties"] is False
