@@ -44,7 +44,7 @@ def decide(*, request: Request, facts: Facts, catalog: Catalog) -> Decision:
     try:
         lineage = trace(model=request.model, registered=facts.models, catalog=catalog)
     except LineageError as error:
-        return _denied(Reason.MODEL_UNKNOWN, str(error), clauses=())
+        return _denied(Reason.MODEL_UNKNOWN, str(error), clauses=("catalogue#model",))
     model = lineage.model
     if request.claimed_license is not None and request.claimed_license not in model.licenses:
         return _denied(

@@ -103,7 +103,7 @@ class Decision:
     reason: Reason
     message: str
     clauses: tuple[str, ...]
-    """`<license>#<clause>` of every clause that mattered."""
+    """`<license>#<clause>` of every clause that mattered; `catalogue#model` where the model itself is not known."""
     acceptances: tuple[str, ...] = ()
     """Ids of the acceptances of the asking entity on which an allowance rests."""
     valid_until: float | None = None

@@ -492,7 +492,7 @@ def test_two_licenses_of_one_model_both_bind() -> None:
 def test_a_lineage_that_leads_to_itself_is_denied() -> None:
     loop = [{"id": "a", "base": "b"}, {"id": "b", "base": "a"}]
     decision = ask(world(models=loop), "a")
-    assert decision.reason is Reason.MODEL_UNKNOWN
+    assert (decision.reason, decision.clauses) == (Reason.MODEL_UNKNOWN, ("catalogue#model",))
     assert "made from itself" in decision.message
 
 
