@@ -173,6 +173,15 @@ async def test_a_new_acceptance_takes_the_old_ones_place(licensed: Any) -> None:
     assert states == {first["id"]: "superseded", second["id"]: "active"}
 
 
+async def test_of_two_acceptances_at_once_one_stands(licensed: Any) -> None:
+    tokens = [(await licensed.offer("acme", "deployer"))["signatory_token"] for _ in range(4)]
+    path = "/v1/license-acceptances"
+    await asyncio.gather(*(licensed("POST", path, ANSWERS, by=token, status=201) for token in tokens))
+    listed = await licensed("GET", f"{path}?entity=acme&license=paddock-demo", by="acme", status=200)
+    states = sorted(item["state"] for item in listed["items"] if item["role"] == "deployer")
+    assert states == ["active", "superseded", "superseded", "superseded"]
+
+
 @pytest.mark.parametrize("state", ["suspended", "terminated"])
 async def test_an_ended_license_is_not_offered_again(state: str, licensed: Any, server: Any, database: str) -> None:
     await licensed.accept("acme", "deployer")

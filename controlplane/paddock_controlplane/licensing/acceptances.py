@@ -11,7 +11,7 @@ from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry
 from paddock_core.licensing.types import Role
 from paddock_core.policy.documents import Acceptance, LicensePolicy, Statement
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
@@ -194,7 +194,12 @@ def _row(offer: OfferRow, person: PersonRow, answers: Answers, *, granted: bool)
 
 
 async def _supersede(session: AsyncSession, new: AcceptanceRow) -> list[AcceptanceRow]:
-    """A new acceptance takes the place of the standing one of the same entity, license and role."""
+    """A new acceptance takes the place of the standing one of the same entity, license and role.
+
+    Two that come at once follow each other: else both would stand, and revoking one would change nothing.
+    """
+    place = f"acceptance {new.entity} {new.license} {new.role}"
+    await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(place, 0))))
     rows = await session.scalars(
         select(AcceptanceRow)
         .where(
