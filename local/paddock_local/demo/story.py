@@ -21,6 +21,7 @@ def prepare(world: World) -> None:
     for accepted in world.paddock("license", "list", "--license", LICENSE).json:
         if accepted["state"] == "active":
             world.paddock("license", "revoke", accepted["id"], "--reason", "the story starts anew")
+    world.memory["billed"] = {}
     world.memory["ledger_before"] = ledger(world)
 
 
