@@ -144,13 +144,27 @@ async def test_a_reinstated_acceptance_above_the_threshold_still_waits(licensed:
 
 async def test_terminated_and_lifted_the_entity_accepts_again(licensed: Any) -> None:
     receipt = await licensed.accept("acme", "deployer")
+    await licensed.accept("acme", "consumer")
     assert (await step(licensed, receipt["id"], "terminate", status=200))["state"] == "terminated"
     assert (await licensed.check("acme", "consumer"))["reason"] == "Terminated"
     assert (await step(licensed, receipt["id"], "reinstate", status=200))["state"] == "revoked"
-    assert (await licensed.check("acme", "deployer"))["reason"] == "AcceptanceMissing"
+    for role in ("deployer", "consumer"):
+        assert (await licensed.check("acme", role))["reason"] == "AcceptanceMissing"
     await licensed.accept("acme", "deployer")
     assert (await licensed.check("acme", "deployer"))["allowed"]
     assert "license.terminate" in await actions(licensed)
+
+
+@pytest.mark.parametrize("ended", ["suspend", "terminate"])
+async def test_an_offer_from_before_the_end_is_not_accepted_after_it(ended: str, licensed: Any) -> None:
+    receipt = await licensed.accept("acme", "deployer")
+    offer = await licensed.offer("acme", "deployer")
+    await step(licensed, receipt["id"], ended, status=200)
+    person = {"name": "Jo Doe", "title": "Director", "email": "jo@a.example", "authority": "sole director"}
+    users = {"band": "le_700m", "month": "2026-10", "method": "count", "affiliates_included": True}
+    answers = {"person": person, "jurisdiction": "US", "agree": True, "monthly_active_users": users}
+    path, token = "/v1/license-acceptances", offer["signatory_token"]
+    assert (await licensed("POST", path, answers, by=token, status=409))["code"] == "LicenseEnded"
 
 
 async def test_the_platform_may_be_more_careful_than_the_licenses(licensed: Any) -> None:

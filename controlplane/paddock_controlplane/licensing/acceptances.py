@@ -97,6 +97,7 @@ async def accept(
 
     Raises:
         OfferUsed, OfferStale: the offer can no longer be accepted.
+        LicenseEnded: the license was suspended or terminated since the offer was made.
         AnswerMissing: a question is not answered, or not as asked.
     """
     offer, credential = await offers.open_offer(session, credential_id=credential_id, lock=True)
@@ -104,6 +105,8 @@ async def accept(
         raise AnswerMissing(f"this signatory token is for offer {offer.id}, not for {offer_id}")
     entry = license_entry(catalog, offer.license)
     await offers.unchanged_texts(session, entry, offer)
+    await alone(session, entity=offer.entity, license_id=offer.license)
+    await offers.not_ended(session, offer.entity, entry)
     check_answers(entry, Role(offer.role), answers, await license_policy(session))
     credential.used_at = datetime.now(UTC)
     person, proof = await _person(session, offer, answers.person)
@@ -193,13 +196,17 @@ def _row(offer: OfferRow, person: PersonRow, answers: Answers, *, granted: bool)
     )
 
 
-async def _supersede(session: AsyncSession, new: AcceptanceRow) -> list[AcceptanceRow]:
-    """A new acceptance takes the place of the standing one of the same entity, license and role.
+async def alone(session: AsyncSession, *, entity: str, license_id: str) -> None:
+    """Until the transaction ends, nobody else changes acceptances of this license by this entity.
 
-    Two that come at once follow each other: else both would stand, and revoking one would change nothing.
+    Two acceptances at once would both stand, and revoking one would change nothing.
     """
-    place = f"acceptance {new.entity} {new.license} {new.role}"
+    place = f"acceptances {entity} {license_id}"
     await session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(place, 0))))
+
+
+async def _supersede(session: AsyncSession, new: AcceptanceRow) -> list[AcceptanceRow]:
+    """A new acceptance takes the place of the standing one of the same entity, license and role."""
     rows = await session.scalars(
         select(AcceptanceRow)
         .where(

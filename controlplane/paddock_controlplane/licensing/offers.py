@@ -94,7 +94,7 @@ async def make(
             "an administrator of one of its tenants runs `paddock license offer` with that tenant's admin token"
         )
     entry = license_entry(catalog, wish.license or await _license_of(session, catalog, wish))
-    await _not_ended(session, entity.id, entry)
+    await not_ended(session, entity.id, entry)
     texts = await imported(session, entry)
     token, parsed = new_credential(SIGNATORY)
     offer = OfferRow(
@@ -183,7 +183,8 @@ async def _license_of(session: AsyncSession, catalog: Catalog, wish: Wish) -> st
     return next((name for name in model.licenses if name not in accepted), model.licenses[0])
 
 
-async def _not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) -> None:
+async def not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) -> None:
+    """Raises LicenseEnded if the entity's license was suspended or terminated, which no new acceptance mends."""
     state = await session.scalar(
         select(AcceptanceRow.state).where(
             AcceptanceRow.entity == entity,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, record
-from paddock_controlplane.licensing.acceptances import AcceptanceView, acceptance_change, view
+from paddock_controlplane.licensing.acceptances import AcceptanceView, acceptance_change, alone, view
 from paddock_controlplane.licensing.errors import AcceptanceEnded, AcceptanceUnknown
 from paddock_controlplane.licensing.models import AcceptanceRow
 from paddock_controlplane.licensing.statements import above_without_grant
@@ -45,25 +45,56 @@ async def change(session: AsyncSession, *, acceptance_id: str, step: str, reason
         AcceptanceUnknown: the caller sees none with this id.
         AcceptanceEnded: its state does not allow the step.
     """
-    row = await session.scalar(select(AcceptanceRow).where(AcceptanceRow.id == acceptance_id).with_for_update())
-    if row is None:
-        raise AcceptanceUnknown(f"no acceptance {acceptance_id}: see `paddock license list`")
+    row = await _locked(session, acceptance_id)
     before, after = row.state, STEPS[step].after.get(row.state)
     if after is None:
         raise AcceptanceEnded(f"acceptance {acceptance_id} is {row.state} already: no `{step}` follows that")
     if after == "active" and await above_without_grant(session, entity=row.entity, license_id=row.license):
         after = "pending_grant"
+    rows = [row, *await _carried_along(session, row, before=before, after=after)]
     standing = after in ("active", "pending_grant")
-    row.state = after
-    row.ended_at, row.ended_reason = (None, None) if standing else (datetime.now(UTC), reason)
+    for one in rows:
+        one.state = after
+        one.ended_at, one.ended_reason = (None, None) if standing else (datetime.now(UTC), reason)
     await session.flush()
+    detail = {"license": row.license, "role": row.role, "reason": reason, "before": before, "after": after}
+    if len(rows) > 1:
+        detail["with"] = ", ".join(one.id for one in rows[1:])
     event = Event(
         actor=actor,
         action=STEPS[step].action,
         subject=row.id,
         entity=row.entity,
-        detail={"license": row.license, "role": row.role, "reason": reason, "before": before, "after": after},
-        changes=[acceptance_change(row)],
+        detail=detail,
+        changes=[acceptance_change(one) for one in rows],
     )
     await record(session, event)
     return view(row)
+
+
+async def _locked(session: AsyncSession, acceptance_id: str) -> AcceptanceRow:
+    row = await session.scalar(select(AcceptanceRow).where(AcceptanceRow.id == acceptance_id))
+    if row is None:
+        raise AcceptanceUnknown(f"no acceptance {acceptance_id}: see `paddock license list`")
+    await alone(session, entity=row.entity, license_id=row.license)
+    await session.refresh(row, with_for_update=True)
+    return row
+
+
+async def _carried_along(session: AsyncSession, row: AcceptanceRow, *, before: str, after: str) -> list[AcceptanceRow]:
+    """A termination ends the agreement with the entity in every role, and lifting it brings none of them back."""
+    if after == "terminated":
+        states: tuple[str, ...] = ("active", "pending_grant", "suspended")
+    elif before == "terminated":
+        states = ("terminated",)
+    else:
+        return []
+    found = await session.scalars(
+        select(AcceptanceRow).where(
+            AcceptanceRow.id != row.id,
+            AcceptanceRow.entity == row.entity,
+            AcceptanceRow.license == row.license,
+            AcceptanceRow.state.in_(states),
+        )
+    )
+    return list(found)
