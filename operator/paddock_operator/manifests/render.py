@@ -97,7 +97,7 @@ def render_serving(rendering: Rendering) -> list[Manifest]:
 
 
 def pods_rendering(manifests: Iterable[Manifest]) -> str:
-    """The digest that pods of these manifests carry: it differs exactly when what they run differs."""
+    """The digest that pods of these manifests carry: it differs when the model repository or the secret differs."""
     deployment = next(manifest for manifest in manifests if manifest["kind"] == DEPLOYMENT.name)
     return str(deployment["spec"]["template"]["metadata"]["annotations"][names.RENDERING])
 
