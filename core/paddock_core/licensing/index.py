@@ -39,11 +39,7 @@ class FactsIndex:
     def statement(self, entity: str, license_id: str) -> Statement | None:
         """An entity's newest statement for a license; of two equally new ones the one above the threshold."""
         known = self._statements.get((entity, license_id), ())
-        return min(
-            known,
-            key=lambda item: (-item.at, item.band, -(item.value or 0), -(item.current or 0), item.id),
-            default=None,
-        )
+        return min(known, key=_newest_then_highest, default=None)
 
     def grants(self, entity: str, license_id: str) -> list[Grant]:
         """The grants to an entity for a license, the one that lasts longest first."""

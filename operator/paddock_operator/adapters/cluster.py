@@ -25,7 +25,6 @@ SILENCE_SECONDS = 120.0
 """Bookmarks come every 60 to 75 seconds, though not for a kind that has not changed since the API server started: a
 stream that is silent for longer may be dead though its socket is open, and a list tells."""
 PAGE = 500
-CONNECTIONS = 32
 
 
 def connect(kubeconfig: Path | None) -> httpx2.AsyncClient:
