@@ -1,5 +1,6 @@
 """The contract of a pod, on the real server, the real engine and the real model."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -287,10 +288,18 @@ def comm(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8")
 
 
+def open_files(pid: int) -> set[str]:
+    """What a process holds open. It goes on working meanwhile, so an entry may be gone before it is read."""
+    targets = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            targets.add(str(entry.readlink()))
+    return targets
+
+
 def listening(pid: int) -> set[str]:
     """Addresses on which a process listens, from /proc: every one of its sockets that is in the state LISTEN."""
-    targets = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    inodes = {target[8:-1] for target in targets if target.startswith("socket:[")}
+    inodes = {target[8:-1] for target in open_files(pid) if target.startswith("socket:[")}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text(encoding="ascii").splitlines()[1:]:
