@@ -81,11 +81,11 @@ class Journal:
         return len(self._damaged) + sum(1 for _ in self._folder.glob("*" + _SUFFIX + _DAMAGED))
 
     def note_damage(self, number: int, gaps: tuple[tuple[int, int], ...]) -> None:
-        """A segment has these damaged stretches with whole frames behind them: it is to be kept, not deleted."""
+        """A segment has these damaged stretches: it is to be kept, not deleted."""
         self._damaged.add(number)
         _log.critical(
-            "a journal segment is damaged in the middle: the frames before and behind are read, the segment is kept "
-            "aside; check the disk, and the ledger for requests of that time",
+            "a journal segment is damaged: the frames before and behind are read, the segment is kept aside; check the "
+            "disk, and the ledger for requests of that time",
             extra={"segment": number, "gaps": [list(gap) for gap in gaps], "kept_as": _aside(self.path(number)).name},
         )
 
@@ -98,6 +98,10 @@ class Journal:
         """A number that only grows, also from one start to the next."""
         self._sequence += 1
         return self._sequence
+
+    def keep_open(self, usage_id: str) -> None:
+        """A request that an earlier process left open: every segment stays until it is settled here."""
+        self._open[usage_id] = 0
 
     def has_begun(self, usage_id: str) -> bool:
         """True if the intent is durable or on its way to the disk, and not settled: it must be settled."""
@@ -148,7 +152,7 @@ class Journal:
             if number > acknowledged or number >= needed:
                 return
             if number in self._damaged:
-                self.path(number).rename(_aside(self.path(number)))
+                set_aside(self.path(number))
                 self._damaged.discard(number)
             else:
                 self.path(number).unlink(missing_ok=True)
@@ -261,6 +265,11 @@ def segment_path(folder: Path, number: int) -> Path:
 
 def _aside(path: Path) -> Path:
     return path.with_name(path.name + _DAMAGED)
+
+
+def set_aside(path: Path) -> None:
+    """Keep a damaged segment under a name that nothing reads."""
+    path.rename(_aside(path))
 
 
 def payloads_in_order(folder: Path, numbers: list[int]) -> Iterator[Payload]:

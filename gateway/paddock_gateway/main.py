@@ -1,7 +1,6 @@
 """The gateway's process: what runs beside the server, in which order it starts and stops."""
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
@@ -18,8 +17,10 @@ import uvicorn
 import uvloop
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.quotas.admission import Admission
+from paddock_core.usage.recovery import LeftOpen
 from pydantic import ValidationError
 
+from paddock_gateway.adopt import Adopter, folder_lock
 from paddock_gateway.app import App
 from paddock_gateway.artifacts import PromptModels
 from paddock_gateway.clock import SYSTEM, Clock
@@ -31,7 +32,7 @@ from paddock_gateway.journal import Journal
 from paddock_gateway.logs import configure_logging
 from paddock_gateway.policy import PolicyFollower
 from paddock_gateway.protocol import bounded
-from paddock_gateway.recover import recover
+from paddock_gateway.recover import Reaper, left_open, recover
 from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.route import LicenseGate
 from paddock_gateway.settings import Settings
@@ -41,6 +42,7 @@ from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
 _IDLE_LEVELS_SECONDS = 600
+_LOCK_TRIES, _LOCK_TRY_SECONDS = 40, 0.25
 _COLLECT_AFTER = 20_000
 """Objects made beyond those freed before the collector looks; requests free theirs by reference counting."""
 _SWITCH_SECONDS = 0.0005
@@ -116,29 +118,31 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     """Everything but the server itself. On the way out: journal closed, records shipped as far as possible."""
     internal = read_secret(settings.internal_token_file)
     folder = settings.journal_dir / settings.instance
-    with _lock(folder):
-        async with aiohttp.ClientSession(trust_env=False) as session:
-            journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
-            exported = start_export(settings.instance)
-            shipper = Shipper(
-                journal=journal,
-                refused=RefusedRecords(folder),
-                url=settings.controlplane_url,
-                token=internal,
-                batch=settings.ship_batch,
-                linger=settings.ship_linger_seconds,
-                exported=exported,
-            )
-            wiring = _wire(settings, clock, internal, journal, shipper, exported, session)
-            await recover(folder=folder, journal=journal)
-            tasks = [asyncio.create_task(work) for work in _background(wiring, shipper, session)]
-            for task in tasks:
-                task.add_done_callback(_ended)
-            _tame_collector()
-            try:
-                yield App(wiring)
-            finally:
-                await _stop(tasks, wiring, shipper, session)
+    async with _lock(folder), aiohttp.ClientSession(trust_env=False) as session:
+        journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
+        exported = start_export(settings.instance)
+        shipper = Shipper(
+            journal=journal,
+            refused=RefusedRecords(folder),
+            url=settings.controlplane_url,
+            token=internal,
+            batch=settings.ship_batch,
+            linger=settings.ship_linger_seconds,
+            exported=exported,
+        )
+        wiring = _wire(settings, clock, internal, journal, shipper, exported, session)
+        requests = await asyncio.to_thread(left_open, folder)
+        for request in requests:
+            journal.keep_open(request.intent.usage_id)
+        work = (*_background(wiring, shipper, session), _settle_the_lost(requests, wiring, shipper, session))
+        tasks = [asyncio.create_task(each) for each in work]
+        for task in tasks:
+            task.add_done_callback(_ended)
+        _tame_collector()
+        try:
+            yield App(wiring)
+        finally:
+            await _stop(tasks, wiring, shipper, session)
 
 
 def _wire(
@@ -181,6 +185,28 @@ def _background(
         settled=lambda: wiring.engine.keep_only(routes.endpoints()),
     )
     return wiring.policy.follow(session), deployments, shipper.run(session), _forget_idle(wiring)
+
+
+async def _settle_the_lost(
+    requests: tuple[LeftOpen, ...], wiring: Wiring, shipper: Shipper, session: aiohttp.ClientSession
+) -> None:
+    """What this gateway's last process left open, then for ever what other gateways left on the same volume."""
+    settings = wiring.settings
+    reaper = Reaper(
+        engine=wiring.engine,
+        routes=wiring.routes,
+        platform_key=wiring.platform_key,
+        patience=settings.reap_seconds,
+    )
+    await recover(requests=requests, journal=wiring.journal, reaper=reaper)
+    adopter = Adopter(
+        root=settings.journal_dir,
+        own=settings.instance,
+        shipper=shipper,
+        reaper=reaper,
+        idle=settings.adopt_after_seconds,
+    )
+    await adopter.run(session)
 
 
 def read_secret(path: Path) -> str:
@@ -255,18 +281,18 @@ def _ended(task: asyncio.Task[None]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Hold the journal folder: two writers in one would tear each other's frames."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartError(
-                f"another gateway uses the journal {folder}: give each its own PADDOCK_GATEWAY_INSTANCE"
-            ) from error
-        yield
+@asynccontextmanager
+async def _lock(folder: Path) -> AsyncIterator[None]:
+    """Hold the journal folder. Another gateway may have it for a moment, to ship what it took to be left."""
+    for attempt in range(_LOCK_TRIES):
+        with folder_lock(folder) as held:
+            if held:
+                yield
+                return
+        if attempt == 0:
+            _log.warning("another process holds the journal, waiting", extra={"folder": str(folder)})
+        await asyncio.sleep(_LOCK_TRY_SECONDS)
+    raise StartError(f"another gateway uses the journal {folder}: give each its own PADDOCK_GATEWAY_INSTANCE")
 
 
 if __name__ == "__main__":

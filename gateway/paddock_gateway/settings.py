@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     """A checkpoint is written after so many tokens of a request."""
     checkpoint_seconds: float = Field(default=1.0, gt=0)
     """... or after so long, whichever comes first."""
+    reap_seconds: float = Field(default=20.0, gt=0)
+    """How long engines are asked for the count of a request whose gateway died."""
+    adopt_after_seconds: float = Field(default=120.0, gt=0)
+    """A journal of another gateway on the same volume is settled and shipped here once it was still for so long."""
     ship_batch: int = Field(default=500, ge=1, le=5000)
     """Most usage records sent to the control plane at once."""
     ship_linger_seconds: float = Field(default=0.1, ge=0)

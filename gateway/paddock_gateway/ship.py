@@ -69,13 +69,14 @@ class Shipper:
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Ship until cancelled."""
-        await self._try_refused_again(session)
-        while True:
-            self._journal.settled_event.clear()
-            if await self.ship_available(session):
-                continue
-            await self._journal.settled_event.wait()
-            await asyncio.sleep(self._linger)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._try_refused_again(session))
+            while True:
+                self._journal.settled_event.clear()
+                if await self.ship_available(session):
+                    continue
+                await self._journal.settled_event.wait()
+                await asyncio.sleep(self._linger)
 
     async def ship_available(self, session: aiohttp.ClientSession) -> bool:
         """Send what is durable now; False if there was nothing to read."""
@@ -85,24 +86,29 @@ class Shipper:
             return False
         if stretch.gaps:
             self._journal.note_damage(stretch.end.segment, stretch.gaps)
-        for start in range(0, len(stretch.records), self._limit):
-            await self._deliver(session, stretch.records[start : start + self._limit])
+        await self.deliver(session, stretch.records)
         self._position = stretch.end
         self._journal.release(stretch.end.segment - 1)
         return True
 
+    async def deliver(self, session: aiohttp.ClientSession, records: list[UsageRecord]) -> None:
+        """Send records until the ledger has each, or it was refused and is kept aside."""
+        for start in range(0, len(records), self._limit):
+            await self._deliver(session, records[start : start + self._limit])
+
     def _next_stretch(self) -> _Stretch | None:
         """What comes after the position, passing over finished segments."""
-        for number, readable in self._journal.readable():
+        segments = self._journal.readable()
+        for number, readable in segments:
             offset = self._position.offset if number == self._position.segment else len(MAGIC)
             if number < self._position.segment:
                 continue
-            stretch = self._read(number, offset, readable)
+            stretch = self._read(number, offset, readable, finished=number != segments[-1][0])
             if stretch is not None:
                 return stretch
         return None
 
-    def _read(self, number: int, offset: int, readable: int) -> _Stretch | None:
+    def _read(self, number: int, offset: int, readable: int, *, finished: bool) -> _Stretch | None:
         try:
             descriptor = os.open(self._journal.path(number), os.O_RDONLY)
         except FileNotFoundError:
@@ -118,7 +124,11 @@ class Shipper:
         finally:
             os.close(descriptor)
         if not salvaged.end:
-            return None
+            if not (finished and salvaged.torn):
+                return None
+            # Nobody will ever write the rest of this frame: a crash cut it off, or the disk has damaged it.
+            gaps = (*gaps, (offset, readable))
+            return _Stretch(records=[], end=_Position(segment=number, offset=readable), gaps=gaps)
         records = [item for item in salvaged.payloads if isinstance(item, UsageRecord)]
         return _Stretch(records=records, end=_Position(segment=number, offset=offset + salvaged.end), gaps=gaps)
 

@@ -80,12 +80,15 @@ class ControlPlane:
     document: bytes
     objects: dict[str, dict[str, dict[str, Any]]]
     max_age: float = 900.0
+    ahead: float = 0.0
+    """Seconds by which its clock is ahead of the machine's."""
     revision: int = 1
     log: list[dict[str, Any]] = field(default_factory=list)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     deliveries: list[str] = field(default_factory=list)
     down: bool = False
     refuses: Callable[[dict[str, Any]], bool] = lambda _: False
+    hangs: Callable[[dict[str, Any]], bool] = lambda _: False
     failed: int = 0
     batches: list[int] = field(default_factory=list)
     ship_heads: list[dict[str, str]] = field(default_factory=list)
@@ -121,8 +124,11 @@ class ControlPlane:
         app.router.add_get("/internal/v1/artifacts/{digest}", self._artifact)
         return app
 
+    def _said(self) -> dict[str, float]:
+        return {"revision": self.revision, "max_age_seconds": self.max_age, "at": time.time() + self.ahead}
+
     async def _policy(self, _: web.Request) -> web.Response:
-        return web.json_response({"revision": self.revision, "max_age_seconds": self.max_age, "objects": self.objects})
+        return web.json_response({**self._said(), "objects": self.objects})
 
     async def _changes(self, request: web.Request) -> web.Response:
         after, wait = int(request.query["after"]), float(request.query["wait"])
@@ -134,12 +140,14 @@ class ControlPlane:
             except TimeoutError:
                 pass
         changes = [item for item in self.log if item["revision"] > after]
-        return web.json_response({"revision": self.revision, "max_age_seconds": self.max_age, "changes": changes})
+        return web.json_response({**self._said(), "changes": changes})
 
     async def _usage(self, request: web.Request) -> web.Response:
         records = (await request.json())["records"]
         self.batches.append(len(records))
         self.ship_heads.append(dict(request.headers))
+        if any(self.hangs(record) for record in records):
+            raise web.HTTPServiceUnavailable
         if any(self.refuses(record) for record in records):
             return web.json_response({"detail": "a record cannot be entered"}, status=422)
         new = [record for record in records if record["usage_id"] not in self.records]
@@ -187,6 +195,9 @@ class Triton:
     crash: bool = False
     """Dies of every prompt, before it answers a byte."""
     heads: list[dict[str, str]] = field(default_factory=list)
+    totals: int | None = None
+    """What it answers when it is asked what a request came to; None: it does not know the request."""
+    asked: list[str] = field(default_factory=list)
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -196,6 +207,8 @@ class Triton:
     async def _generate(self, request: web.Request) -> web.StreamResponse:
         assert request.headers[SECRET_HEADER] == self.secret
         body = await request.json()
+        if body.get("stop"):
+            return await self._tell(request, body["id"])
         self.bodies.append(body)
         self.heads.append(dict(request.headers))
         if self.crash:
@@ -209,6 +222,16 @@ class Triton:
             await response.write_eof()
         except (ConnectionResetError, asyncio.CancelledError):
             self.cancelled += 1
+        return response
+
+    async def _tell(self, request: web.Request, identifier: str) -> web.StreamResponse:
+        self.asked.append(identifier)
+        if self.totals is None:
+            return web.json_response({"error": f"no request {identifier}"}, status=400)
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        await event(response, "", self.totals, "cancelled")
+        await response.write_eof()
         return response
 
 

@@ -11,9 +11,11 @@ import pytest
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
+from paddock_gateway.deployments import Routes
+from paddock_gateway.engine import Engine
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
 from paddock_gateway.journal import Journal, payloads_in_order, segment_numbers
-from paddock_gateway.recover import recover
+from paddock_gateway.recover import Reaper, left_open, recover
 
 
 def intent(number: int) -> Intent:
@@ -80,17 +82,28 @@ async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Pat
     await first.settle(outcome(2))
     await first.close()
     second = journal(tmp_path)
-    assert await recover(folder=tmp_path, journal=second) == 2
+    requests = left_open(tmp_path)
+    for request in requests:
+        second.keep_open(request.intent.usage_id)
+        second.release(10)
+    assert (len(requests), second.open_requests) == (2, 2)
+    reaper = Reaper(engine=Engine(connect_timeout=1), routes=synced_routes(), platform_key=b"key", patience=5)
+    await recover(requests=requests, journal=second, reaper=reaper)
     await second.close()
-    third = journal(tmp_path)
-    assert await recover(folder=tmp_path, journal=third) == 0
-    await third.close()
+    assert left_open(tmp_path) == ()
     rows = [item for item in payloads_in_order(tmp_path, segment_numbers(tmp_path)) if isinstance(item, UsageRecord)]
     assert sorted(row.usage_id for row in rows) == [f"usage-{number}" for number in range(4)]
     by_id = {row.usage_id: row for row in rows}
     lost, early = by_id["usage-1"], by_id["usage-3"]
     assert (lost.status, lost.output_tokens, lost.input_tokens, lost.usage_source) == ("gateway_lost", 8, 10, "bounded")
     assert (early.status, early.output_tokens, early.input_tokens) == ("gateway_lost", 0, 0)
+
+
+def synced_routes() -> Routes:
+    """The deployments are known, and the one of these requests is not among them any more."""
+    routes = Routes()
+    routes.replace([])
+    return routes
 
 
 async def test_a_journal_cut_at_any_byte_is_read_up_to_there(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def test_a_segment_damaged_in_the_middle_ships_the_rest_and_is_kept(
         assert "paddock_gateway_journal_damaged 1.0" in await metrics_of(world)
     assert [row["usage_id"] for row in rows] == [f"usage-{number:03}" for number in range(30) if number != 10]
     assert segment.with_name(segment.name + ".damaged").read_bytes() == data
-    assert [item.message for item in caplog.records if "damaged in the middle" in item.message]
+    assert [item.message for item in caplog.records if "segment is damaged" in item.message]
 
 
 async def test_damage_longer_than_one_read_is_passed_over(world: Any, play: Any, monkeypatch: Any) -> None:
@@ -152,6 +152,38 @@ async def test_damage_longer_than_one_read_is_passed_over(world: Any, play: Any,
     async with world.gateway():
         rows = await world.controlplane.settled(15)
     assert [row["usage_id"] for row in rows] == [f"usage-{number:03}" for number in (*range(5), *range(20, 30))]
+
+
+async def test_a_last_frame_that_is_damaged_is_told_and_kept(world: Any, play: Any) -> None:
+    folder = world.settings.journal_dir / "gateway-0"
+    segment = await journal_of(folder, 3)
+    data = bytearray(segment.read_bytes())
+    begin = (
+        len(MAGIC) + 2 * (len(encode_frame(intent(0))) + len(encode_frame(outcome(0)))) + len(encode_frame(intent(2)))
+    )
+    data[begin + 30] ^= 0xFF  # in the settlement of the last request
+    segment.write_bytes(data)
+    async with world.gateway():
+        rows = await world.controlplane.settled(3)
+        await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=1)
+        await play.until(lambda: not segment.exists())
+        assert "paddock_gateway_journal_damaged 1.0" in await metrics_of(world)
+    assert {row["usage_id"]: row["status"] for row in rows}["usage-002"] == "gateway_lost"
+    assert segment.with_name(segment.name + ".damaged").read_bytes() == data
+
+
+async def test_records_that_were_refused_before_hold_up_nothing_new(world: Any, play: Any) -> None:
+    """They are sent again at the start; a control plane that does not decide on them decides on the others."""
+    folder = world.settings.journal_dir / "gateway-0"
+    await journal_of(folder, 5)
+    RefusedRecords(folder).add(outcome(100), "no")
+    world.controlplane.hangs = lambda record: record["usage_id"] == "usage-100"
+    async with world.gateway():
+        await world.controlplane.settled(5)
+        assert "usage-100" not in world.controlplane.records
+        world.controlplane.hangs = lambda _: False
+        await world.controlplane.settled(6)
+        await play.until(lambda: len(RefusedRecords(folder)) == 0)
 
 
 async def test_a_request_settled_behind_the_damage_is_not_called_lost(world: Any, play: Any) -> None:

@@ -26,8 +26,22 @@ class OpenRequests:
                 self.intents.pop(payload.usage_id, None)
                 self.checkpoints.pop(payload.usage_id, None)
 
-    def settle_lost(self) -> tuple[UsageRecord, ...]:
-        """One record for each request that never ended, oldest first."""
+    def left_open(self) -> tuple["LeftOpen", ...]:
+        """The requests that never ended, oldest first."""
         return tuple(
-            lost(intent=intent, progress=self.checkpoints.get(usage_id)) for usage_id, intent in self.intents.items()
+            LeftOpen(intent=intent, progress=self.checkpoints.get(usage_id))
+            for usage_id, intent in self.intents.items()
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOpen:
+    """A request whose gateway died."""
+
+    intent: Intent
+    progress: Progress | None
+    """Its last checkpoint."""
+
+    def settle(self, *, final_tokens: int | None = None) -> UsageRecord:
+        """Its one record. `final_tokens` is the engine's own count, where it could be asked."""
+        return lost(intent=self.intent, progress=self.progress, final_tokens=final_tokens)

@@ -7,11 +7,14 @@
 | client_gone, streamed | tokens handed to the connection | counted | yes |
 | client_gone, not streamed | the engine's counts until it was cancelled | counted | yes |
 | engine_error | tokens handed to the connection | counted | if any were |
+| gateway_lost, streamed, the engine still knew its count | that count | counted | if any were |
 | gateway_lost | tokens of the last checkpoint | bounded | if any were |
 | refused_by_engine | nothing | exact | no |
 
 What the platform's own failure left undelivered costs nothing.
 """
+
+import msgspec
 
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
@@ -64,15 +67,21 @@ def settle(
     )
 
 
-def lost(*, intent: Intent, progress: Progress | None) -> UsageRecord:
-    """The record of a request whose gateway died: settled from its last checkpoint, marked as bounded."""
+def lost(*, intent: Intent, progress: Progress | None, final_tokens: int | None = None) -> UsageRecord:
+    """The record of a request whose gateway died.
+
+    The engine ends a request when its connection closes, and keeps the count (`final_tokens`) for a while: a stream is
+    billed by it. Where it is not known, and for an answer that was to be sent whole, the last checkpoint counts.
+    """
     known = progress or Progress(usage_id=intent.usage_id, at=intent.t_admit)
+    if final_tokens is not None:
+        known = msgspec.structs.replace(known, engine_tokens=max(final_tokens, known.engine_tokens))
     return settle(
         intent=intent,
         progress=known,
         status=GATEWAY_LOST,
         finish_reason=None,
-        final=False,
+        final=final_tokens is not None,
         ended_at=known.at,
         seq=intent.journal_seq,
     )
@@ -82,6 +91,8 @@ def _bill(intent: Intent, progress: Progress, status: str, *, final: bool) -> tu
     if status == REFUSED_BY_ENGINE:
         return 0, "engine", "exact"
     if status == GATEWAY_LOST:
+        if final and intent.stream:
+            return progress.engine_tokens, "engine", "counted"
         return progress.sent_tokens, "sent", "bounded"
     if status in (OK, CLIENT_GONE) and final:
         return progress.engine_tokens, "engine", "exact"

@@ -101,8 +101,10 @@ def test_recovery_settles_each_open_request_once(items: list[Intent], data: st.D
                 intent=item, progress=progress, status="ok", finish_reason="stop", final=True, ended_at=2.0, seq=1
             )
             requests.add([record])
-    rows = requests.settle_lost()
+    rows = [request.settle() for request in requests.left_open()]
     assert [row.usage_id for row in rows] == [item.usage_id for item in items if item.usage_id not in settled]
+    asked = [request.settle(final_tokens=9) for request in requests.left_open()]
+    assert all(row.output_tokens == (9 if row.stream else 5) and row.output_tokens_engine == 9 for row in asked)
     assert all((row.output_tokens, row.billed_from, row.usage_source) == (5, "sent", "bounded") for row in rows)
 
 
