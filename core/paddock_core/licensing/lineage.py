@@ -1,7 +1,8 @@
 """What a model was made from: its base, the base's base, and the models on whose outputs it was trained.
 
 A model of the catalogue was made from itself. A registered one inherits the licenses of its base, and from each of its
-teachers the clauses that also bind what is made with outputs.
+teachers the clauses that also bind what is made with outputs. This is the one place where an id becomes a model:
+whoever plans, serves or licenses a model asks `resolve` or `trace`, and both kinds of model are one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,10 +10,14 @@ from dataclasses import dataclass, replace
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry
+from paddock_core.licensing.kinds import MODEL_KINDS
+from paddock_core.planning.fit import FORMATS
 from paddock_core.policy.documents import RegisteredModel
 
 _DEEPEST = 16
 """Most generations that are followed."""
+_MOST = 64
+"""Most registered models that are followed for one lineage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,28 +25,29 @@ class Lineage:
     """A model with its ancestors."""
 
     model: ModelEntry
-    """The model as asked for; a registered one has the dimensions, modality and licenses of its root."""
+    """The model as asked for; a registered one has the dimensions, modality and licenses of its root, and its own
+    weights: none where it was registered without, or is only a part of a model."""
     ids: frozenset[str]
     """The model and every base it was made from."""
     families: frozenset[str]
     registered: RegisteredModel | None = None
     teachers: tuple["Lineage", ...] = ()
     """Those of the bases too."""
+    output_licenses: tuple[str, ...] = ()
+    """Licenses of the models whose outputs went into it, theirs in turn included."""
 
     @property
     def licenses(self) -> tuple[str, ...]:
         """Licenses of the materials it is made of."""
         return self.model.licenses
 
-    @property
-    def output_licenses(self) -> tuple[str, ...]:
-        """Licenses of the models whose outputs went into it, theirs in turn included."""
-        found = [name for teacher in self.teachers for name in (*teacher.licenses, *teacher.output_licenses)]
-        return tuple(dict.fromkeys(found))
-
 
 class LineageError(ValueError):
     """The lineage cannot be followed; the message says where and what to do."""
+
+
+class LineageCycleError(LineageError):
+    """A model was made from itself, by way of others perhaps, or from too many."""
 
 
 def trace(*, model: str, registered: Mapping[str, RegisteredModel], catalog: Catalog) -> Lineage:
@@ -50,28 +56,74 @@ def trace(*, model: str, registered: Mapping[str, RegisteredModel], catalog: Cat
     Raises:
         LineageError: a model in it is not known, or it leads back to itself.
     """
-    return _trace(model, registered, catalog, frozenset())
+    return _Tracer(registered, catalog, {}).trace(model, frozenset())
 
 
-def _trace(name: str, registered: Mapping[str, RegisteredModel], catalog: Catalog, below: frozenset[str]) -> Lineage:
-    entry = catalog.models.get(name)
+def resolve(*, model: str, registered: Mapping[str, RegisteredModel], catalog: Catalog) -> ModelEntry | None:
+    """The model with this id, of the catalogue or registered, or None where it, or what it was made from, is not known.
+
+    A registered model that cannot be served has no weights; `unserved` says why.
+    """
+    entry = catalog.models.get(model)
     if entry is not None:
-        return Lineage(model=entry, ids=frozenset((name,)), families=frozenset((entry.family, *entry.derived_from)))
-    made = registered.get(name)
-    if made is None:
-        raise LineageError(f"no model {name} in the catalogue or registered: see `paddock model list`")
-    if name in below or len(below) >= _DEEPEST:
-        raise LineageError(f"model {name} is made from itself, or from too many generations: register its true base")
-    below = below | {name}
-    base = _trace(made.base, registered, catalog, below)
-    teachers = tuple(_trace(teacher, registered, catalog, below) for teacher in made.teachers)
-    model = replace(base.model, id=made.id, title=made.id, public_name=made.public_name or made.id)
+        return entry
+    try:
+        return trace(model=model, registered=registered, catalog=catalog).model
+    except LineageError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracer:
+    """One question; what several ancestors share is followed once."""
+
+    registered: Mapping[str, RegisteredModel]
+    catalog: Catalog
+    known: dict[str, Lineage]
+
+    def trace(self, name: str, below: frozenset[str]) -> Lineage:
+        entry = self.catalog.models.get(name)
+        if entry is not None:
+            return Lineage(model=entry, ids=frozenset((name,)), families=frozenset((entry.family, *entry.derived_from)))
+        if name in self.known:
+            return self.known[name]
+        made = self.registered.get(name)
+        if made is None:
+            raise LineageError(f"no model {name} in the catalogue or registered: see `paddock model list`")
+        if name in below or len(below) >= _DEEPEST or len(self.known) >= _MOST:
+            raise LineageCycleError(
+                f"model {name} is made from itself, or from too many generations: register its true base"
+            )
+        below = below | {name}
+        base = self.trace(made.base, below)
+        direct = tuple(self.trace(teacher, below) for teacher in made.teachers)
+        self.known[name] = _made(made, base, direct)
+        return self.known[name]
+
+
+def _made(made: RegisteredModel, base: Lineage, direct: tuple[Lineage, ...]) -> Lineage:
+    unique = {teacher.model.id: teacher for teacher in (*base.teachers, *direct)}
+    from_outputs = [name for teacher in unique.values() for name in (*teacher.licenses, *teacher.output_licenses)]
     return Lineage(
-        model=model,
-        ids=base.ids | {name},
+        model=_entry(made, base.model),
+        ids=base.ids | {made.id},
         families=base.families,
         registered=made,
-        teachers=(*base.teachers, *teachers),
+        teachers=tuple(unique.values()),
+        output_licenses=tuple(dict.fromkeys((*base.output_licenses, *from_outputs))),
+    )
+
+
+def _entry(made: RegisteredModel, base: ModelEntry) -> ModelEntry:
+    """The made model as an entry like those of the catalogue: never with the weights of what it was made from."""
+    entry = replace(base, id=made.id, title=made.id, public_name=made.public_name or made.id, weights={}, sources=())
+    kind = MODEL_KINDS.get(made.kind)
+    if made.weights is None or kind is None or not kind.whole:
+        return entry
+    engines = [engine.value for engine, form in FORMATS.items() if form == made.weights.format]
+    engine = base.default_engine if base.default_engine in engines else next(iter(engines), base.default_engine)
+    return replace(
+        entry, weights={made.precision: made.weights}, default_precision=made.precision, default_engine=engine
     )
 
 

@@ -1,0 +1,131 @@
+"""May this model be registered, and who may deploy it? Pure; asked by the control plane, the webhook and the operator.
+
+`judge` first looks at what no license is needed for (ids, owner, lineage), then asks `decide` for the owner's entity.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import ModelEntry, WeightSet
+from paddock_core.licensing.decide import decide
+from paddock_core.licensing.kinds import MODEL_KINDS
+from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, resolve, trace
+from paddock_core.licensing.types import Decision, Facts, Request, Role
+from paddock_core.policy.documents import RegisteredModel, Tenant
+
+
+class RegistrationError(ValueError):
+    """The registration makes no sense as it stands; `code` is stable. `mendable`: a later act may make sense of it."""
+
+    def __init__(self, code: str, message: str, *, mendable: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.mendable = mendable
+
+
+def judge(*, model: RegisteredModel, facts: Facts, catalog: Catalog, at: float) -> Decision:
+    """Whether the owner's entity may have made the model as the registration says. `at` is Unix seconds.
+
+    Raises:
+        RegistrationError: IdTaken, KindUnknown, TeacherMissing, OwnerUnknown, BaseUnknown, LineageCycle or
+            WeightsOfAnother.
+    """
+    kind = MODEL_KINDS.get(model.kind)
+    if model.id in catalog.models:
+        raise RegistrationError("IdTaken", f"{model.id} is a model of the catalogue: choose another id")
+    if kind is None:
+        raise RegistrationError("KindUnknown", f"no kind {model.kind}: it is one of {', '.join(MODEL_KINDS)}")
+    if kind.taught and not model.teachers:
+        raise RegistrationError("TeacherMissing", f"a {model.kind} was trained on outputs: name its teachers")
+    owner = _owner(model, facts)
+    candidate = replace(facts, models={**facts.models, model.id: model})
+    lineage = _lineage(model, candidate, catalog, owner)
+    _own_weights(model, lineage, facts, catalog)
+    return decide(
+        request=Request(
+            entity=facts.operator if owner is None else owner.entity,
+            role=Role.OPERATOR if owner is None else Role.DEPLOYER,
+            verb=kind.verb,
+            model=model.id,
+            at=at,
+        ),
+        facts=candidate,
+        catalog=catalog,
+    )
+
+
+def may_deploy(*, model: str, tenant: Tenant, facts: Facts) -> bool:
+    """True for a model of the catalogue or one that nobody knows, and for a registered one that the tenant may use: the
+    platform's, its own, and those that others published. The platform's own tenants may use every one."""
+    made = facts.models.get(model)
+    if made is None or made.owner in (None, tenant.id) or made.published is True:
+        return True
+    return tenant.entity == facts.operator
+
+
+def hidden(*, model: str) -> str:
+    """What somebody reads who may not deploy a model: nothing that tells whether it exists."""
+    return f"no model {model} in the catalogue or registered: see `paddock model list`"
+
+
+def unserved(*, model: str, facts: Facts, entry: ModelEntry) -> tuple[str, str] | None:
+    """Why a known model cannot be served by this version, as a stable reason and a message; None if it can."""
+    made = facts.models.get(model)
+    if entry.weights or made is None:
+        return None
+    kind = MODEL_KINDS.get(made.kind)
+    if kind is not None and not kind.whole:
+        text = f"{model} is an {made.kind} of {made.base}, and no engine of this version loads one beside its base"
+        return "AdapterNotServed", f"{text}: merge them and register the result as a merge of {made.base}"
+    text = f"{model} was registered without weights: delete it and register it with them"
+    return "WeightsNotRegistered", text
+
+
+def _owner(model: RegisteredModel, facts: Facts) -> Tenant | None:
+    if model.owner is None:
+        return None
+    owner = facts.tenants.get(model.owner)
+    if owner is None:
+        text = f"no tenant {model.owner}: the platform team registers it with `paddock tenant create`"
+        raise RegistrationError("OwnerUnknown", text, mendable=True)
+    return owner
+
+
+def _lineage(model: RegisteredModel, candidate: Facts, catalog: Catalog, owner: Tenant | None) -> Lineage:
+    for name in (model.base, *model.teachers):
+        if owner is not None and name != model.id and not may_deploy(model=name, tenant=owner, facts=candidate):
+            raise RegistrationError("BaseUnknown", hidden(model=name), mendable=True)
+    try:
+        return trace(model=model.id, registered=candidate.models, catalog=catalog)
+    except LineageCycleError as error:
+        raise RegistrationError("LineageCycle", str(error)) from error
+    except LineageError as error:
+        raise RegistrationError("BaseUnknown", str(error), mendable=True) from error
+
+
+def _own_weights(model: RegisteredModel, lineage: Lineage, facts: Facts, catalog: Catalog) -> None:
+    """Bytes that are known here under a license are not had without it by registering them under another model."""
+    digests = set() if model.weights is None else _digests(model.weights)
+    ours = {*lineage.licenses, *lineage.output_licenses}
+    for other, weights in _known_weights(model.id, facts, catalog):
+        if digests.isdisjoint(_digests(weights)):
+            continue
+        found = resolve(model=other, registered=facts.models, catalog=catalog)
+        missing = set() if found is None else set(found.licenses) - ours
+        if missing:
+            text = f"a file of its weights is known here under {', '.join(sorted(missing))}, which its base is not"
+            raise RegistrationError("WeightsOfAnother", f"{text} under: name the model that it was made from")
+
+
+def _known_weights(model: str, facts: Facts, catalog: Catalog) -> Iterator[tuple[str, WeightSet]]:
+    for entry in catalog.models.values():
+        yield from ((entry.id, weights) for weights in entry.weights.values())
+    for made in facts.models.values():
+        if made.id != model and made.weights is not None:
+            yield made.id, made.weights
+
+
+def _digests(weights: WeightSet) -> set[str]:
+    """Of the files that hold weights: tokenizers and configurations are the same for many models."""
+    return {file.sha256 for file in weights.files if file.sha256 and file.name.endswith(f".{weights.format}")}

@@ -1,0 +1,262 @@
+"""What was made from a model: its lineage, whether it may be registered, and who may deploy it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.catalog.types import WeightFile, WeightSet
+from paddock_core.licensing.kinds import MODEL_KINDS
+from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, resolve, trace
+from paddock_core.licensing.registration import RegistrationError, judge, may_deploy, unserved
+from paddock_core.licensing.types import Facts, Reason
+from paddock_core.policy.documents import RegisteredModel, Tenant
+
+NOW = 1_800_000_000.0
+NAMED = "Llama-Acme"
+
+
+def made(name: str = "mine", base: str = "text", **other: Any) -> RegisteredModel:
+    return RegisteredModel(**{"id": name, "base": base, "public_name": NAMED, "owner": "acme-prod", **other})
+
+
+def with_models(facts: Facts, *models: RegisteredModel) -> Facts:
+    return replace(facts, models={model.id: model for model in models})
+
+
+def weights(digest: str = "1" * 64, *, form: str = "gguf", name: str = "w.gguf") -> WeightSet:
+    files = (WeightFile(name=name, bytes=1, sha256=digest), WeightFile(name="tokenizer.json", sha256="f" * 64))
+    return WeightSet(format=form, bytes=10, source={"kind": "local"}, files=files)
+
+
+def following_outputs(catalog: Catalog, name: str) -> Catalog:
+    """The catalogue in which every clause of a license also binds what was made with outputs."""
+    entry = catalog.licenses[name]
+    clauses = tuple(replace(item, params={**item.params, "inputs": ["materials", "outputs"]}) for item in entry.clauses)
+    return replace(catalog, licenses={**catalog.licenses, name: replace(entry, clauses=clauses)})
+
+
+def refused(facts: Facts, catalog: Catalog, model: RegisteredModel) -> str:
+    with pytest.raises(RegistrationError) as caught:
+        judge(model=model, facts=facts, catalog=catalog, at=NOW)
+    return caught.value.code
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in MODEL_KINDS.items() if not rule.taught])
+def test_a_model_made_and_named_as_its_license_asks_is_registered(facts: Facts, catalog: Catalog, kind: str) -> None:
+    decision = judge(model=made(kind=kind), facts=facts, catalog=catalog, at=NOW)
+    assert decision.allowed
+    assert decision.acceptances
+
+
+def test_the_platform_registers_for_itself(facts: Facts, catalog: Catalog) -> None:
+    assert judge(model=made(owner=None), facts=facts, catalog=catalog, at=NOW).allowed
+    unlicensed = replace(facts, acceptances=tuple(item for item in facts.acceptances if item.entity != "op"))
+    denied = judge(model=made(owner=None), facts=unlicensed, catalog=catalog, at=NOW)
+    assert denied.reason is Reason.OPERATOR_NOT_LICENSED
+
+
+def test_a_name_that_breaks_the_license_is_denied_for_good_and_a_private_one_is_warned(
+    facts: Facts, catalog: Catalog
+) -> None:
+    denied = judge(model=made(public_name="AcmeGPT"), facts=facts, catalog=catalog, at=NOW)
+    assert (denied.reason, denied.mendable) == (Reason.NAME_PREFIX_REQUIRED, False)
+    assert denied.clauses == ("llama#4",)
+    private = judge(model=made(public_name="AcmeGPT", published=False), facts=facts, catalog=catalog, at=NOW)
+    assert private.allowed
+    assert private.warnings
+
+
+def test_what_was_taught_by_a_model_whose_outputs_must_not_teach_is_denied_at_any_remove(
+    facts: Facts, catalog: Catalog
+) -> None:
+    catalog = following_outputs(catalog, "old")
+    taught = made(kind="distillation", teachers=("teacher",))
+    denied = judge(model=taught, facts=facts, catalog=catalog, at=NOW)
+    assert (denied.reason, denied.mendable) == (Reason.OUTPUT_TRAINING_DENIED, False)
+    known = with_models(facts, taught)
+    later = judge(model=made("later", "mine"), facts=known, catalog=catalog, at=NOW)
+    assert later.reason is Reason.OUTPUT_TRAINING_DENIED
+    student = judge(model=made("pupil", teachers=("mine",)), facts=known, catalog=catalog, at=NOW)
+    assert student.reason is Reason.OUTPUT_TRAINING_DENIED
+
+
+def test_an_entity_without_acceptance_registers_nothing(facts: Facts, catalog: Catalog) -> None:
+    bare = replace(facts, acceptances=tuple(item for item in facts.acceptances if item.entity != "acme"))
+    denied = judge(model=made(), facts=bare, catalog=catalog, at=NOW)
+    assert (denied.reason, denied.mendable) == (Reason.ACCEPTANCE_MISSING, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [
+        (made("text"), "IdTaken"),
+        (made(kind="dream"), "KindUnknown"),
+        (made(kind="distillation"), "TeacherMissing"),
+        (made(owner="nobody"), "OwnerUnknown"),
+        (made(base="nothing"), "BaseUnknown"),
+        (made(teachers=("nothing",)), "BaseUnknown"),
+        (made(base="mine"), "LineageCycle"),
+        (made(teachers=("mine",)), "LineageCycle"),
+        (made(base="private"), "BaseUnknown"),
+        (made(teachers=("private",)), "BaseUnknown"),
+    ],
+)
+def test_registrations_that_make_no_sense(facts: Facts, catalog: Catalog, model: RegisteredModel, code: str) -> None:
+    assert refused(with_models(facts, made("private", owner="other")), catalog, model) == code
+
+
+def test_a_model_of_somebody_else_looks_as_if_it_were_not_there(facts: Facts, catalog: Catalog) -> None:
+    known = with_models(facts, made("private", owner="other"))
+    messages = []
+    for base in ("private", "absent"):
+        with pytest.raises(RegistrationError) as caught:
+            judge(model=made(base=base), facts=known, catalog=catalog, at=NOW)
+        messages.append(str(caught.value).replace(base, "X"))
+    assert messages[0] == messages[1]
+
+
+def test_bytes_that_are_known_under_a_license_are_not_registered_without_it(facts: Facts, catalog: Catalog) -> None:
+    known = with_models(facts, made("studied", "study", public_name=None, owner=None, weights=weights()))
+    assert refused(known, catalog, made(weights=weights())) == "WeightsOfAnother"
+    assert judge(model=made(weights=weights("2" * 64)), facts=known, catalog=catalog, at=NOW).allowed
+    honest = judge(model=made(base="studied", weights=weights()), facts=known, catalog=catalog, at=NOW)
+    assert honest.reason is Reason.PURPOSE_DENIED
+    both = with_models(facts, made("under-both", "both", weights=weights()))
+    assert refused(both, catalog, made(weights=weights())) == "WeightsOfAnother"
+
+
+def test_bytes_of_a_model_of_the_catalogue_keep_its_license(facts: Facts) -> None:
+    catalog = packaged_catalog()
+    entry = catalog.models["smollm2-135m-instruct"]
+    base = next(name for name, model in catalog.models.items() if model.licenses != entry.licenses)
+    own = entry.weights[entry.default_precision]
+    assert refused(facts, catalog, made(base=base, precision="q", weights=own)) == "WeightsOfAnother"
+
+
+def test_a_made_model_has_its_roots_dimensions_and_weights_of_its_own(facts: Facts, catalog: Catalog) -> None:
+    models = with_models(facts, made(precision="q5", weights=weights()), made("next", "mine")).models
+    mine = resolve(model="mine", registered=models, catalog=catalog)
+    root = catalog.models["text"]
+    assert mine is not None
+    assert (mine.id, mine.public_name, mine.dimensions, mine.licenses) == (
+        "mine",
+        NAMED,
+        root.dimensions,
+        root.licenses,
+    )
+    assert (set(mine.weights), mine.default_precision) == ({"q5"}, "q5")
+    nothing = resolve(model="next", registered=models, catalog=catalog)
+    assert nothing is not None
+    assert nothing.weights == {}, "the weights of its base are not its own"
+    assert resolve(model="text", registered=models, catalog=catalog) is root
+    assert resolve(model="absent", registered=models, catalog=catalog) is None
+
+
+def test_the_engine_is_one_that_loads_the_format(facts: Facts, catalog: Catalog) -> None:
+    models = with_models(facts, made(precision="bf16", weights=weights(form="safetensors"))).models
+    found = resolve(model="mine", registered=models, catalog=catalog)
+    assert found is not None
+    assert (catalog.models["text"].default_engine, found.default_engine) == ("LlamaCpp", "LLMAPI")
+
+
+def test_what_cannot_be_served_says_so(facts: Facts, catalog: Catalog) -> None:
+    models = (
+        made("adapter", kind="adapter", precision="bf16", weights=weights()),
+        made("bare"),
+        made("whole", precision="q4", weights=weights()),
+    )
+    known = with_models(facts, *models)
+    reasons = {}
+    for model in models:
+        entry = resolve(model=model.id, registered=known.models, catalog=catalog)
+        assert entry is not None
+        told = unserved(model=model.id, facts=known, entry=entry)
+        reasons[model.id] = None if told is None else told[0]
+    assert reasons == {"adapter": "AdapterNotServed", "bare": "WeightsNotRegistered", "whole": None}
+    assert unserved(model="text", facts=known, entry=catalog.models["text"]) is None
+
+
+def test_who_may_deploy_a_registered_model(facts: Facts) -> None:
+    models = (made("mine"), made("shared", published=True), made("private", published=False), made("ours", owner=None))
+    known = with_models(facts, *models)
+    own, other, platform = (Tenant(id=name, entity=entity) for name, entity in
+                            (("acme-prod", "acme"), ("globex", "globex"), ("house", "op")))  # fmt: skip
+
+    def allowed(tenant: Tenant) -> set[str]:
+        return {name for name in known.models if may_deploy(model=name, tenant=tenant, facts=known)}
+
+    assert allowed(own) == set(known.models)
+    assert allowed(platform) == set(known.models)
+    assert allowed(other) == {"shared", "ours"}
+    assert may_deploy(model="text", tenant=other, facts=known)
+
+
+IDS = [f"m{n}" for n in range(8)]
+ROOTS = ["text", "vision", "both", "teacher", "study"]
+WORLDS = st.dictionaries(
+    st.sampled_from(IDS),
+    st.tuples(st.sampled_from(IDS + ROOTS), st.lists(st.sampled_from(IDS + ROOTS), max_size=2)),
+)
+
+
+def traced(world: dict[str, Any], catalog: Catalog) -> dict[str, Lineage | None]:
+    """Every lineage of a world; None where it cannot be followed."""
+    models = {
+        name: RegisteredModel(id=name, base=base, teachers=tuple(taught)) for name, (base, taught) in world.items()
+    }
+    found: dict[str, Lineage | None] = {}
+    for name in (*models, *catalog.models):
+        try:
+            found[name] = trace(model=name, registered=models, catalog=catalog)
+        except LineageError:
+            found[name] = None
+    return found
+
+
+@given(world=WORLDS)
+def test_every_lineage_ends_and_inherits_everything(world: dict[str, Any], catalog: Catalog) -> None:
+    found = traced(world, catalog)
+    for name, (base, taught) in world.items():
+        lineage, root = found[name], found.get(base)
+        parents = [root, *(found.get(teacher) for teacher in taught)]
+        if lineage is None:
+            assert None in parents, "only what has a parent that cannot be followed cannot be followed"
+            continue
+        assert root is not None
+        assert lineage.licenses == root.licenses
+        assert lineage.ids == {name, *root.ids}
+        assert lineage.model.dimensions == root.model.dimensions
+        assert set(root.output_licenses) <= set(lineage.output_licenses)
+        for teacher in parents[1:]:
+            assert teacher is not None
+            assert {*teacher.licenses, *teacher.output_licenses} <= set(lineage.output_licenses)
+
+
+@given(world=WORLDS, more=WORLDS)
+def test_naming_more_teachers_never_takes_a_license_away(
+    world: dict[str, Any], more: dict[str, Any], catalog: Catalog
+) -> None:
+    taught = {name: (base, [*teachers, *more.get(name, ("", []))[1]]) for name, (base, teachers) in world.items()}
+    before, after = traced(world, catalog), traced(taught, catalog)
+    for name, lineage in after.items():
+        former = before[name]
+        if lineage is None:
+            continue
+        assert former is not None
+        assert set(former.output_licenses) <= set(lineage.output_licenses)
+        assert former.licenses == lineage.licenses
+
+
+def test_a_wide_and_deep_lineage_is_refused_quickly(catalog: Catalog) -> None:
+    """Each generation doubles the number of roads back: they are not all walked."""
+    models = {"g0": RegisteredModel(id="g0", base="text")}
+    for n in range(1, 16):
+        models[f"g{n}"] = RegisteredModel(id=f"g{n}", base=f"g{n - 1}", teachers=(f"g{n - 1}",) * 8)
+    assert trace(model="g15", registered=models, catalog=catalog).licenses == ("llama",)
+    models["g16"] = RegisteredModel(id="g16", base="g15")
+    with pytest.raises(LineageCycleError):
+        trace(model="g16", registered=models, catalog=catalog)
