@@ -6,6 +6,8 @@ from a database row to a gateway. `KINDS` maps the kind written in `policy_log` 
 
 from dataclasses import dataclass, field
 
+from paddock_core.catalog.types import WeightSet
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
@@ -146,12 +148,18 @@ class RegisteredModel:
     base: str
     """Catalogue id, or the id of another registered model."""
     kind: str = "fine_tune"
-    """fine_tune, adapter, merge, quantization or distillation."""
+    """One of paddock_core.licensing.kinds.MODEL_KINDS."""
     public_name: str | None = None
     teachers: tuple[str, ...] = ()
     """Models whose outputs it was trained on."""
     published: bool | None = None
-    """True where others than its owner get to see it; None where that is not recorded."""
+    """True where others than its owner get to see it, and may deploy it; None where that is not recorded."""
+    owner: str | None = None
+    """The tenant that registered it; None: the platform did, and every tenant may deploy it."""
+    precision: str = ""
+    """Of its weights."""
+    weights: WeightSet | None = None
+    """Its own checkpoint, in the catalogue's terms; None where it was registered without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +174,8 @@ class LicensePolicy:
     """full: an entity that only consumes also states its users. terms_of_use: it promises the terms of use alone."""
     grace_days: float = 30.0
     """How long acceptances of older words still hold after newer ones were imported."""
+    admission: str = "warn"
+    """warn: what may still come true is stored with a warning that says what is lacking. deny: it is not stored."""
 
 
 KINDS: dict[str, type] = {

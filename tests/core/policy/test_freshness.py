@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.policy.freshness import Freshness
 
-COPY = Freshness(max_age_seconds=900, renewed_at=1000, boot_id="this")
+COPY = Freshness(max_age_seconds=900, renewed_at=1000, boot_id="this", ahead_seconds=1_800_000_000)
 
 
 @given(st.floats(min_value=0, max_value=900))
 def test_a_copy_lives_for_its_age(age: float) -> None:
-    assert not COPY.expired(now=1000 + age, boot_id="this")
+    assert not COPY.expired(now=1000 + age, boot_id="this", ahead_seconds=1_800_000_000)
 
 
 @given(st.floats(min_value=900.001, max_value=1e9))
@@ -24,8 +24,12 @@ def test_a_copy_from_before_a_reboot_is_expired(now: float) -> None:
 
 
 def test_a_clock_that_ran_backwards_does_not_help() -> None:
-    assert COPY.expired(now=999, boot_id="this")
+    assert COPY.expired(now=999, boot_id="this", ahead_seconds=1_800_000_000)
 
 
 def test_the_rest_of_its_life_is_told() -> None:
     assert COPY.expires_in(now=1300, boot_id="this") == 600
+
+
+def test_followers_tell_the_time_by_the_control_plane() -> None:
+    assert COPY.unix(now=1300) == 1_800_001_300

@@ -41,7 +41,7 @@ def test_batches_in_any_cut_lead_to_the_same_view_as_a_snapshot(steps: list[tupl
         if change.body is not None:
             kind[change.id] = change.body
     view = PolicyView.empty().apply(changes[:cut]).apply(changes)
-    assert view == PolicyView.from_snapshot(Snapshot(revision=len(steps), max_age_seconds=1, objects=objects))
+    assert view == PolicyView.from_snapshot(Snapshot(revision=len(steps), max_age_seconds=1, at=0, objects=objects))
 
 
 def test_what_a_batch_does_not_touch_is_shared() -> None:

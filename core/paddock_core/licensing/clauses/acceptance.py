@@ -24,7 +24,7 @@ def check(case: Case) -> Verdict:
     ended = _ended(case)
     if ended is not None:
         return ended
-    standing = [item for item in case.acceptances() if item.state == "active"]
+    standing = [item for item in case.acceptances() if item.state in ("active", "stale")]
     waiting = [item for item in case.acceptances() if item.state == "pending_grant"]
     until = None
     if not standing and waiting:
@@ -34,7 +34,7 @@ def check(case: Case) -> Verdict:
         standing, until = waiting, grant.until
     if not standing:
         return _missing(case)
-    current = [item for item in standing if not _outdated(case, item)]
+    current = [item for item in standing if item.state != "stale" and not _outdated(case, item)]
     if current:
         return Verdict(acceptances=(_best(case, current).id,), until=until)
     return _in_grace(case, standing, until)
@@ -120,7 +120,7 @@ def _grace_ends(case: Case, item: Acceptance) -> float:
         text = case.index.texts.get((case.license.id, role))
         known = text is not None and text.at is not None and item.at < text.at
         ends.append(text.at + case.index.policy.grace_days * _DAY_SECONDS if known and text and text.at else 0.0)
-    return min(ends)
+    return min(ends, default=0.0)
 
 
 def _stale(case: Case) -> Verdict:

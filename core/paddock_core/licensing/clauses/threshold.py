@@ -41,7 +41,7 @@ def check(case: Case) -> Verdict:
             f"in {window}"
         )
         return granted(case, why=why)
-    return PASSED if not _conservative(case) else Verdict(until=own.at + _YEAR_SECONDS)
+    return PASSED if not _conservative(case) else Verdict(until=_stated_at(own) + _YEAR_SECONDS)
 
 
 def _exempt(case: Case) -> bool:
@@ -57,7 +57,12 @@ def _conservative(case: Case) -> bool:
 
 
 def _aged(case: Case, statement: Statement) -> bool:
-    return _conservative(case) and case.request.at >= statement.at + _YEAR_SECONDS
+    return _conservative(case) and case.request.at >= _stated_at(statement) + _YEAR_SECONDS
+
+
+def _stated_at(statement: Statement) -> float:
+    """A correction changes what was stated, not when: only the signatory states anew."""
+    return statement.at if statement.stated_at is None else min(statement.at, statement.stated_at)
 
 
 def _not_stated(case: Case) -> Verdict:
