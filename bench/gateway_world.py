@@ -63,7 +63,7 @@ def policy(revision: int) -> dict[str, Any]:
         "statement": [statement for _, statement in accepted],
     }
     objects = {kind: {body["id"]: body for body in items} for kind, items in bodies.items()}
-    return {"revision": revision, "max_age_seconds": 900, "objects": objects}
+    return {"revision": revision, "max_age_seconds": 900, "at": 1_800_000_000.0, "objects": objects}
 
 
 def world_answers() -> dict[str, str]:
@@ -91,7 +91,7 @@ def world_answers() -> dict[str, str]:
     listing = {"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": [deployment]}
     return {
         "/internal/v1/policy": json.dumps(policy(1)),
-        "changes": json.dumps({"revision": 1, "max_age_seconds": 900, "changes": []}),
+        "changes": json.dumps({"revision": 1, "max_age_seconds": 900, "at": 1_800_000_000.0, "changes": []}),
         "usage": json.dumps({"accepted": 0, "duplicates": 0}),
         f"/internal/v1/artifacts/{digest}": document.decode(),
         "/apis/paddock.dev/v1alpha1/llamadeployments": json.dumps(listing),

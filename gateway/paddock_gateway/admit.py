@@ -90,7 +90,7 @@ def _permit(completion: Completion, caller: Caller, wiring: Wiring) -> tuple[Tar
     """Where the caller may send this by the rights of this moment, and the acceptance under which."""
     view = wiring.policy.view
     target = find_target(model=completion.model, caller=caller, routes=wiring.routes, view=view)
-    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=wiring.clock.wall())
+    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=wiring.policy.now())
     return target, acceptance
 
 

@@ -139,7 +139,7 @@ class App:
                 retry_after=5,
             )
         header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        return authenticate(authorization=header, view=policy.view, now=self._wiring.clock.wall())
+        return authenticate(authorization=header, view=policy.view, now=policy.now())
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         settings = self._wiring.settings
@@ -202,7 +202,7 @@ class App:
 
     def _check_license(self, target: Target, caller: Caller) -> None:
         wiring = self._wiring
-        wiring.licenses.check(target=target, caller=caller, view=wiring.policy.view, now=wiring.clock.wall())
+        wiring.licenses.check(target=target, caller=caller, view=wiring.policy.view, now=wiring.policy.now())
 
     def _licensed(self, target: Target, caller: Caller) -> bool:
         try:

@@ -51,6 +51,11 @@ class PolicyFollower:
         """Seconds since the copy was last confirmed; -1 if there is none."""
         return -1.0 if self._freshness is None else self._clock.steady() - self._freshness.renewed_at
 
+    def now(self) -> float:
+        """Unix seconds by the control plane's clock, by which rights are judged; 0 before it ever answered."""
+        fresh = self._freshness
+        return 0.0 if fresh is None else fresh.unix(now=self._clock.steady())
+
     def load(self) -> None:
         """Take the copy on disk, if there is a usable one."""
         try:
@@ -89,7 +94,7 @@ class PolicyFollower:
             snapshot = msgspec.json.decode(await response.read(), type=Snapshot)
         self.view = PolicyView.from_snapshot(snapshot)
         self._objects = snapshot.objects
-        await self._confirm(asked, snapshot.max_age_seconds, changed=True)
+        await self._confirm(asked, snapshot, changed=True)
         _log.info("policy received", extra={"revision": snapshot.revision})
 
     async def _take_changes(self, session: aiohttp.ClientSession) -> None:
@@ -111,7 +116,7 @@ class PolicyFollower:
             self.view = self.view.apply(changes.changes, revision=changes.revision)
             for change in changes.changes:
                 self._patch(change)
-        await self._confirm(asked, changes.max_age_seconds, changed=bool(changes.changes))
+        await self._confirm(asked, changes, changed=bool(changes.changes))
 
     def _patch(self, change: Change) -> None:
         bodies = self._objects.setdefault(change.kind, {})
@@ -120,12 +125,22 @@ class PolicyFollower:
         else:
             bodies[change.id] = change.body
 
-    async def _confirm(self, asked: float, max_age: float, *, changed: bool) -> None:
+    async def _confirm(self, asked: float, answer: Snapshot | Changes, *, changed: bool) -> None:
         """Renew the copy as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
-        self._freshness = Freshness(max_age_seconds=max_age, renewed_at=asked, boot_id=self._boot)
+        self._freshness = Freshness(
+            max_age_seconds=answer.max_age_seconds,
+            renewed_at=asked,
+            boot_id=self._boot,
+            ahead_seconds=answer.at - self._clock.steady(),
+        )
         files = {CONFIRMED: msgspec.json.encode(self._freshness)}
         if changed:
-            snapshot = Snapshot(revision=self.view.revision, max_age_seconds=max_age, objects=self._objects)
+            snapshot = Snapshot(
+                revision=self.view.revision,
+                max_age_seconds=answer.max_age_seconds,
+                at=answer.at,
+                objects=self._objects,
+            )
             files[COPY] = msgspec.json.encode(snapshot)
         try:
             await asyncio.to_thread(_write_files, self._cache, files)

@@ -36,15 +36,15 @@ class Review:
     warnings: tuple[str, ...] = ()
 
 
-def review(*, new: dict[str, Any], old: dict[str, Any] | None, policy: Policy, catalog: Catalog, now: float) -> Review:
-    """Judge an object that is to be created, or to replace `old`. `now` is Unix seconds."""
+def review(*, new: dict[str, Any], old: dict[str, Any] | None, policy: Policy, catalog: Catalog) -> Review:
+    """Judge an object that is to be created, or to replace `old`."""
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
     deployment, problem = parse(new)
     if problem is not None:
         return Review(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
-    answer = _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog, now)
+    answer = _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog)
     return (
         answer
         if answer.refusal
@@ -70,7 +70,7 @@ def _review_plan(deployment: LlamaDeployment, catalog: Catalog) -> Review | None
     return None
 
 
-def _review_license(deployment: LlamaDeployment, policy: Policy, catalog: Catalog, now: float) -> Review:
+def _review_license(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> Review:
     spec = deployment.spec
     if spec.license.accept is False:
         return _warn(ConditionReason.ACCEPT_DECLINED, "spec.license.accept is false: the model will not be served")
@@ -82,7 +82,7 @@ def _review_license(deployment: LlamaDeployment, policy: Policy, catalog: Catalo
     if tenant is None:
         text = f"namespace {namespace} belongs to no tenant: the platform team must add it to one before this is served"
         return _warn(ConditionReason.NAMESPACE_UNKNOWN, text)
-    decision = ask(spec=spec, tenant=tenant, view=policy.view, catalog=catalog, at=now)
+    decision = ask(spec=spec, tenant=tenant, view=policy.view, catalog=catalog, at=policy.at)
     return _of_decision(decision, spec, policy.view)
 
 

@@ -60,7 +60,7 @@ class Operator:
 
     def judge(self, new: Manifest, old: Manifest | None) -> Review:
         """The webhook's question."""
-        return review(new=new, old=old, policy=self.policy.current(), catalog=packaged_catalog(), now=self.clock.now())
+        return review(new=new, old=old, policy=self.policy.current(), catalog=packaged_catalog())
 
     async def run(self) -> None:
         """Until SIGTERM; any part that fails ends all, and whoever supervises the process starts it again."""

@@ -70,6 +70,8 @@ class Policy:
 
     view: PolicyView
     expired: bool
+    at: float
+    """Unix seconds by the control plane's clock: licenses are judged by it. 0 before it ever answered."""
 
 
 class PolicySource(Protocol):

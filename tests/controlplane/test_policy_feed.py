@@ -84,7 +84,8 @@ async def test_pruning_keeps_the_snapshot_and_tells_of_the_gap(licensed: Any) ->
     await licensed.state.database.run(EVERYTHING, lambda session: service.prune(session, days=1))
     assert (await _changes(licensed, 0)).changes
     await licensed.state.database.run(EVERYTHING, lambda session: service.prune(session, days=0))
-    assert await _snapshot(licensed) == before
+    after = await _snapshot(licensed)
+    assert (after.revision, after.objects) == (before.revision, before.objects)
     assert (await licensed("GET", f"{CHANGES}?after=0", by="internal", status=410))["code"] == "RevisionGone"
     assert (await _changes(licensed, before.revision)).changes == ()
     assert (await licensed.check("acme", "deployer"))["reason"] == "AcceptanceMissing"

@@ -199,6 +199,24 @@ async def test_a_policy_that_is_too_old_denies_everything_and_comes_back(world: 
         await becomes(world.client(), None, seconds=10)
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_rights_end_by_the_control_planes_clock_whatever_the_machines_own_says(world: Any, hours: int) -> None:
+    clock = replace(SYSTEM, wall=lambda: time.time() + hours * 3600)
+    async with world.gateway(clock=clock):
+        key = next(iter(world.controlplane.objects["api_key"].values()))
+        world.controlplane.put("api_key", key["id"], {**key, "expires_at": time.time() + 3})
+        await ask(world.client())
+        await becomes(world.client(), "invalid_api_key", seconds=20)
+        world.controlplane.put("api_key", key["id"], key)
+        await becomes(world.client(), None)
+        given = next(item for item in world.controlplane.objects["acceptance"].values() if item["role"] == "deployer")
+        world.controlplane.put("acceptance", given["id"], {**given, "at": time.time()})
+        world.controlplane.put("api_key", key["id"], {**key, "expires_at": time.time() - 1})
+        await becomes(world.client(), "invalid_api_key")
+        world.controlplane.put("api_key", key["id"], key)
+        await becomes(world.client(), None)
+
+
 async def test_a_start_without_control_plane_uses_the_last_good_copy(world: Any) -> None:
     async with world.gateway(policy_wait_seconds=1.0):
         await ask(world.client())

@@ -4,6 +4,7 @@ that run the operator without the control plane. The whole product runs together
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +62,9 @@ class PolicyServer:
                 of_kind.pop(change.id, None)
             else:
                 of_kind[change.id] = change.body
-        return self._json(Snapshot(revision=len(self._log), max_age_seconds=self.max_age_seconds, objects=objects))
+        return self._json(
+            Snapshot(revision=len(self._log), max_age_seconds=self.max_age_seconds, at=time.time(), objects=objects)
+        )
 
     async def changes(self, request: web.Request) -> web.Response:
         after = int(request.query["after"])
@@ -71,7 +74,12 @@ class PolicyServer:
                 await asyncio.wait_for(self._heard.wait(), float(request.query["wait"]))
             self.waiting = False
         return self._json(
-            Changes(revision=len(self._log), max_age_seconds=self.max_age_seconds, changes=tuple(self._log[after:]))
+            Changes(
+                revision=len(self._log),
+                max_age_seconds=self.max_age_seconds,
+                at=time.time(),
+                changes=tuple(self._log[after:]),
+            )
         )
 
     async def decision_token(self, request: web.Request) -> web.Response:

@@ -22,7 +22,7 @@ def policy(helpers: Any) -> Policy:
         Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
         for n, item in enumerate(objects, start=1)
     ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False)
+    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
 
 
 def document(namespace: str = "acme", **spec: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def document(namespace: str = "acme", **spec: Any) -> dict[str, Any]:
 
 
 def judged(policy: Policy, new: dict[str, Any], old: dict[str, Any] | None = None) -> Review:
-    return review(new=new, old=old, policy=policy, catalog=packaged_catalog(), now=NOW)
+    return review(new=new, old=old, policy=policy, catalog=packaged_catalog())
 
 
 def test_licensed_is_let_through_in_silence(policy: Policy) -> None:
@@ -84,14 +84,14 @@ def test_access_for_tenants_that_nobody_knows_is_admitted_with_a_warning(policy:
     refused = judged(policy, document(license={"id": "mit"}, access={"tenants": ["nobody"]}))
     assert refused.refusal is not None
     assert (
-        judged(Policy(view=policy.view, expired=True), document(access={"tenants": ["n"]}))
+        judged(Policy(view=policy.view, expired=True, at=NOW), document(access={"tenants": ["n"]}))
         .warnings[-1]
         .startswith("PolicyExpired")
     )
 
 
 def test_a_cut_off_operator_admits_and_says_so(policy: Policy) -> None:
-    answer = judged(Policy(view=policy.view, expired=True), document())
+    answer = judged(Policy(view=policy.view, expired=True, at=NOW), document())
     assert answer.refusal is None
     assert answer.warnings[0].startswith("PolicyExpired: ")
 

@@ -65,7 +65,7 @@ def observed(status: dict[str, Any]) -> Observed:
         key=Key("acme", "chat"),
         now=1_800_000_000.0,
         catalog=packaged_catalog(),
-        policy=Policy(view=PolicyView.empty(), expired=False),
+        policy=Policy(view=PolicyView.empty(), expired=False, at=0.0),
         deployment=parse(document)[0],
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -74,7 +75,7 @@ class Licensed:
         self._view = PolicyView.empty().apply(changes)
 
     def current(self) -> Policy:
-        return Policy(view=self._view, expired=False)
+        return Policy(view=self._view, expired=False, at=time.time())
 
 
 class NoProbes:

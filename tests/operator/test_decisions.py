@@ -59,8 +59,8 @@ def policies(helpers: Any) -> dict[str, Policy]:
 
     licensed = view([*helpers.registered(), *helpers.accepted("acme-inc")])
     return {
-        "licensed": Policy(view=licensed, expired=False),
-        "registered": Policy(view=view(helpers.registered()), expired=False),
+        "licensed": Policy(view=licensed, expired=False, at=NOW),
+        "registered": Policy(view=view(helpers.registered()), expired=False, at=NOW),
         "licensed for both": Policy(
             view=view(
                 [
@@ -72,9 +72,10 @@ def policies(helpers: Any) -> dict[str, Policy]:
                 ]
             ),
             expired=False,
+            at=NOW,
         ),
-        "expired": Policy(view=licensed, expired=True),
-        "empty": Policy(view=PolicyView.empty(), expired=False),
+        "expired": Policy(view=licensed, expired=True, at=NOW),
+        "empty": Policy(view=PolicyView.empty(), expired=False, at=NOW),
     }
 
 

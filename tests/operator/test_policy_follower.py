@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,15 @@ async def test_download_tokens(policy: Any, helpers: Any) -> None:
     async with connect(url="http://127.0.0.1:9", token=b"t") as client:
         with pytest.raises(ControlPlaneError, match="does not answer"):
             await HttpControlPlane(client).download_token(model="m")
+
+
+async def test_time_is_the_control_planes(policy: Any, helpers: Any, tmp_path: Path) -> None:
+    clock = Clock()
+    async with following(policy, helpers, tmp_path, clock=clock) as (follower, heard):
+        assert follower.current().at == 0.0
+        await until(lambda: heard)
+        assert abs(follower.current().at - time.time()) < 60
+    policy.down = True
+    clock.boot += 100
+    async with following(policy, helpers, tmp_path, clock=clock) as (follower, _):
+        assert abs(follower.current().at - time.time() - 100) < 60, "it goes on by the steady clock, also from the disk"

@@ -1,5 +1,6 @@
 """The policy as followers get it: a snapshot, then the changes after it."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +42,7 @@ async def snapshot(session: AsyncSession, *, max_age_seconds: float) -> Snapshot
     objects: dict[str, dict[str, dict[str, Any]]] = {}
     for kind, key, body in await session.execute(_NEWEST):
         objects.setdefault(kind, {})[key] = body
-    return Snapshot(revision=newest, max_age_seconds=max_age_seconds, objects=objects)
+    return Snapshot(revision=newest, max_age_seconds=max_age_seconds, at=time.time(), objects=objects)
 
 
 async def changes(session: AsyncSession, *, after: int, max_age_seconds: float) -> Changes:
@@ -60,7 +61,7 @@ async def changes(session: AsyncSession, *, after: int, max_age_seconds: float) 
     if after < floor or after > newest:
         raise RevisionGone("the policy log does not reach back to this revision: take a new snapshot")
     reached = items[-1].revision if items else after
-    return Changes(revision=reached, max_age_seconds=max_age_seconds, changes=items)
+    return Changes(revision=reached, max_age_seconds=max_age_seconds, at=time.time(), changes=items)
 
 
 async def prune(session: AsyncSession, *, days: float) -> None:

@@ -1,4 +1,4 @@
-"""How long a copy of the policy may be trusted when the control plane cannot be reached."""
+"""How long a copy of the policy may be trusted when the control plane cannot be reached, and what time it is there."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,18 @@ class Freshness:
     max_age_seconds: float
     renewed_at: float
     boot_id: str
+    ahead_seconds: float
+    """The control plane's Unix time less CLOCK_BOOTTIME, as of its last answer."""
 
     def expired(self, *, now: float, boot_id: str) -> bool:
         """True if the copy must no longer be used. A clock that ran backwards is not to be trusted either."""
         age = now - self.renewed_at
         return boot_id != self.boot_id or not 0 <= age <= self.max_age_seconds
+
+    def unix(self, *, now: float) -> float:
+        """The control plane's Unix time at `now`. What ends on a day ends for every follower at once: a wall clock that
+        is an hour off, or is set back, neither prolongs a grant nor refuses an acceptance."""
+        return now + self.ahead_seconds
 
     def expires_in(self, *, now: float, boot_id: str) -> float:
         """Seconds until the copy expires, 0 if it has."""

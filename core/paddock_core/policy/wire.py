@@ -3,7 +3,8 @@
 `GET /internal/v1/policy` answers a `Snapshot`, with the revision as ETag.
 `GET /internal/v1/policy/changes?after=N&wait=SECONDS` answers `Changes`: at once if there are any, else when one comes
 or the wait is over (then with no changes). 410 means that the log no longer reaches back to N: take a snapshot.
-Each answer proves that the control plane was reached and renews the follower's copy for `max_age_seconds`.
+Each answer proves that the control plane was reached and renews the follower's copy for `max_age_seconds`. Its `at` is
+the control plane's clock (Unix seconds) as it answered: followers judge licenses and keys by that clock, not by theirs.
 """
 
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Changes:
 
     revision: int
     max_age_seconds: float
+    at: float
     changes: tuple[Change, ...]
 
 
@@ -35,4 +37,5 @@ class Snapshot:
 
     revision: int
     max_age_seconds: float
+    at: float
     objects: dict[str, dict[str, dict[str, Any]]]

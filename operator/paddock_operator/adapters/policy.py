@@ -50,7 +50,8 @@ class PolicyFollower:
         self._was_expired = True
 
     def current(self) -> Policy:
-        return Policy(view=self._view, expired=self._expired())
+        at = 0.0 if self._fresh is None else self._fresh.unix(now=self._clock.boottime())
+        return Policy(view=self._view, expired=self._expired(), at=at)
 
     def age_seconds(self) -> float:
         """Seconds since the control plane last confirmed the copy; infinite if it never did."""
@@ -90,8 +91,8 @@ class PolicyFollower:
         response.raise_for_status()
         snapshot = msgspec.json.decode(response.content, type=Snapshot)
         before, self._view = self._view, PolicyView.from_snapshot(snapshot)
-        self._renew(snapshot.max_age_seconds, asked=asked)
-        self._save(snapshot.max_age_seconds)
+        self._renew(snapshot, asked=asked)
+        self._save(snapshot)
         self._heard(None, before, self._view)
 
     async def _take_changes(self) -> bool:
@@ -108,16 +109,21 @@ class PolicyFollower:
         answer = msgspec.json.decode(response.content, type=Changes)
         before, self._view = self._view, self._view.apply(answer.changes, revision=answer.revision)
         was_expired = self._was_expired
-        self._renew(answer.max_age_seconds, asked=asked)
-        self._save(answer.max_age_seconds)
+        self._renew(answer, asked=asked)
+        self._save(answer)
         anew = was_expired or self._was_expired
         if answer.changes or anew:
             self._heard(None if anew else answer.changes, before, self._view)
         return True
 
-    def _renew(self, max_age_seconds: float, *, asked: float) -> None:
+    def _renew(self, answer: Snapshot | Changes, *, asked: float) -> None:
         """Renew as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
-        self._fresh = Freshness(max_age_seconds=max_age_seconds, renewed_at=asked, boot_id=self._boot_id)
+        self._fresh = Freshness(
+            max_age_seconds=answer.max_age_seconds,
+            renewed_at=asked,
+            boot_id=self._boot_id,
+            ahead_seconds=answer.at - self._clock.boottime(),
+        )
         self._was_expired = self._expired()
 
     def _expired(self) -> bool:
@@ -129,11 +135,11 @@ class PolicyFollower:
             self._was_expired = True
             self._heard(None, self._view, self._view)
 
-    def _save(self, max_age_seconds: float) -> None:
+    def _save(self, answer: Snapshot | Changes) -> None:
         now = self._clock.boottime()
         if self._fresh is None or (self._saved[0] == self._view.revision and now - self._saved[1] < PERSIST_SECONDS):
             return
-        kept = _Persisted(freshness=self._fresh, snapshot=_snapshot_of(self._view, max_age_seconds))
+        kept = _Persisted(freshness=self._fresh, snapshot=_snapshot_of(self._view, answer))
         part = self._file.with_suffix(".part")
         part.write_bytes(msgspec.json.encode(kept))
         part.chmod(0o600)
@@ -141,8 +147,8 @@ class PolicyFollower:
         self._saved = (self._view.revision, now)
 
 
-def _snapshot_of(view: PolicyView, max_age_seconds: float) -> Snapshot:
+def _snapshot_of(view: PolicyView, answer: Snapshot | Changes) -> Snapshot:
     """The view as a snapshot again. Keys of tenants are left out: the operator has no use for them."""
     kinds = {kind: getattr(view, name) for kind, name in FIELDS.items() if kind != "api_key"}
     objects = {kind: {id_: msgspec.to_builtins(body) for id_, body in bodies.items()} for kind, bodies in kinds.items()}
-    return Snapshot(revision=view.revision, max_age_seconds=max_age_seconds, objects=objects)
+    return Snapshot(revision=view.revision, max_age_seconds=answer.max_age_seconds, at=answer.at, objects=objects)

@@ -59,7 +59,7 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
         outcome = replace(licensed, license=judgement.status)
     if judgement.valid_until is None:
         return outcome
-    return _look_within(outcome, judgement.valid_until - observed.now)
+    return _look_within(outcome, judgement.valid_until - observed.policy.at)
 
 
 def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, ...], *, tenant: str) -> Outcome:

@@ -53,7 +53,7 @@ def judge(observed: Observed) -> Judgement:
     if spec.license.accept is False:
         text = "spec.license.accept is false: remove it, or set it to true, to be served under the license"
         return Judgement(finding=fails(kind, ConditionReason.ACCEPT_DECLINED, text))
-    decision = ask(spec=spec, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.now)
+    decision = ask(spec=spec, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.policy.at)
     if not decision.allowed:
         finding = fails(kind, decision.reason.value, decision.message)
         return Judgement(finding=finding, valid_until=decision.valid_until)
@@ -84,7 +84,9 @@ def denied_former(observed: Observed, model: str) -> str | None:
         return None
     # What the specification says of the license is about the model that it asks for now.
     former = msgspec.structs.replace(spec, model=ModelSpec(id=model), license=LicenseSpec(use=spec.license.use))
-    decision = ask(spec=former, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.now)
+    decision = ask(
+        spec=former, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.policy.at
+    )
     return None if decision.allowed else decision.message
 
 
