@@ -35,6 +35,31 @@ class Limits:
     concurrent_requests: int | None = None
     max_output_tokens: int | None = None
     """Cap on the output of a single request, in tokens."""
+    max_context_tokens: int | None = None
+    """Cap on prompt and answer of a single request together, in tokens."""
+    tokens_per_day: int | None = None
+    """Tokens of prompts and answers in a day of UTC."""
+    tokens_per_month: int | None = None
+    """Tokens of prompts and answers in a calendar month of UTC."""
+    money_per_month_nano: int | None = None
+    """Price of a calendar month of UTC, in nano-units (10^-9) of the price book's currency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformLimits:
+    """What all tenants together may use. There is one, with the id `platform`."""
+
+    id: str = "platform"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A part of a tenant with limits of its own; API keys may belong to one. The id is `<tenant>/<name>`."""
+
+    id: str
+    tenant: str
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +70,8 @@ class Tenant:
     entity: str
     priced: bool = False
     limits: Limits = field(default_factory=Limits)
+    end_user_limits: Limits = field(default_factory=Limits)
+    """What each end user may use whom the tenant's requests name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +94,8 @@ class ApiKey:
     models: tuple[str, ...] = ()
     """Served model names that the key may call; empty means every one its tenant may call."""
     limits: Limits = field(default_factory=Limits)
+    project: str = ""
+    """Name of the tenant's project that it belongs to; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +149,8 @@ class Statement:
     """The users at the time of the statement. It counts only where the platform asks for more than the words do."""
     affiliates: tuple[str, ...] = ()
     """Affiliates in the month that the license names, where they were others than now."""
+    stated_at: float | None = None
+    """When the signatory stated what this one corrects: a correction is no younger. None: it corrects nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +194,20 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Purge:
+    """An order to remove every copy of a model's files, because no license holds them any more."""
+
+    id: str
+    model: str
+    state: str
+    """ordered: whoever is licensed and still needs the files may say so. started: they are being removed."""
+    why: str
+    """last_reference: nobody licensed needs them. operator: the platform's own license ended."""
+    weights: tuple[str, ...] = ()
+    """Digests under which weights of the model are known to lie on the volume."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LicensePolicy:
     """What the platform decides where the licenses leave room. The defaults are the words of the licenses."""
 
@@ -189,4 +234,7 @@ KINDS: dict[str, type] = {
     "grant": Grant,
     "model": RegisteredModel,
     "license_policy": LicensePolicy,
+    "platform_limits": PlatformLimits,
+    "project": Project,
+    "purge": Purge,
 }

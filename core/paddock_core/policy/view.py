@@ -20,6 +20,9 @@ from paddock_core.policy.documents import (
     LicensePolicy,
     LicenseText,
     Namespace,
+    PlatformLimits,
+    Project,
+    Purge,
     RegisteredModel,
     Statement,
     Tenant,
@@ -40,6 +43,9 @@ FIELDS: dict[str, str] = {
     "grant": "grants",
     "model": "models",
     "license_policy": "license_policies",
+    "platform_limits": "platform_limits",
+    "project": "projects",
+    "purge": "purges",
 }
 """Which attribute of the view holds a kind. A kind that is not here is a newer control plane's and is passed over."""
 
@@ -59,6 +65,10 @@ class PolicyView:
     grants: Mapping[str, Grant] = field(default_factory=lambda: _EMPTY)
     models: Mapping[str, RegisteredModel] = field(default_factory=lambda: _EMPTY)
     license_policies: Mapping[str, LicensePolicy] = field(default_factory=lambda: _EMPTY)
+    platform_limits: Mapping[str, PlatformLimits] = field(default_factory=lambda: _EMPTY)
+    projects: Mapping[str, Project] = field(default_factory=lambda: _EMPTY)
+    purges: Mapping[str, Purge] = field(default_factory=lambda: _EMPTY)
+    """Orders that are open."""
     _facts: list[Facts] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
