@@ -1,7 +1,7 @@
 # The commands of this checkout. Everything they make lies in .paddock/ (and the usual build caches); `make clean` removes it.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench gpu-check down clean
+.PHONY: help demo test check bench faults gpu-check down clean
 
 PYTHON ?= python3
 BIN := .paddock/venv/bin
@@ -24,6 +24,9 @@ check: ## style, types and imports only
 
 bench: ## measure the gateway and the operator
 	@$(IN_ENVIRONMENT) $(BIN)/python -m bench
+
+faults: ## kill, stop and cut off every part under load, at full length, and compare the ledger with what clients got
+	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(BIN)/python -m faults'
 
 gpu-check: ## run the TensorRT-LLM engine, on a machine with a GPU
 	@$(IN_ENVIRONMENT) $(BIN)/paddock-serving gpu-check

@@ -1,0 +1,1 @@
+"""One fault a file: `WHAT` (a line for the table), `SHORT` and `FULL` (how much of it), and `play(scene, size)`."""
