@@ -30,6 +30,8 @@ _MINIMUM_TOP_P = 1e-6
 class Admitted:
     """A request that passed every check. Its reservation must be settled."""
 
+    target: Target
+    caller: Caller
     intent: Intent
     reservation: Reservation
     levels: tuple[Level, ...]
@@ -71,6 +73,8 @@ async def admit(
     reservation = _reserve(caller, len(ids), cap, wiring)
     intent = _intent(completion, caller, target, dialect, acceptance, len(ids), cap, now, wiring)
     return Admitted(
+        target=target,
+        caller=caller,
         intent=intent,
         reservation=reservation,
         levels=caller.levels,

@@ -11,8 +11,9 @@ from paddock_gateway.admit import admit
 from paddock_gateway.authenticate import Caller, authenticate
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
-from paddock_gateway.errors import NOT_FOUND, RequestError, cut_off, internal_failure, stopping, unavailable
+from paddock_gateway.errors import NOT_FOUND, RequestError, cut_off, internal_failure, policy_expired, stopping
 from paddock_gateway.pump import Pump
+from paddock_gateway.rights import AT_A_TIME, INTERVAL_SECONDS, objection
 from paddock_gateway.route import Target, find_target, visible_targets
 from paddock_gateway.wiring import Wiring
 
@@ -70,6 +71,17 @@ class App:
         for task, pump in self._pumps.items():
             pump.cut_off(task, stopping())
         await self._until_quiet(5)
+
+    async def end_with_rights(self) -> None:
+        """Cut off every answer whose license has ended, until cancelled."""
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            for number, (task, pump) in enumerate(list(self._pumps.items()), start=1):
+                reason = objection(target=pump.admitted.target, caller=pump.admitted.caller, wiring=self._wiring)
+                if reason is not None:
+                    pump.cut_off(task, reason)
+                if number % AT_A_TIME == 0:
+                    await asyncio.sleep(0)
 
     async def _until_quiet(self, seconds: float) -> None:
         try:
@@ -133,11 +145,7 @@ class App:
         if self._stopping:
             raise stopping()
         if policy.expired():
-            raise unavailable(
-                "PolicyExpired",
-                "this gateway has been cut off from the control plane for longer than it may decide alone: try later",
-                retry_after=5,
-            )
+            raise policy_expired()
         header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
         return authenticate(authorization=header, view=policy.view, now=policy.now())
 

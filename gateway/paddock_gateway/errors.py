@@ -77,6 +77,12 @@ def unavailable(code: str, message: str, *, retry_after: int = 1) -> RequestErro
     return RequestError(status=503, code=code, message=message, type=SERVER, headers=headers)
 
 
+def policy_expired() -> RequestError:
+    """A 503 for everything, while the copy of the policy is too old to decide by."""
+    message = "this gateway has been cut off from the control plane for longer than it may decide alone: try later"
+    return unavailable("PolicyExpired", message, retry_after=5)
+
+
 def cut_off() -> RequestError:
     """A 504 for a request that used up its time."""
     message = "the request ran for too long and was cut off"

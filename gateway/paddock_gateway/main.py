@@ -20,6 +20,7 @@ from paddock_core.quotas.admission import Admission
 from paddock_core.usage.recovery import LeftOpen
 from pydantic import ValidationError
 
+from paddock_gateway.active_users import ActiveUsers
 from paddock_gateway.adopt import Adopter, folder_lock
 from paddock_gateway.app import App
 from paddock_gateway.artifacts import PromptModels
@@ -121,9 +122,17 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     async with _lock(folder), aiohttp.ClientSession(trust_env=False) as session:
         journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
         exported = start_export(settings.instance)
+        users = ActiveUsers(
+            url=settings.controlplane_url,
+            token=internal,
+            period=settings.active_users_seconds,
+            most=settings.active_users_most,
+            sent=journal.settled_event.set,
+        )
         shipper = Shipper(
             journal=journal,
             refused=RefusedRecords(folder),
+            users=users,
             url=settings.controlplane_url,
             token=internal,
             batch=settings.ship_batch,
@@ -139,8 +148,11 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
         for task in tasks:
             task.add_done_callback(_ended)
         _tame_collector()
+        app = App(wiring)
+        tasks.append(asyncio.create_task(app.end_with_rights()))
+        tasks[-1].add_done_callback(_ended)
         try:
-            yield App(wiring)
+            yield app
         finally:
             await _stop(tasks, wiring, shipper, session)
 
@@ -184,7 +196,8 @@ def _background(
         changed=wiring.prompt_models.prefetch,
         settled=lambda: wiring.engine.keep_only(routes.endpoints()),
     )
-    return wiring.policy.follow(session), deployments, shipper.run(session), _forget_idle(wiring)
+    followers = (wiring.policy.follow(session), deployments, shipper.run(session), shipper.users.run(session))
+    return *followers, _forget_idle(wiring)
 
 
 async def _settle_the_lost(
@@ -240,6 +253,8 @@ def _telemetry(
             "paddock.gateway.routes": lambda: float(len(routes.by_name)),
             "paddock.gateway.records.shipped": lambda: float(shipper.shipped),
             "paddock.gateway.records.refused": lambda: float(len(shipper.refused)),
+            "paddock.gateway.active_users.sketches": lambda: float(len(shipper.users)),
+            "paddock.gateway.active_users.uncounted": lambda: float(shipper.users.uncounted),
         },
     )
 
@@ -255,6 +270,8 @@ async def _stop(
         async with asyncio.timeout(5):
             while await shipper.ship_available(session):
                 pass
+            await shipper.users.send(session)
+            await shipper.ship_available(session)
     except TimeoutError:
         _log.warning("usage is left in the journal: the next start ships it")
     await wiring.journal.close()

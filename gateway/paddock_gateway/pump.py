@@ -78,6 +78,11 @@ class Pump:
         self._checkpoint_tokens = 0
         self._checkpoint_at = 0.0
 
+    @property
+    def admitted(self) -> Admitted:
+        """What it runs."""
+        return self._admitted
+
     def client_gone(self) -> None:
         """The client left: stop the engine. The record is still written."""
         self._gone = True

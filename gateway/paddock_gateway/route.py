@@ -64,7 +64,7 @@ class LicenseGate:
     def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float) -> str:
         """The id of the acceptance under which the caller's request runs ("" where the license needs none).
 
-        `now` is Unix seconds by the control plane's clock. Raises RequestError (403) with the decision's reason as its code.
+        `now` is Unix seconds by the control plane's clock. Raises RequestError (403) with the decision's reason as code.
         """
         deployment, owner = target.deployment, target.owner
         if deployment.declined:
