@@ -82,6 +82,7 @@ class Adopter:
             records = [item for item in salvaged.payloads if isinstance(item, UsageRecord)]
             await self._shipper.deliver(session, records)
             shipped += len(records)
+            await self._shipper.users.finish(session)
             if salvaged.gaps or salvaged.torn:
                 set_aside(path)
             else:

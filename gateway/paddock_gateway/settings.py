@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     """Most usage records sent to the control plane at once."""
     ship_linger_seconds: float = Field(default=0.1, ge=0)
     """How long shipping waits for more records."""
+    active_users_seconds: float = Field(default=60.0, gt=0)
+    """How often sketches of active users are sent to the control plane."""
+    active_users_most: int = Field(default=4096, ge=16)
+    """Most sketches held at once, one a tenant, product and day; each takes 16 KiB at most."""
     policy_wait_seconds: float = Field(default=25.0, gt=0)
     """How long one poll of the policy may wait for a change."""
 

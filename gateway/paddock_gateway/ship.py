@@ -1,5 +1,7 @@
 """From the journal to the ledger: batches, retried for ever; a segment goes only after it was acknowledged.
 
+Its users must be with the control plane by then, too (active_users.py).
+
 The control plane takes a record once however often it is sent (by usage_id), so a batch whose answer was lost is
 simply sent again, and a start begins again at the oldest segment. A record that it will never take is kept aside.
 """
@@ -14,6 +16,7 @@ import msgspec
 from paddock_core.usage.journal_frames import MAGIC, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
+from paddock_gateway.active_users import ActiveUsers
 from paddock_gateway.export import Exported, traceparent
 from paddock_gateway.journal import Journal
 from paddock_gateway.refused import RefusedRecords
@@ -51,6 +54,7 @@ class Shipper:
         *,
         journal: Journal,
         refused: RefusedRecords,
+        users: ActiveUsers,
         url: str,
         token: str,
         batch: int,
@@ -58,6 +62,7 @@ class Shipper:
         exported: Exported | None,
     ) -> None:
         self._journal = journal
+        self.users = users
         self._url = url.rstrip("/") + "/internal/v1/usage"
         self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         self._limit = batch
@@ -82,19 +87,29 @@ class Shipper:
         """Send what is durable now; False if there was nothing to read."""
         stretch = await asyncio.to_thread(self._next_stretch)
         if stretch is None:
-            self._journal.release(self._position.segment - 1)
+            self._release()
             return False
         if stretch.gaps:
             self._journal.note_damage(stretch.end.segment, stretch.gaps)
-        await self.deliver(session, stretch.records)
+        await self.deliver(session, stretch.records, segment=stretch.end.segment)
         self._position = stretch.end
-        self._journal.release(stretch.end.segment - 1)
+        self._release()
         return True
 
-    async def deliver(self, session: aiohttp.ClientSession, records: list[UsageRecord]) -> None:
-        """Send records until the ledger has each, or it was refused and is kept aside."""
+    def _release(self) -> None:
+        """Segments whose records the ledger has, and whose users the sketches have."""
+        needed = self.users.first_needed()
+        done = self._position.segment if needed is None else min(needed, self._position.segment)
+        self._journal.release(done - 1)
+
+    async def deliver(self, session: aiohttp.ClientSession, records: list[UsageRecord], *, segment: int = 0) -> None:
+        """Send records until the ledger has each, or it was refused and is kept aside; count their users.
+
+        `segment` is where they lie in our own journal, 0 if they come from another.
+        """
         for start in range(0, len(records), self._limit):
             await self._deliver(session, records[start : start + self._limit])
+        self.users.count(records, segment=segment)
 
     def _next_stretch(self) -> _Stretch | None:
         """What comes after the position, passing over finished segments."""

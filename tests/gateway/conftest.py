@@ -17,6 +17,8 @@ import openai
 import pytest
 import uvicorn
 from aiohttp import web
+from paddock_core.active_users.documents import SketchBatch
+from paddock_core.active_users.sketch import EMPTY, decode, merge
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.keys import format_key, secret_digest
 from paddock_core.serving.contract import SECRET_HEADER, deployment_secret
@@ -94,6 +96,10 @@ class ControlPlane:
     batches: list[int] = field(default_factory=list)
     ship_heads: list[dict[str, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    users: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    users_down: bool = False
+    users_refused: Callable[[str], bool] = lambda _: False
+    users_batches: list[int] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
@@ -122,6 +128,7 @@ class ControlPlane:
         app.router.add_get("/internal/v1/policy", self._policy)
         app.router.add_get("/internal/v1/policy/changes", self._changes)
         app.router.add_post("/internal/v1/usage", self._usage)
+        app.router.add_post("/internal/v1/active-users", self._users)
         app.router.add_get("/internal/v1/artifacts/{digest}", self._artifact)
         return app
 
@@ -155,6 +162,20 @@ class ControlPlane:
         self.deliveries += [record["usage_id"] for record in records]
         self.records.update({record["usage_id"]: record for record in new})
         return web.json_response({"accepted": len(new), "duplicates": len(records) - len(new)})
+
+    async def _users(self, request: web.Request) -> web.Response:
+        if self.users_down:
+            raise web.HTTPServiceUnavailable
+        batch = msgspec.json.decode(await request.read(), type=SketchBatch)
+        self.users_batches.append(len(batch.sketches))
+        refused = []
+        for index, item in enumerate(batch.sketches):
+            if self.users_refused(item.tenant):
+                refused.append({"index": index, "reason": "no such tenant"})
+                continue
+            key = (item.tenant, item.product, item.day)
+            self.users[key] = merge(self.users.get(key, EMPTY), decode(item.sketch))
+        return web.json_response({"merged": len(batch.sketches) - len(refused), "unchanged": 0, "refused": refused})
 
     async def _artifact(self, request: web.Request) -> web.Response:
         assert request.match_info["digest"] == self.digest
