@@ -46,3 +46,13 @@ class UsageRecord:
     end_user_hash: str | None
     gateway_instance: str
     journal_seq: int
+    project: str | None = None
+    """The tenant's project that the key belongs to, where there is one."""
+    end_user_group: str | None = None
+    """A group of end users that the tenant tells apart, where it does."""
+    cache_read_tokens: int = 0
+    """Of `input_tokens`, those read from a prompt cache."""
+    cache_write_tokens: int = 0
+    """Of `input_tokens`, those written to a prompt cache. No token is both read and written."""
+    reasoning_tokens: int = 0
+    """Of `output_tokens`, those that are reasoning and not answer."""
