@@ -54,6 +54,8 @@ class Scene:
     @contextmanager
     def without(self, part: str) -> Iterator[None]:
         """The part is stopped while the block lasts."""
+        # PostgreSQL waits for its clients on SIGTERM, and closes their connections on SIGINT.
+        os.kill(self.stack.supervisor.processes()[part]["pid"], signal.SIGINT)
         self.stack.supervisor.stop_part(part)
         try:
             yield
