@@ -72,10 +72,11 @@ def policy(
     threshold: Annotated[str | None, typer.Option(help="literal or conservative.")] = None,
     consumers: Annotated[str | None, typer.Option(help="full or terms_of_use.")] = None,
     grace_days: Annotated[float | None, typer.Option(min=0, max=365, help="Days that older words still hold.")] = None,
+    admission: Annotated[str | None, typer.Option(help="warn or deny: what `kubectl apply` may still lack.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show what the platform decides where licenses leave room; with options, decide it otherwise."""
-    wished = {"threshold": threshold, "consumers": consumers, "grace_days": grace_days}
+    wished = {"threshold": threshold, "consumers": consumers, "grace_days": grace_days, "admission": admission}
     given = {name: value for name, value in wished.items() if value is not None}
     found = Client().get("/v1/license-policy")
     if given:

@@ -28,6 +28,7 @@ from paddock_controlplane.policy import routes as policy
 from paddock_controlplane.policy.feed import PolicyFeed
 from paddock_controlplane.policy.service import CurrentView
 from paddock_controlplane.principals import Authenticator
+from paddock_controlplane.models import routes as registered_models
 from paddock_controlplane.problems import Invalid, Problem
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.telemetry import Telemetry, build
@@ -37,7 +38,11 @@ from paddock_controlplane.usage.ledger import Partitions
 
 _ROUTERS = (
     *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router, record_routes.router),
-    *(usage.router, audit.router, policy.router, usage.internal, artifacts.router),
+    *(prices.router, usage.router, audit.router, policy.router, usage.internal, artifacts.router),
+    *(active_users.router, active_users.internal),
+    *(registered_models.router, registered_models.internal),
+    *(purge_routes.router, purge_routes.internal, audit.internal),
+    *(quotas.router, quotas.internal),
 )
 
 

@@ -28,6 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "listModels": EVERYBODY,
     "readModel": EVERYBODY,
     "readNotice": EVERYBODY,
+    "registerModel": {PLATFORM, TENANT},
+    "deleteModel": {PLATFORM, TENANT},
+    "putModel": {INTERNAL},
+    "dropModel": {INTERNAL},
     "listLicenses": EVERYBODY,
     "readLicense": EVERYBODY,
     "importLicenseTexts": {PLATFORM},
@@ -99,6 +103,8 @@ BODIES: dict[str, Any] = {
     "issueDecisionToken": {"verb": "download", "model": "smollm2-135m-instruct"},
     "startDownload": {"model": "smollm2-135m-instruct"},
 }
+    "registerModel": {"id": "made", "base": "none"},
+    "putModel": {"base": "none"},
 QUERIES = {"followPolicy": "?after=0", "readLicenseReport": "?license=paddock-demo&month=2026-10"}
 PARAMETERS = {
     "entity": "acme",
@@ -199,6 +205,7 @@ PROTECTED = {
 
 
 async def _filled(api: Any) -> None:
+    "registered_models": "owner",
     for name in ("acme", "globex"):
         await api("PUT", f"/v1/tenants/{name}/namespaces/{name}-ns", status=200)
         await api("POST", f"/v1/tenants/{name}/keys", {}, status=201)
@@ -207,6 +214,8 @@ async def _filled(api: Any) -> None:
         await api("POST", "/internal/v1/usage", {"records": [record]}, by="internal", status=200)
     await api.entity("third", affiliates=["acme"])
 
+        made = {"id": f"demo-{name}", "base": "smollm2-135m-instruct", "public_name": f"Demo-{name}", "owner": name}
+        await api("POST", "/v1/models", made, status=201)
 
 def _record(tenant: str) -> dict[str, Any]:
     return {

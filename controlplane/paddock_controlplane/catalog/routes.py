@@ -1,17 +1,24 @@
 """Models and licenses over HTTP: what the catalogue says, and which texts are imported."""
 
+import logging
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 from paddock_core.catalog.types import LicenseEntry, ModelEntry, Restriction
+from paddock_core.licensing.lineage import resolve
+from paddock_core.policy.documents import RegisteredModel
 
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import CatalogId
 from paddock_controlplane.licensing.errors import ModelUnknown
 from paddock_controlplane.licensing.questions import Duty, duties
 from paddock_controlplane.licensing.texts import import_state, license_entry
+from paddock_controlplane.models import service as registered_models
+from paddock_controlplane.models.service import ModelView
 from paddock_controlplane.paging import Page
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -51,24 +58,31 @@ class LicenseView:
     """Uses that its terms forbid, in our own words."""
 
 
-@router.get("/models", operation_id="listModels", response_model=Page[ModelEntry])
+@router.get("/models", operation_id="listModels", response_model=Page[ModelView])
 async def list_models(call: Anybody) -> Response:
-    """Every model of the catalogue."""
-    models = call.state.catalog.models
-    return call.answer(Page(items=[models[name] for name in sorted(models)], next=None))
+    """Every model of the catalogue, and every registered one that the caller may see."""
+    models = [registered_models.view(entry) for entry in call.state.catalog.models.values()]
+    facts = (await call.state.view.get()).facts()
+    for made in await call.run(registered_models.visible):
+        entry = resolve(model=made.id, registered=facts.models, catalog=call.state.catalog)
+        if entry is None:
+            log.warning("a registered model's lineage cannot be followed", extra={"model": made.id})
+        else:
+            models.append(registered_models.view(entry, made))
+    return call.answer(Page(items=sorted(models, key=lambda item: item.id), next=None))
 
 
-@router.get("/models/{model}", operation_id="readModel", response_model=ModelEntry)
+@router.get("/models/{model}", operation_id="readModel", response_model=ModelView)
 async def read_model(call: Anybody, model: CatalogId) -> Response:
     """One model."""
-    return call.answer(_model(call, model))
+    return call.answer(registered_models.view(*await _model(call, model)))
 
 
 @router.get("/models/{model}/notice", operation_id="readNotice", response_model=ModelNotice)
 async def read_notice(call: Anybody, model: CatalogId) -> Response:
     """The notices and attributions that go with a model."""
-    entry = _model(call, model)
-    notices = [_notice(license_entry(call.state.catalog, name)) for name in entry.licenses]
+    entry, _ = await _model(call, model)
+    notices = [notice_of(license_entry(call.state.catalog, name)) for name in entry.licenses]
     return call.answer(ModelNotice(model=entry.id, title=entry.title, notices=notices))
 
 
@@ -87,11 +101,17 @@ async def read_license(call: Anybody, license_id: Annotated[CatalogId, Path(alia
     return call.answer(_view(call, entry, await call.run(import_state)))
 
 
-def _model(call: Call, model: str) -> ModelEntry:
+async def _model(call: Call, model: str) -> tuple[ModelEntry, RegisteredModel | None]:
+    """A model, and how it was made if it is a registered one; one that the caller may not see is not there."""
     entry = call.state.catalog.model(model)
+    if entry is not None:
+        return entry, None
+    made = await call.run(lambda session: registered_models.find(session, model))
+    facts = (await call.state.view.get()).facts()
+    entry = None if made is None else registered_models.entry_of(call.state, model, facts)
     if entry is None:
-        raise ModelUnknown(f"no model {model} in the catalogue: see `paddock model list`")
-    return entry
+        raise ModelUnknown(f"no model {model} in the catalogue or registered: see `paddock model list`")
+    return entry, made
 
 
 def _view(call: Call, entry: LicenseEntry, state: dict[str, set[str]]) -> LicenseView:
@@ -104,6 +124,7 @@ def _view(call: Call, entry: LicenseEntry, state: dict[str, set[str]]) -> Licens
     )
 
 
-def _notice(entry: LicenseEntry) -> Notice:
+def notice_of(entry: LicenseEntry) -> Notice:
+    """What a license asks to be shown."""
     shown = tuple(str(clause.params["text"]) for clause in entry.clauses if clause.type == "display")
     return Notice(license=entry.id, title=entry.title, notice=entry.notice, attribution=shown)

@@ -147,3 +147,4 @@ class LicensePolicyRow(Base):
     threshold: Mapped[str]
     consumers: Mapped[str]
     grace_days: Mapped[float]
+    admission: Mapped[str] = mapped_column(server_default=FetchedValue())

@@ -85,6 +85,8 @@ async def revoke(call: PlatformOrTenant, acceptance: Reference, body: ReasonBody
     return await _step(call, acceptance, "revoke", body.reason)
 
 
+    admission: Literal["warn", "deny"] = "warn"
+    """What the webhook does with what may still come true: store it with a warning, or not at all."""
 @router.post(
     "/license-acceptances/{acceptance}/suspend",
     operation_id="suspendAcceptance",

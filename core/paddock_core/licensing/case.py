@@ -49,7 +49,10 @@ class Case:
 
     def offer_command(self) -> str:
         """The command that mends a missing acceptance or statement."""
-        offer = f"paddock license offer --entity {self.entity.id} --model {self.model.id} --role {self.role.value}"
+        # A model that is about to be registered is not there yet, so that no offer could name it.
+        made = self.lineage.registered is not None
+        what = f"--license {self.license.id}" if made else f"--model {self.model.id}"
+        offer = f"paddock license offer --entity {self.entity.id} {what} --role {self.role.value}"
         offer += ' --signatory "NAME <MAIL>"'
         return f"`{offer}`, then its signatory runs `paddock license accept`"
 
