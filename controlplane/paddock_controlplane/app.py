@@ -12,10 +12,14 @@ from paddock_core.catalog.packaged import packaged_catalog
 from starlette.exceptions import HTTPException
 
 from paddock_controlplane import health, maintenance, openapi
+from paddock_controlplane.artifacts import purge_routes
+from paddock_controlplane.active_users import routes as active_users
+from paddock_controlplane.active_users.warnings import NearThresholds
 from paddock_controlplane.artifacts import routes as artifacts
 from paddock_controlplane.audit import routes as audit
 from paddock_controlplane.call import State
 from paddock_controlplane.catalog import routes as catalogue
+from paddock_controlplane.console import routes as console
 from paddock_controlplane.db import Database
 from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_controlplane.entities import routes as entities
@@ -24,17 +28,21 @@ from paddock_controlplane.keys import routes as keys
 from paddock_controlplane.licensing import record_routes
 from paddock_controlplane.licensing import routes as licensing
 from paddock_controlplane.middleware import BodyLimit, Observe
+from paddock_controlplane.models import routes as registered_models
 from paddock_controlplane.policy import routes as policy
 from paddock_controlplane.policy.feed import PolicyFeed
 from paddock_controlplane.policy.service import CurrentView
+from paddock_controlplane.prices import routes as prices
+from paddock_controlplane.prices.book import Prices
 from paddock_controlplane.principals import Authenticator
-from paddock_controlplane.models import routes as registered_models
 from paddock_controlplane.problems import Invalid, Problem
+from paddock_controlplane.quotas import routes as quotas
+from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.telemetry import Telemetry, build
 from paddock_controlplane.tenants import routes as tenants
 from paddock_controlplane.usage import routes as usage
-from paddock_controlplane.usage.ledger import Partitions
+from paddock_controlplane.usage.partitions import Partitions
 
 _ROUTERS = (
     *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router, record_routes.router),
@@ -64,10 +72,13 @@ def create_app(settings: Settings, *, catalog: Catalog | None = None, telemetry:
     )
     app.state.parts = _parts(settings, catalog or packaged_catalog())
     app.state.telemetry = telemetry
+    app.state.parts.quotas.expose(telemetry.meter)
+    app.state.parts.near_thresholds.expose(telemetry.meter)
     bearer = [Depends(HTTPBearer(auto_error=False, description="A token of one of the kinds of caller."))]
     for router in _ROUTERS:
         app.include_router(router, dependencies=bearer)
     app.include_router(health.router)
+    console.add_pages(app)
     openapi.complete(app)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -97,7 +108,10 @@ def _parts(settings: Settings, catalog: Catalog) -> State:
         authenticator=authenticator,
         decisions=decisions,
         sealer=Sealer(platform_key),
-        partitions=Partitions(),
+        partitions=Partitions(retention_days=settings.usage_retention_days),
+        prices=Prices(),
+        quotas=QuotaWatch(),
+        near_thresholds=NearThresholds(),
         audit_key=settings.secret("audit_key"),
     )
 

@@ -12,16 +12,19 @@ from fastapi import Request, Response
 from paddock_core.catalog.loader import Catalog
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from paddock_controlplane.active_users.warnings import NearThresholds
 from paddock_controlplane.db import Database
 from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_controlplane.idempotency import service as idempotency
 from paddock_controlplane.idempotency.service import Answer, Sealer
 from paddock_controlplane.policy.feed import PolicyFeed
 from paddock_controlplane.policy.service import CurrentView
+from paddock_controlplane.prices.book import Prices
 from paddock_controlplane.principals import Authenticator, Kind, Principal
 from paddock_controlplane.problems import Forbidden, Invalid
+from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
-from paddock_controlplane.usage.ledger import Partitions
+from paddock_controlplane.usage.partitions import Partitions
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -31,7 +34,9 @@ _KIND_NAMES: dict[Kind, str] = {
     "internal": "gateways and the operator",
     "tenant": "a tenant's admin",
     "signatory": "the signatory of an offer",
+    "reviewer": "a reviewer of grants",
     "decision": "the holder of a decision token",
+    "purge": "the holder of a purge's token",
 }
 
 
@@ -48,6 +53,9 @@ class State:
     decisions: DecisionTokens
     sealer: Sealer
     partitions: Partitions
+    prices: Prices
+    quotas: QuotaWatch
+    near_thresholds: NearThresholds
     audit_key: bytes
 
 

@@ -32,3 +32,11 @@ class LimitsBody(Body):
     concurrent_requests: Count | None = None
     max_output_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
     """Cap on the output of a single request, in tokens."""
+    max_context_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    """Cap on prompt and answer of a single request together, in tokens."""
+    tokens_per_day: Count | None = None
+    """Tokens of prompts and answers in a day of UTC."""
+    tokens_per_month: Count | None = None
+    """Tokens of prompts and answers in a calendar month of UTC."""
+    money_per_month_nano: Count | None = None
+    """Price of a calendar month of UTC, in nano-units (10^-9) of the price book's currency."""

@@ -42,9 +42,17 @@ class Settings(BaseSettings):
     max_policy_age_seconds: float = Field(default=900, gt=0)
     """How long a follower that cannot reach the control plane may go on with its copy of the policy, in seconds."""
     offer_seconds: float = Field(default=1800, gt=0)
-    """How long a license offer and its signatory token stay valid, in seconds."""
+    """How long a signatory's link stays valid from its issuance, in seconds."""
+    offer_wait_seconds: float = Field(default=604800, gt=0)
+    """How long an offer of the platform waits for the entity to issue its signatory's link, in seconds."""
+    quota_lease_seconds: float = Field(default=300, ge=10, le=3600)
+    """How long a gateway may spend units of a budget that it holds without reaching the control plane, in seconds."""
     decision_token_seconds: float = Field(default=21600, gt=0)
     """How long a decision token for a download stays valid, in seconds."""
+    usage_retention_days: float = Field(default=400, ge=1)
+    """How long rows of the usage ledger are kept after they arrived, in days."""
+    active_users_days: int = Field(default=92, ge=1, le=3660)
+    """How long daily sketches of active users are kept, in days; monthly ones stay."""
     policy_log_days: float = Field(default=7, gt=0)
     """How long superseded rows of the policy log are kept for followers that were away, in days."""
 

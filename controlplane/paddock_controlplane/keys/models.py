@@ -22,6 +22,7 @@ class ApiKeyRow(Base):
     expires_at: Mapped[float | None]
     models: Mapped[list[str]] = mapped_column(JSONB)
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    project: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     revoked_at: Mapped[datetime | None]
 

@@ -26,6 +26,8 @@ class KeyBody(Body):
     models: Annotated[tuple[Line, ...], Field(max_length=1000)] = ()
     """Served model names that the key may call; empty for every one that its tenant may call."""
     limits: LimitsBody = LimitsBody()
+    project: Id | None = None
+    """Name of the tenant's project that the key belongs to; null for none."""
 
 
 @router.post("", status_code=201, operation_id="issueKey", response_model=service.NewKey)
@@ -37,6 +39,7 @@ async def issue(call: PlatformOrTenant, tenant: Id, body: KeyBody) -> Response:
         expires_at=body.expires_at,
         models=body.models,
         limits=Limits(**body.limits.model_dump()),
+        project=body.project or "",
     )
     return await call.once(lambda session: service.issue(session, wish=wish, actor=call.principal.name))
 

@@ -14,6 +14,7 @@ from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.ids import new_credential
 from paddock_controlplane.keys.errors import KeyExpiryPast, KeyUnknown
 from paddock_controlplane.keys.models import ApiKeyRow
+from paddock_controlplane.quotas import service as quotas
 from paddock_controlplane.tenants import service as tenants
 
 
@@ -29,6 +30,7 @@ class KeyView:
     revoked_at: float | None
     models: tuple[str, ...]
     limits: Limits
+    project: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class NewKey:
     expires_at: float | None
     models: tuple[str, ...]
     limits: Limits
+    project: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ class KeyWish:
     expires_at: float | None = None
     models: tuple[str, ...] = ()
     limits: Limits
+    project: str = ""
 
 
 async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
@@ -60,11 +64,14 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
 
     Raises:
         TenantUnknown: there is no such tenant.
+        ProjectUnknown: the tenant has no such project.
         KeyExpiryPast: it would have expired already.
     """
     if wish.expires_at is not None and wish.expires_at <= time.time():
         raise KeyExpiryPast("expires_at is in the past: give a later Unix time in seconds")
     await tenants.find(session, wish.tenant)
+    if wish.project:
+        await quotas.find_project(session, tenant=wish.tenant, name=wish.project)
     text, parsed = new_credential(API_KEY)
     digest = secret_digest(parsed.secret)
     body = ApiKey(
@@ -74,6 +81,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
         expires_at=wish.expires_at,
         models=wish.models,
         limits=wish.limits,
+        project=wish.project,
     )
     session.add(
         ApiKeyRow(
@@ -84,6 +92,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
             expires_at=wish.expires_at,
             models=list(wish.models),
             limits={name: value for name, value in msgspec.to_builtins(wish.limits).items() if value is not None},
+            project=wish.project or None,
         )
     )
     await session.flush()
@@ -96,6 +105,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
         expires_at=wish.expires_at,
         models=wish.models,
         limits=wish.limits,
+        project=wish.project,
     )
 
 
@@ -141,4 +151,5 @@ def _view(row: ApiKeyRow) -> KeyView:
         revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
         models=tuple(row.models),
         limits=msgspec.convert(row.limits, Limits),
+        project=row.project or "",
     )

@@ -19,6 +19,7 @@ class TenantRow(Base):
     entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     priced: Mapped[bool]
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    end_user_limits: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=FetchedValue())
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("tenants_entity", "entity"),)

@@ -35,7 +35,13 @@ class NewTenant:
 
 def document(row: TenantRow) -> Tenant:
     """The row as the policy object that it is."""
-    return Tenant(id=row.id, entity=row.entity, priced=row.priced, limits=msgspec.convert(row.limits, Limits))
+    return Tenant(
+        id=row.id,
+        entity=row.entity,
+        priced=row.priced,
+        limits=msgspec.convert(row.limits, Limits),
+        end_user_limits=msgspec.convert(row.end_user_limits, Limits),
+    )
 
 
 async def create(session: AsyncSession, *, tenant: Tenant, actor: str) -> NewTenant:
@@ -81,6 +87,15 @@ async def set_limits(session: AsyncSession, *, tenant_id: str, limits: Limits, a
     row.limits = _given(limits)
     tenant = replace(document(row), limits=limits)
     await record(session, _event(actor, "tenant.limits", tenant, limits=_given(limits)))
+    return tenant
+
+
+async def set_end_user_limits(session: AsyncSession, *, tenant_id: str, limits: Limits, actor: str) -> Tenant:
+    """Replace what each end user may use whom the tenant's requests name."""
+    row = await _row(session, tenant_id, lock=True)
+    row.end_user_limits = _given(limits)
+    tenant = replace(document(row), end_user_limits=limits)
+    await record(session, _event(actor, "tenant.end_user_limits", tenant, limits=_given(limits)))
     return tenant
 
 

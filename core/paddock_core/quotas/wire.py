@@ -1,7 +1,7 @@
 """What a gateway and the control plane say to each other about leases: `POST /internal/v1/leases`.
 
-One call carries everything: what is wanted, what is given back, and that the gateway lives. Whether a call without an
-answer had an effect is not known, so a gateway takes the grant as lost: it stays debited until its lease runs out.
+One call carries everything: what is wanted, what is given back, and that the gateway lives. A call without an answer is
+repeated with its number, and the control plane says again what it did the first time.
 """
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     kind: str
     period: str
     limit: int
-    """The limit as the gateway's policy has it; the control plane takes its own where it knows better."""
+    """The limit as the gateway's policy has it."""
     need: int = 0
     """Units that requests wait for."""
     least: int = 0

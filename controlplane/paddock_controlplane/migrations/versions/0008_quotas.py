@@ -1,4 +1,8 @@
-"""Quotas of all levels, and leases."""
+"""Projects, limits of the platform and of end users; shared accounts of limits, and the leases that gateways hold."""
+
+from pathlib import Path
+
+from alembic import op
 
 revision = "0008"
 down_revision = "0007"
@@ -7,4 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Each statement stands in the SQL file beside this one, separated by lines of dashes."""
+    sql = Path(__file__).with_suffix(".sql").read_text()
+    for statement in sql.split("\n-- --\n"):
+        op.get_bind().exec_driver_sql(statement)

@@ -1,0 +1,19 @@
+"""Errors of quotas."""
+
+from paddock_controlplane.problems import Conflict, Invalid, NotFound
+
+
+class SessionUnknown(Conflict):
+    code, title = "SessionUnknown", "These leases are no longer known here"
+
+
+class LeaseCallInvalid(Invalid):
+    code, title = "LeaseCallInvalid", "A call for leases is not as expected"
+
+
+class ProjectUnknown(NotFound):
+    code, title = "ProjectUnknown", "The tenant has no such project"
+
+
+class ProjectInUse(Conflict):
+    code, title = "ProjectInUse", "Keys belong to this project"
