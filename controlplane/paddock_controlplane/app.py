@@ -17,6 +17,7 @@ from paddock_controlplane.active_users import routes as active_users
 from paddock_controlplane.active_users.warnings import NearThresholds
 from paddock_controlplane.artifacts import routes as artifacts
 from paddock_controlplane.audit import routes as audit
+from paddock_controlplane.billing import routes as billing
 from paddock_controlplane.call import State
 from paddock_controlplane.catalog import routes as catalogue
 from paddock_controlplane.console import routes as console
@@ -43,10 +44,11 @@ from paddock_controlplane.telemetry import Telemetry, build
 from paddock_controlplane.tenants import routes as tenants
 from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.partitions import Partitions
+from paddock_controlplane.usage.watch import LedgerWatch
 
 _ROUTERS = (
     *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router, record_routes.router),
-    *(prices.router, usage.router, audit.router, policy.router, usage.internal, artifacts.router),
+    *(prices.router, billing.router, usage.router, audit.router, policy.router, usage.internal, artifacts.router),
     *(active_users.router, active_users.internal),
     *(registered_models.router, registered_models.internal),
     *(purge_routes.router, purge_routes.internal, audit.internal),
@@ -72,6 +74,7 @@ def create_app(settings: Settings, *, catalog: Catalog | None = None, telemetry:
     )
     app.state.parts = _parts(settings, catalog or packaged_catalog())
     app.state.telemetry = telemetry
+    app.state.parts.ledger.expose(telemetry.meter)
     app.state.parts.quotas.expose(telemetry.meter)
     app.state.parts.near_thresholds.expose(telemetry.meter)
     bearer = [Depends(HTTPBearer(auto_error=False, description="A token of one of the kinds of caller."))]
@@ -110,6 +113,7 @@ def _parts(settings: Settings, catalog: Catalog) -> State:
         sealer=Sealer(platform_key),
         partitions=Partitions(retention_days=settings.usage_retention_days),
         prices=Prices(),
+        ledger=LedgerWatch(),
         quotas=QuotaWatch(),
         near_thresholds=NearThresholds(),
         audit_key=settings.secret("audit_key"),

@@ -25,6 +25,7 @@ from paddock_controlplane.problems import Forbidden, Invalid
 from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.usage.partitions import Partitions
+from paddock_controlplane.usage.watch import LedgerWatch
 
 T = TypeVar("T")
 Work = Callable[[AsyncSession], Awaitable[T]]
@@ -54,6 +55,7 @@ class State:
     sealer: Sealer
     partitions: Partitions
     prices: Prices
+    ledger: LedgerWatch
     quotas: QuotaWatch
     near_thresholds: NearThresholds
     audit_key: bytes

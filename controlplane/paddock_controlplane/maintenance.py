@@ -40,6 +40,7 @@ async def once(state: State) -> None:
     await state.database.run(EVERYTHING, clock.restart)
     await state.partitions.ensure_ahead(state.database)
     await state.partitions.retire(state.database)
+    await state.ledger.compare(state.database)
     await state.database.run(EVERYTHING, idempotency.forget_old)
     await state.database.run(EVERYTHING, lambda session: denials.close_hours(session, now=time.time()))
     await state.database.run(EVERYTHING, lambda session: staleness.suspend_overdue(session, now=time.time()))

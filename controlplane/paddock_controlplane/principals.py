@@ -4,23 +4,26 @@ platform   the platform team's token               every row
 internal   the token of gateways and the operator  every row, internal routes
 tenant     pa_...  an admin of one tenant           rows of that tenant and of its entity
 signatory  ps_...  a person who may accept one offer, once
+reviewer   pr_...  a person who compares grants with their documents: reads and reviews every entity's
 decision   dt....  may do what one allowed license decision says (a download), for a while
+purge      dt....  may tell what one purge removed, for a while
 """
 
 import hmac
 from dataclasses import dataclass
 from typing import Literal
 
-from paddock_core.keys import SIGNATORY, TENANT_ADMIN, ParsedKey, parse_key, secret_digest
+from paddock_core.keys import REVIEWER, SIGNATORY, TENANT_ADMIN, ParsedKey, parse_key, secret_digest
 from sqlalchemy import select
 
 from paddock_controlplane.db import EVERYTHING, Database, Scope
 from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_controlplane.licensing.models import CredentialRow
+from paddock_controlplane.licensing.reviewer_models import ReviewerRow
 from paddock_controlplane.problems import Unauthorized
 from paddock_controlplane.tenants.models import TenantAdminRow, TenantRow
 
-Kind = Literal["platform", "internal", "tenant", "signatory", "decision"]
+Kind = Literal["platform", "internal", "tenant", "signatory", "reviewer", "decision", "purge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +35,16 @@ class Principal:
     tenant: str = ""
     entity: str = ""
     credential: str = ""
-    """Id of a signatory's credential."""
+    """Id of a signatory's or a reviewer's credential."""
     model: str = ""
-    """What a decision token is for."""
+    """What a decision token is for: a model; of a purge's token the purge."""
 
     def scope(self) -> Scope:
         """The rows that this caller may see."""
         if self.kind in ("platform", "internal"):
             return Scope(tenant="*", entity="*", principal=self.name)
+        if self.kind == "reviewer":
+            return Scope(entity="*", principal=self.name)
         return Scope(tenant=self.tenant, entity=self.entity, principal=self.name)
 
 
@@ -67,9 +72,11 @@ class Authenticator:
             return Principal(kind="platform", name="platform")
         if hmac.compare_digest(presented, self._internal):
             return Principal(kind="internal", name="internal")
-        model = self._decisions.model_of(token)
-        if model is not None:
-            return Principal(kind="decision", name=f"decision:{model}", model=model)
+        claims = self._decisions.claims_of(token)
+        if claims is not None and claims.verb == "purge":
+            return Principal(kind="purge", name=f"purge:{claims.subject}", model=claims.subject)
+        if claims is not None:
+            return Principal(kind="decision", name=f"decision:{claims.subject}", model=claims.subject)
         key = parse_key(token)
         if key is None:
             raise Unauthorized("this is not a token of this control plane: check it for a missing or changed character")
@@ -89,8 +96,14 @@ class Authenticator:
             if key.prefix == SIGNATORY:
                 credential = await session.get(CredentialRow, key.id)
                 if credential is not None and _matches(key, credential.secret_sha256):
+                    if credential.opened_at is not None:
+                        raise Unauthorized("this link was opened in a browser: sign there, or ask for a new link")
                     name = f"signatory:{credential.id}"
                     return Principal(kind="signatory", name=name, entity=credential.entity, credential=credential.id)
+            if key.prefix == REVIEWER:
+                person = await session.get(ReviewerRow, key.id)
+                if person is not None and person.ended_at is None and _matches(key, person.secret_sha256):
+                    return Principal(kind="reviewer", name=f"reviewer:{person.id}", credential=person.id)
         raise Unauthorized("this token is not, or no longer, valid here")
 
 

@@ -1,9 +1,9 @@
 """The form of every bearer credential: `<prefix>_<id>_<secret>_<crc>`.
 
-The prefix says what it opens (`pk` an API key, `pa` a tenant's admin, `ps` a signatory). The id is public and is what
-logs may show; the secret is 32 random bytes in hex; the checksum is the CRC-32 of everything before it, so that a
-mistyped or truncated credential is turned away before anything is looked up. Only `secret_digest` is ever stored:
-the secret has 256 bits, so a plain SHA-256 cannot be guessed backwards.
+The prefix says what it opens (`pk` an API key, `pa` a tenant's admin, `ps` a signatory, `pr` a reviewer of grants).
+The id is public and is what logs may show; the secret is 32 random bytes in hex; the checksum is the CRC-32 of
+everything before it, so that a mistyped or truncated credential is turned away before anything is looked up. Only
+`secret_digest` is ever stored: the secret has 256 bits, so a plain SHA-256 cannot be guessed backwards.
 """
 
 import base64
@@ -20,6 +20,7 @@ SECRET_BYTES = 32
 API_KEY = "pk"
 TENANT_ADMIN = "pa"
 SIGNATORY = "ps"
+REVIEWER = "pr"
 
 _SHAPE = re.compile(r"([a-z]{2,4})_([a-z2-7]{12})_([0-9a-f]{64})_([0-9a-f]{8})")
 

@@ -18,7 +18,7 @@ PATH = f"/internal/v1/artifacts/sha256:{DIGEST}"
 
 @pytest.fixture
 async def publisher(api: Any) -> Any:
-    api.tokens["decision"], _ = api.state.decisions.issue(model="m")
+    api.tokens["decision"], _ = api.state.decisions.issue(subject="m")
     return api
 
 
@@ -50,9 +50,10 @@ async def test_the_store_has_a_bound_and_leaves_nothing_half(tmp_path: Path, mon
     monkeypatch.setattr(store, "MOST_BYTES", 10)
     folder = store.ArtifactStore(tmp_path / "a")
     with pytest.raises(TooLarge):
-        await folder.put(digest="0" * 64, content=_pieces(b"123456", b"123456"))
+        await folder.receive(digest="0" * 64, content=_pieces(b"123456", b"123456"))
     digest = hashlib.sha256(b"123456").hexdigest()
-    await folder.put(digest=digest, content=_pieces(b"123", b"456"))
+    data = await folder.receive(digest=digest, content=_pieces(b"123", b"456"))
+    await folder.put(digest=digest, data=data)
     assert [path.name for path in (tmp_path / "a").iterdir()] == [digest]
     assert await folder.get(digest) == b"123456"
     with pytest.raises(ArtifactUnknown):

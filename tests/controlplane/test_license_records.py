@@ -24,11 +24,20 @@ ADA = {"name": "Ada Lovelace", "email": "ada@platform.example"}
 BOB = {"name": "Bob Kahn", "email": "bob@platform.example"}
 
 
+async def reviewer(api: Any, person: dict[str, str]) -> str:
+    """The token of a reviewer, issued once a test."""
+    if person["email"] not in api.tokens:
+        made = await api("POST", "/v1/license-reviewers", person, status=201)
+        api.tokens[person["email"]] = made["reviewer_token"]
+    return person["email"]
+
+
 async def grant(api: Any, **other: Any) -> dict[str, Any]:
     """A grant that two people reviewed."""
     made: dict[str, Any] = await api("POST", "/v1/license-grants", {**GRANT, **other}, status=201)
     for person in (ADA, BOB):
-        made = await api("POST", f"/v1/license-grants/{made['id']}/reviews", person, status=201)
+        by = await reviewer(api, person)
+        made = await api("POST", f"/v1/license-grants/{made['id']}/reviews", by=by, status=201)
     return made
 
 
@@ -46,25 +55,95 @@ async def test_a_waiting_acceptance_becomes_active_with_the_second_review(licens
     made = await licensed("POST", "/v1/license-grants", GRANT, status=201)
     path = f"/v1/license-grants/{made['id']}/reviews"
     assert (made["state"], made["reviews"]) == ("pending_review", 0)
-    assert (await licensed("POST", path, ADA, status=201))["state"] == "pending_review"
+    ada, bob = await reviewer(licensed, ADA), await reviewer(licensed, BOB)
+    assert (await licensed("POST", path, by=ada, status=201))["state"] == "pending_review"
     assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
-    again = {"name": "A. Lovelace", "email": ADA["email"].upper()}
-    assert (await licensed("POST", path, again, status=409))["code"] == "ReviewTwice"
-    assert (await licensed("POST", path, BOB, status=201))["state"] == "active"
+    assert (await licensed("POST", path, by=ada, status=409))["code"] == "ReviewTwice"
+    await licensed("POST", path, by="platform", status=403)
+    assert (await licensed("POST", path, by=bob, status=201))["state"] == "active"
     decision = await licensed.check("acme", "deployer")
     assert (decision["allowed"], decision["valid_until"]) == (True, FAR)
     listed = await licensed("GET", "/v1/license-acceptances?entity=acme", status=200)
     assert {item["id"]: item["state"] for item in listed["items"]} == {receipt["id"]: "active"}
-    assert (await licensed("POST", path, {**ADA, "email": "c@d.example"}, status=422))["code"] == "GrantUnusable"
+    assert (await licensed("POST", path, by=ada, status=422))["code"] == "GrantUnusable"
     withdrawn = await licensed("POST", f"/v1/license-grants/{made['id']}/withdraw", {"reason": "ended"}, status=200)
     assert withdrawn["state"] == "withdrawn"
     assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
-    assert (await actions(licensed))[-4:] == [
+    assert [name for name in await actions(licensed) if "grant" in name] == [
         "license.grant",
         "license.grant_review",
         "license.grant_review",
         "license.grant_withdraw",
     ]
+
+
+async def test_one_person_is_one_reviewer_whatever_tokens_they_have(licensed: Any) -> None:
+    ada = await reviewer(licensed, ADA)
+    again = {**ADA, "email": ADA["email"].upper()}
+    assert (await licensed("POST", "/v1/license-reviewers", again, status=409))["code"] == "ReviewerExists"
+    other = {"name": "ADA LOVELACE", "email": "ada@elsewhere.example"}
+    twin = await reviewer(licensed, other)
+    made = await licensed("POST", "/v1/license-grants", GRANT, status=201)
+    path = f"/v1/license-grants/{made['id']}/reviews"
+    await licensed("POST", path, by=ada, status=201)
+    assert (await licensed("POST", path, by=twin, status=409))["code"] == "ReviewTwice"
+    listed = (await licensed("GET", "/v1/license-reviewers", status=200))["items"]
+    await licensed("GET", "/v1/license-reviewers", by=ada, status=403)
+    assert [item["id"] for item in (await licensed("GET", "/v1/license-grants", by=ada, status=200))["items"]] == [
+        made["id"]
+    ]
+    own = next(item["id"] for item in listed if item["email"] == other["email"])
+    await licensed("DELETE", f"/v1/license-reviewers/{own}", status=204)
+    await licensed("POST", path, by=twin, status=401)
+    entries = (await licensed("GET", "/v1/audit?limit=1000", status=200))["items"]
+    assert [entry["action"] for entry in entries if entry["action"].startswith("reviewer.")] == [
+        "reviewer.add",
+        "reviewer.add",
+        "reviewer.end",
+    ]
+    assert "ovelace" not in str(entries)
+
+
+async def test_an_affiliate_sees_that_a_grant_covers_it_and_nothing_of_the_agreement(licensed: Any) -> None:
+    made = await grant(licensed, entity="globex", affiliates=["acme", "somebody-else"])
+    for path in ("/v1/license-grants", "/v1/license-grants?entity=acme"):
+        (seen,) = (await licensed("GET", path, by="acme", status=200))["items"]
+        assert (seen["id"], seen["entity"], seen["state"], seen["reviews"]) == (made["id"], "globex", "active", 2)
+        assert seen["affiliates"] == ["acme"]
+        assert (seen["reference"], seen["document_sha256"], seen["recorded_by"]) == ("", "", "")
+    (own,) = (await licensed("GET", "/v1/license-grants", by="globex", status=200))["items"]
+    assert own["affiliates"] == ["acme", "somebody-else"]
+    assert own["reference"] == GRANT["reference"]
+
+
+async def test_a_correction_leaves_roles_alone_that_the_threshold_does_not_bind(licensed: Any) -> None:
+    """The demonstration license asks consumers for the terms of use alone."""
+    await licensed.accept("acme", "deployer")
+    consumer = await licensed.accept("acme", "consumer")
+    body = {"entity": "acme", "license": "paddock-demo", "band": "gt_700m", "method": "recount", "reason": "an error"}
+    await licensed("POST", "/v1/license-statements", body, status=201)
+    listed = (await licensed("GET", "/v1/license-acceptances?entity=acme", status=200))["items"]
+    assert {item["role"]: item["state"] for item in listed} == {"deployer": "pending_grant", "consumer": "active"}
+    assert (await licensed.check("acme", "consumer"))["allowed"]
+    await step(licensed, consumer["id"], "suspend", status=200)
+    assert (await step(licensed, consumer["id"], "reinstate", status=200))["state"] == "active"
+
+
+async def test_a_correction_is_no_younger_than_what_it_corrects(licensed: Any, server: Any, database: str) -> None:
+    users = {"band": "le_700m", "month": "2026-10", "method": "count", "affiliates_included": True, "current": 5}
+    await licensed("PUT", "/v1/license-policy", {"threshold": "conservative"}, status=200)
+    await licensed.accept("acme", "deployer", monthly_active_users=users)
+    connection = await server.connect(database)
+    await connection.execute("UPDATE statements SET at = at - 360 * 86400 WHERE entity = 'acme'")
+    await connection.close()
+    body = {"entity": "acme", "license": "paddock-demo", "band": "gt_700m", "method": "recount", "reason": "an error"}
+    await licensed("POST", "/v1/license-statements", body, status=201)
+    await licensed("POST", "/v1/license-statements", {**body, "method": "again"}, status=201)
+    statements = list((await licensed.state.view.get()).statements.values())
+    oldest = min(item.at for item in statements if item.entity == "acme")
+    corrections = [item for item in statements if item.entity == "acme" and item.stated_at is not None]
+    assert len(corrections) == 2
+    assert [round(item.stated_at - oldest) for item in corrections] == [-360 * 86400] * 2
 
 
 async def test_an_acceptance_under_a_grant_is_active_at_once_and_affiliates_share_it(licensed: Any) -> None:
@@ -101,7 +180,7 @@ async def test_a_grant_that_cannot_be_is_refused(values: dict[str, Any], status:
 async def test_grants_are_the_platforms_to_record_and_the_entitys_to_see(licensed: Any) -> None:
     made = await grant(licensed)
     await licensed("POST", "/v1/license-grants", GRANT, by="acme", status=403)
-    await licensed("POST", f"/v1/license-grants/{made['id']}/reviews", ADA, by="acme", status=403)
+    await licensed("POST", f"/v1/license-grants/{made['id']}/reviews", by="acme", status=403)
     assert [item["id"] for item in (await licensed("GET", "/v1/license-grants", by="acme", status=200))["items"]] == [
         made["id"]
     ]
@@ -196,10 +275,11 @@ async def test_a_domicile_is_kept_and_the_licensor_follows_the_place(licensed: A
 
 
 async def test_the_report_says_who_accepted_what_and_who_was_served(licensed: Any, server: Any, database: str) -> None:
-    now = datetime.now(UTC)
-    month = f"{now:%Y-%m}"
     first = await licensed.accept("acme", "deployer")
     second = await licensed.accept("acme", "deployer")
+    # The month in which the second was accepted: the first ended in it, even if that was a moment after midnight.
+    now = datetime.fromtimestamp(second["at"], UTC)
+    month = f"{now:%Y-%m}"
     made = await grant(licensed)
     connection = await server.connect(database)
     await connection.execute(

@@ -20,8 +20,8 @@ class ArtifactStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    async def put(self, *, digest: str, content: AsyncIterator[bytes]) -> None:
-        """Store a content whose SHA-256 in hex is `digest`; nothing happens if it is there.
+    async def receive(self, *, digest: str, content: AsyncIterator[bytes]) -> bytes:
+        """Read a content whose SHA-256 in hex is `digest`.
 
         Raises:
             DigestMismatch: its digest is another one.
@@ -35,7 +35,15 @@ class ArtifactStore:
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
             raise DigestMismatch(f"the content's digest is sha256:{found}: send the bytes again")
-        await to_thread.run_sync(self._write, digest, bytes(data))
+        return bytes(data)
+
+    async def put(self, *, digest: str, data: bytes) -> None:
+        """Store what was received; nothing happens if it is there."""
+        await to_thread.run_sync(self._write, digest, data)
+
+    async def remove(self, digest: str) -> int:
+        """Remove a content and answer its size in bytes, 0 where it is gone already."""
+        return await to_thread.run_sync(self._unlink, digest)
 
     async def get(self, digest: str) -> bytes:
         """The content with this digest.
@@ -47,6 +55,15 @@ class ArtifactStore:
             return await to_thread.run_sync((self._folder / digest).read_bytes)
         except FileNotFoundError as error:
             raise ArtifactUnknown(f"no artifact sha256:{digest}: prepare the model's weights first") from error
+
+    def _unlink(self, digest: str) -> int:
+        path = self._folder / digest
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
 
     def _write(self, digest: str, data: bytes) -> None:
         target = self._folder / digest

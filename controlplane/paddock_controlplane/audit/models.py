@@ -1,4 +1,4 @@
-"""Table of the audit log, and of the single row at which both logs end."""
+"""Tables of the audit log, of the single row at which both logs end, and of denials that are counted for it."""
 
 from datetime import datetime
 
@@ -35,3 +35,21 @@ class HeadRow(Base):
     policy_floor: Mapped[int]
     audit_seq: Mapped[int]
     audit_digest: Mapped[str]
+
+
+class DenialRow(Base):
+    """Equal decisions that denied in one hour (hours since 1970). `told` is the number in the audit log so far."""
+
+    __tablename__ = "denials"
+
+    hour: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    source: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(primary_key=True)
+    verb: Mapped[str] = mapped_column(primary_key=True)
+    model: Mapped[str] = mapped_column(primary_key=True)
+    reason: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    told: Mapped[int]
+    first_at: Mapped[float]
+    last_at: Mapped[float]

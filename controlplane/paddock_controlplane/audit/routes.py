@@ -1,16 +1,44 @@
-"""Reading the audit log."""
+"""Reading the audit log, and what gateways and the operator tell for it."""
 
+import time
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from paddock_core.audit.chain import Entry, Head, head_of
+from paddock_core.licensing.types import Reason, Role, Verb
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit import service
+from paddock_controlplane.audit import denials, service
 from paddock_controlplane.call import Call, callers
+from paddock_controlplane.fields import Body, CatalogId, Id
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
+internal = APIRouter(prefix="/internal/v1/denials", tags=["internal"])
+
+Moment = Annotated[float, Field(ge=0, lt=1e11)]
+
+
+class DenialBody(Body):
+    """So many decisions that denied alike. Times are Unix seconds."""
+
+    entity: Id | Literal["", "*"]
+    """Who was denied; empty where nobody is registered, `*` for many that are not told apart."""
+    role: Role | Literal["*"]
+    verb: Verb | Literal["*"]
+    model: CatalogId | Literal["*"]
+    reason: Reason | Literal["*"]
+    count: Annotated[int, Field(ge=1, le=2**53)]
+    first_at: Moment
+    last_at: Moment
+
+
+class DenialsBody(Body):
+    """What one part denied since it told last."""
+
+    source: Literal["gateway", "operator"]
+    denials: Annotated[tuple[DenialBody, ...], Field(max_length=500)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +65,11 @@ async def read(
         return AuditPage(items=items, next=more, head=head_of(key=call.state.audit_key, seq=seq, digest=digest))
 
     return call.answer(await call.run(work))
+
+
+@internal.post("", status_code=204, operation_id="tellDenials")
+async def tell(call: Annotated[Call, Depends(callers("internal"))], body: DenialsBody) -> Response:
+    """Told about every minute by gateways and the operator: what their license decisions denied, counted."""
+    told = [denials.Denial(source=body.source, **item.model_dump(mode="json")) for item in body.denials]
+    await call.run(lambda session: denials.add(session, told, now=time.time()))
+    return Response(status_code=204)

@@ -8,58 +8,23 @@ from typing import Any
 
 from paddock_core.audit.chain import commitment
 from paddock_core.catalog.loader import Catalog
-from paddock_core.catalog.types import LicenseEntry
 from paddock_core.licensing.types import Role
-from paddock_core.policy.documents import Acceptance, LicensePolicy, Statement
-from sqlalchemy import func, select
+from paddock_core.policy.documents import Acceptance, Statement
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.ids import new_id
 from paddock_controlplane.licensing import coverage, offers
+from paddock_controlplane.licensing.answers import Answers, Person, Users, check_answers
 from paddock_controlplane.licensing.errors import AnswerMissing
-from paddock_controlplane.licensing.models import AcceptanceRow, OfferRow, StatementRow
+from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, OfferRow, StatementRow
 from paddock_controlplane.licensing.platform import license_policy
-from paddock_controlplane.licensing.questions import promise, threshold
 from paddock_controlplane.licensing.texts import Digests, license_entry
 
 _SALT_BYTES = 32
-_STANDING = ("active", "pending_grant")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Who signs."""
-
-    name: str
-    title: str
-    email: str
-    authority: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Users:
-    """The statement of monthly active users."""
-
-    band: str
-    month: str
-    method: str
-    affiliates_included: bool
-    value: int | None = None
-    current: int | None = None
-    affiliates: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """What the signatory answered."""
-
-    person: Person
-    jurisdiction: str
-    users: Users | None
-    flow_down: bool | None
-    agree: bool
+_STANDING = ("active", "pending_grant", "stale")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +43,8 @@ class AcceptanceView:
     jurisdiction: str
     digests: dict[str, Digests]
     ended_reason: str | None
+    grace_until: float | None
+    """Of an acceptance of older words: until when it holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,22 +63,22 @@ async def accept(
     """Record the signatory's acceptance.
 
     Raises:
-        OfferUsed, OfferStale: the offer can no longer be accepted.
+        OfferUsed, OfferStale, LinkReplaced: the offer can no longer be accepted with this credential.
         LicenseEnded: the license was suspended or terminated since the offer was made.
         AnswerMissing: a question is not answered, or not as asked.
     """
     offer, credential = await offers.open_offer(session, credential_id=credential_id, lock=True)
     if offer_id is not None and offer_id != offer.id:
-        raise AnswerMissing(f"this signatory token is for offer {offer.id}, not for {offer_id}")
+        raise AnswerMissing(f"offer_token: this signatory token is for offer {offer.id}, not for {offer_id}")
     entry = license_entry(catalog, offer.license)
     await offers.unchanged_texts(session, entry, offer)
     await alone(session, entity=offer.entity, license_id=offer.license)
     await offers.not_ended(session, offer.entity, entry)
-    check_answers(entry, Role(offer.role), answers, await license_policy(session))
+    check_answers(entry, Role(offer.role), answers, await license_policy(session), credential)
     credential.used_at = datetime.now(UTC)
     person, proof = await _person(session, offer, answers.person)
     granted = await coverage.granted(session, entity=offer.entity, license_id=offer.license)
-    row = _row(offer, person, answers, granted=granted)
+    row = _row(offer, credential, person, answers, granted=granted)
     superseded = await _supersede(session, row)
     session.add(row)
     await session.flush()
@@ -120,40 +87,14 @@ async def accept(
         session.add(statement)
         await session.flush()
     entry_made = await record(session, _accepted(row, statement, superseded, proof, credential_id))
+    row.audit_seq, row.audit_digest = entry_made.seq, entry_made.digest
+    await session.flush()
     return Receipt(
-        **_shown(row),
+        **shown(row),
         statement=statement.id if statement else None,
         audit_seq=entry_made.seq,
         audit_digest=entry_made.digest,
     )
-
-
-def check_answers(entry: LicenseEntry, role: Role, answers: Answers, policy: LicensePolicy) -> None:
-    """Every question that the license asks of this role is answered, and as asked.
-
-    Raises:
-        AnswerMissing: names the answer.
-    """
-    if not answers.agree:
-        raise AnswerMissing("agree must be true: an acceptance that does not agree is none")
-    limit = threshold(entry, role, policy)
-    if limit is not None:
-        if answers.users is None:
-            raise AnswerMissing("monthly_active_users is not answered: state the band, month and method")
-        if answers.users.month != str(limit.params["window"]):
-            raise AnswerMissing(
-                f"monthly_active_users: state them for {limit.params['window']}, the month of the license"
-            )
-        if not answers.users.affiliates_included:
-            raise AnswerMissing(
-                "monthly_active_users: count the products of affiliates too, the license asks for the sum"
-            )
-        if answers.users.band == "le_700m" and (answers.users.value or 0) > int(limit.params["value"]):
-            raise AnswerMissing("monthly_active_users: the value lies above the band le_700m, state gt_700m")
-        if policy.threshold == "conservative" and answers.users.current is None:
-            raise AnswerMissing("monthly_active_users: this platform also asks for `current`, of the last full month")
-    if promise(entry, role) is not None and answers.flow_down is None:
-        raise AnswerMissing("flow_down is not answered: does the entity pass the acceptable-use terms on to its users?")
 
 
 async def list_page(
@@ -178,7 +119,9 @@ async def _person(session: AsyncSession, offer: OfferRow, person: Person) -> tup
     return row, commitment(salt=salt, personal=personal)
 
 
-def _row(offer: OfferRow, person: PersonRow, answers: Answers, *, granted: bool) -> AcceptanceRow:
+def _row(
+    offer: OfferRow, credential: CredentialRow, person: PersonRow, answers: Answers, *, granted: bool
+) -> AcceptanceRow:
     above = answers.users is not None and answers.users.band != "le_700m"
     return AcceptanceRow(
         id=new_id("acc"),
@@ -186,6 +129,7 @@ def _row(offer: OfferRow, person: PersonRow, answers: Answers, *, granted: bool)
         license=offer.license,
         role=offer.role,
         offer=offer.id,
+        credential=credential.id,
         person=person.id,
         jurisdiction=answers.jurisdiction,
         digests=offer.digests,
@@ -213,13 +157,15 @@ async def _supersede(session: AsyncSession, new: AcceptanceRow) -> list[Acceptan
             AcceptanceRow.entity == new.entity,
             AcceptanceRow.license == new.license,
             AcceptanceRow.role == new.role,
-            AcceptanceRow.state.in_(_STANDING),
+            or_(AcceptanceRow.state.in_(_STANDING), AcceptanceRow.grace_until.is_not(None)),
+            AcceptanceRow.state != "superseded",
         )
         .with_for_update()
     )
     old = list(rows)
     for row in old:
         row.state, row.ended_at, row.ended_reason = "superseded", datetime.now(UTC), f"superseded by {new.id}"
+        row.grace_until = None
     return old
 
 
@@ -280,6 +226,7 @@ def statement_change(row: StatementRow) -> PolicyChange:
         value=row.value,
         current=row.current,
         affiliates=tuple(row.affiliates),
+        stated_at=row.stated_at,
     )
     return PolicyChange(kind="statement", id=row.id, body=body)
 
@@ -293,7 +240,8 @@ def acceptance_change(row: AcceptanceRow) -> PolicyChange:
         role=row.role,
         canonical=row.canonical,
         at=row.at,
-        state=row.state,
+        # Suspended only because its words are old: whoever decides says so, and that a new acceptance mends it.
+        state="stale" if row.grace_until is not None else row.state,
         flow_down=row.flow_down,
         aup=row.digests.get("aup", {}).get("canonical", ""),
     )
@@ -302,10 +250,11 @@ def acceptance_change(row: AcceptanceRow) -> PolicyChange:
 
 def view(row: AcceptanceRow) -> AcceptanceView:
     """The acceptance as it is shown."""
-    return AcceptanceView(**_shown(row))
+    return AcceptanceView(**shown(row))
 
 
-def _shown(row: AcceptanceRow) -> dict[str, Any]:
+def shown(row: AcceptanceRow) -> dict[str, Any]:
+    """The fields of an AcceptanceView."""
     return {
         "id": row.id,
         "entity": row.entity,
@@ -319,4 +268,5 @@ def _shown(row: AcceptanceRow) -> dict[str, Any]:
         "jurisdiction": row.jurisdiction,
         "digests": {role: Digests(**found) for role, found in row.digests.items()},
         "ended_reason": row.ended_reason,
+        "grace_until": row.grace_until,
     }

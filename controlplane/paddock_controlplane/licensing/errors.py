@@ -1,6 +1,6 @@
 """Errors of licensing."""
 
-from paddock_controlplane.problems import Conflict, Forbidden, Invalid, NotFound
+from paddock_controlplane.problems import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 
 
 class LicenseUnknown(NotFound):
@@ -33,6 +33,26 @@ class SignatoryRequired(Forbidden):
 
 class TenantAdminRequired(Forbidden):
     code, title = "TenantAdminRequired", "Only an administrator of the entity's own tenant may ask for its link"
+
+
+class OfferUnknown(NotFound):
+    code, title = "OfferUnknown", "There is no such offer"
+
+
+class SignatoryMissing(Invalid):
+    code, title = "SignatoryMissing", "An offer with a link names the person who signs"
+
+
+class LinkUnknown(Unauthorized):
+    code, title = "LinkUnknown", "This link does not open anything"
+
+
+class LinkOpened(Conflict):
+    code, title = "LinkOpened", "This link was opened before"
+
+
+class LinkReplaced(Conflict):
+    code, title = "LinkReplaced", "A newer link stands in the place of this one"
 
 
 class OfferUsed(Conflict):
@@ -69,6 +89,14 @@ class GrantUnknown(NotFound):
 
 class GrantUnusable(Invalid):
     code, title = "GrantUnusable", "The grant cannot be recorded or used like this"
+
+
+class ReviewerExists(Conflict):
+    code, title = "ReviewerExists", "This person is a reviewer already"
+
+
+class ReviewerUnknown(NotFound):
+    code, title = "ReviewerUnknown", "There is no such reviewer"
 
 
 class ReviewTwice(Conflict):

@@ -2,13 +2,13 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from paddock_core.audit.chain import commitment
 from paddock_core.catalog.loader import Catalog
 from paddock_core.policy.documents import Grant
-from sqlalchemy import func, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
@@ -17,6 +17,7 @@ from paddock_controlplane.ids import new_id
 from paddock_controlplane.licensing.acceptances import acceptance_change
 from paddock_controlplane.licensing.errors import GrantUnknown, GrantUnusable, ModelUnknown, ReviewTwice
 from paddock_controlplane.licensing.models import AcceptanceRow, GrantRow, ReviewRow
+from paddock_controlplane.licensing.reviewer_models import ReviewerRow
 from paddock_controlplane.licensing.texts import license_entry
 
 REVIEWS = 2
@@ -85,46 +86,53 @@ async def add(session: AsyncSession, *, catalog: Catalog, terms: Terms, actor: s
         state="pending_review",
         recorded_by=actor,
         at=time.time(),
+        reviews=0,
     )
     session.add(row)
     await session.flush()
     await record(session, _event(row, actor=actor, action="license.grant"))
-    return _view(row, reviews=0)
+    return _view(row)
 
 
-async def review(session: AsyncSession, *, grant_id: str, name: str, email: str, actor: str) -> GrantView:
-    """Record that a person compared the grant with its document; the second one puts it in force.
+async def review(session: AsyncSession, *, grant_id: str, reviewer: str) -> GrantView:
+    """Record that a reviewer compared the grant with its document; the second one puts it in force.
 
     Raises:
         GrantUnknown: there is none with this id.
         GrantUnusable: it is not waiting for a review.
-        ReviewTwice: this person reviewed it already.
+        ReviewTwice: this person reviewed it already, with whatever token.
     """
     row = await _locked(session, grant_id)
     if row.state != "pending_review":
         raise GrantUnusable(f"grant {grant_id} is {row.state}: it waits for no review")
-    reviewer = email.casefold()
-    if await session.get(ReviewRow, (grant_id, reviewer)) is not None:
+    person = await session.get_one(ReviewerRow, reviewer)
+    if await _reviewed(session, grant_id, person):
         raise ReviewTwice(f"this person reviewed grant {grant_id} already: somebody else must be the second")
     salt = os.urandom(_SALT_BYTES)
-    session.add(
-        ReviewRow(
-            grant=grant_id, reviewer=reviewer, entity=row.entity, name=name, email=email, salt=salt, at=time.time()
-        )
-    )
+    personal = {"name": person.name, "email": person.email}
+    session.add(ReviewRow(grant=grant_id, reviewer=reviewer, entity=row.entity, salt=salt, at=time.time(), **personal))
+    row.reviews += 1
     await session.flush()
-    reviews = await _reviews(session, grant_id)
-    freed = await _put_in_force(session, row) if reviews >= REVIEWS else []
+    freed = await _put_in_force(session, row) if row.reviews >= REVIEWS else []
     event = _event(
         row,
-        actor=actor,
+        actor=f"reviewer:{reviewer}",
         action="license.grant_review",
-        reviews=reviews,
-        commitments=[commitment(salt=salt, personal={"name": name, "email": email})],
+        reviews=row.reviews,
+        commitments=[commitment(salt=salt, personal=personal)],
         freed=freed,
     )
     await record(session, event)
-    return _view(row, reviews=reviews)
+    return _view(row)
+
+
+async def _reviewed(session: AsyncSession, grant_id: str, person: ReviewerRow) -> bool:
+    """True if a review is by this token, this address or this name: one person with two tokens is one person."""
+    name, email = person.name.casefold(), person.email.casefold()
+    made = await session.scalars(select(ReviewRow).where(ReviewRow.grant == grant_id))
+    return any(
+        item.reviewer == person.id or item.name.casefold() == name or item.email.casefold() == email for item in made
+    )
 
 
 async def withdraw(session: AsyncSession, *, grant_id: str, reason: str, actor: str) -> GrantView:
@@ -140,26 +148,31 @@ async def withdraw(session: AsyncSession, *, grant_id: str, reason: str, actor: 
     row.state, row.ended_at, row.ended_reason = "withdrawn", datetime.now(UTC), reason
     await session.flush()
     await record(session, _event(row, actor=actor, action="license.grant_withdraw", reason=reason))
-    return _view(row, reviews=await _reviews(session, grant_id))
+    return _view(row)
 
 
 async def list_page(
-    session: AsyncSession, *, entity: str | None, license_id: str | None, after: str, limit: int
+    session: AsyncSession, *, entity: str | None, license_id: str | None, after: str, limit: int, viewer: str | None
 ) -> list[GrantView]:
-    """Grants after an id, ended ones too, one more than `limit` if there are more."""
+    """Grants after an id, ended ones too, one more than `limit` if there are more.
+
+    `entity` picks those that cover it, as holder or affiliate. `viewer` is the entity that looks, None the platform.
+    """
     query = select(GrantRow).where(GrantRow.id > after).order_by(GrantRow.id).limit(limit + 1)
     if entity is not None:
-        query = query.where(GrantRow.entity == entity)
+        query = query.where(or_(GrantRow.entity == entity, GrantRow.affiliates.contains([entity])))
     if license_id is not None:
         query = query.where(GrantRow.licenses.contains([license_id]))
-    rows = list(await session.scalars(query))
-    counted = await session.execute(
-        select(ReviewRow.grant, func.count())
-        .where(ReviewRow.grant.in_([row.id for row in rows]))
-        .group_by(ReviewRow.grant)
+    return [_seen(row, viewer) for row in await session.scalars(query)]
+
+
+def _seen(row: GrantRow, viewer: str | None) -> GrantView:
+    """An affiliate learns that it is covered, for what and how long; the agreement itself is its holder's."""
+    if viewer is None or viewer == row.entity:
+        return _view(row)
+    return replace(
+        _view(row), affiliates=(viewer,), reference="", document_sha256="", recorded_by="", ended_reason=None
     )
-    reviews: dict[str, int] = {row[0]: row[1] for row in counted}
-    return [_view(row, reviews=reviews.get(row.id, 0)) for row in rows]
 
 
 async def _locked(session: AsyncSession, grant_id: str) -> GrantRow:
@@ -167,11 +180,6 @@ async def _locked(session: AsyncSession, grant_id: str) -> GrantRow:
     if row is None:
         raise GrantUnknown(f"no grant {grant_id}: see `paddock license grant list`")
     return row
-
-
-async def _reviews(session: AsyncSession, grant_id: str) -> int:
-    found = await session.scalar(select(func.count()).select_from(ReviewRow).where(ReviewRow.grant == grant_id))
-    return int(found or 0)
 
 
 async def _put_in_force(session: AsyncSession, row: GrantRow) -> list[AcceptanceRow]:
@@ -239,7 +247,7 @@ def _event(
     )
 
 
-def _view(row: GrantRow, *, reviews: int) -> GrantView:
+def _view(row: GrantRow) -> GrantView:
     return GrantView(
         id=row.id,
         entity=row.entity,
@@ -253,7 +261,7 @@ def _view(row: GrantRow, *, reviews: int) -> GrantView:
         document_sha256=row.document_sha256,
         assurance=row.assurance,
         state=row.state,
-        reviews=reviews,
+        reviews=row.reviews,
         recorded_by=row.recorded_by,
         at=row.at,
         ended_reason=row.ended_reason,

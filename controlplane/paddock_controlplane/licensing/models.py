@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey, Index
+from sqlalchemy import FetchedValue, ForeignKey, Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -33,24 +33,36 @@ class OfferRow(Base):
     license: Mapped[str]
     role: Mapped[str]
     digests: Mapped[dict[str, Any]] = mapped_column(JSONB)
-    signatory_name: Mapped[str]
-    signatory_email: Mapped[str]
-    delivered_by: Mapped[str]
     offered_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     expires_at: Mapped[datetime]
 
 
 class CredentialRow(Base):
-    """The single-use credential of an offer's signatory."""
+    """The single-use credential of an offer's signatory. Personal data: the audit chain holds a commitment to it."""
 
     __tablename__ = "signatory_credentials"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    offer: Mapped[str] = mapped_column(ForeignKey("offers.id"), unique=True)
+    offer: Mapped[str] = mapped_column(ForeignKey("offers.id"))
     entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     secret_sha256: Mapped[str]
+    name: Mapped[str]
+    email: Mapped[str]
+    delivered_by: Mapped[str]
+    issued_by: Mapped[str]
+    salt: Mapped[bytes] = mapped_column(server_default=FetchedValue())
+    issued_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+    revoked_at: Mapped[datetime | None]
+    """Since when another link stands in its place."""
+    opened_at: Mapped[datetime | None]
+    """Since when a browser holds the session below and the token of the link opens nothing more."""
+    session_sha256: Mapped[str | None]
     used_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("signatory_credentials_live", "offer", unique=True, postgresql_where=text("revoked_at IS NULL")),
+    )
 
 
 class AcceptanceRow(Base):
@@ -72,6 +84,10 @@ class AcceptanceRow(Base):
     at: Mapped[float]
     ended_at: Mapped[datetime | None]
     ended_reason: Mapped[str | None]
+    credential: Mapped[str | None] = mapped_column(ForeignKey("signatory_credentials.id"))
+    audit_seq: Mapped[int | None]
+    audit_digest: Mapped[str | None]
+    grace_until: Mapped[float | None]
 
     __table_args__ = (Index("acceptances_entity", "entity", "license", "role"),)
 
@@ -95,6 +111,7 @@ class StatementRow(Base):
     affiliates: Mapped[list[str]] = mapped_column(JSONB)
     corrects: Mapped[str | None] = mapped_column(ForeignKey("statements.id"))
     reason: Mapped[str | None]
+    stated_at: Mapped[float | None]
 
     __table_args__ = (Index("statements_entity", "entity", "license"),)
 
@@ -120,6 +137,7 @@ class GrantRow(Base):
     at: Mapped[float]
     ended_at: Mapped[datetime | None]
     ended_reason: Mapped[str | None]
+    reviews: Mapped[int]
 
     __table_args__ = (Index("grants_entity", "entity"),)
 
@@ -131,6 +149,7 @@ class ReviewRow(Base):
 
     grant: Mapped[str] = mapped_column(ForeignKey("grants.id"), primary_key=True)
     reviewer: Mapped[str] = mapped_column(primary_key=True)
+    """Id of the reviewer's credential; of reviews from before there were any, a salted digest."""
     entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     name: Mapped[str]
     email: Mapped[str]

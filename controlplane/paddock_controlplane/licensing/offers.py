@@ -1,4 +1,4 @@
-"""Offers: what exactly is put before an entity, and the credential of the one person who may accept it."""
+"""Offers: what exactly is put before an entity, and until when."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,6 @@ from typing import Any
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import LicenseEntry, Restriction
-from paddock_core.keys import SIGNATORY, secret_digest
 from paddock_core.licensing.types import Role
 from paddock_core.policy.documents import Entity, LicensePolicy
 from sqlalchemy import select
@@ -14,15 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, record
 from paddock_controlplane.entities import service as entities
-from paddock_controlplane.ids import new_credential, new_id
+from paddock_controlplane.ids import new_id
+from paddock_controlplane.licensing import links
 from paddock_controlplane.licensing.errors import (
     LicenseEnded,
+    LinkReplaced,
     ModelUnknown,
     NotTheOperator,
     OfferStale,
+    OfferUnknown,
     OfferUsed,
+    SignatoryMissing,
     TenantAdminRequired,
 )
+from paddock_controlplane.licensing.links import Signatory
 from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, OfferRow, TextRow
 from paddock_controlplane.licensing.platform import license_policy
 from paddock_controlplane.licensing.questions import Duty, Question, duties, questions
@@ -37,9 +41,10 @@ class Wish:
     role: Role
     license: str | None
     model: str | None
-    signatory_name: str
-    signatory_email: str
-    delivered_by: str
+    model_licenses: tuple[str, ...]
+    """Every license that the named model inherits; none where there is no such model."""
+    signatory: Signatory | None
+    """Whom a link is issued to at once, where the asker may have one."""
     by_platform: bool
     """Asked for with the platform's own token."""
 
@@ -50,6 +55,7 @@ class OfferView:
 
     offer: str
     entity: str
+    legal_name: str
     license: str
     title: str
     licensor: str
@@ -66,73 +72,129 @@ class OfferView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOffer(OfferView):
-    """A new offer with its signatory's token, which is shown this once."""
+    """A new offer; with its signatory's token, shown this once, where the asker may have it."""
 
-    signatory_token: str
-    link: str
-    """Where the signatory reads what will be agreed, with the token as bearer."""
+    signatory_token: str | None
+    link: str | None
+    """Where the signatory reads what will be agreed, and signs. It holds the token."""
+    next: str
+    """What to do now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """How long offers last, in seconds."""
+
+    link: float
+    """From the issuance of a link."""
+    wait: float
+    """Of an offer without a link."""
 
 
 async def make(
-    session: AsyncSession, *, catalog: Catalog, wish: Wish, actor: str, seconds: float, public_url: str
+    session: AsyncSession, *, catalog: Catalog, wish: Wish, actor: str, times: Times, public_url: str
 ) -> NewOffer:
-    """Make an offer.
+    """Make an offer. Whoever asks for the entity gets its signatory's link; the platform gets none for another entity.
 
     Raises:
         EntityUnknown, LicenseUnknown, ModelUnknown: one of them is not there.
         NotTheOperator: the role is operator and the entity is not.
-        TenantAdminRequired: the platform would get the token with which another entity agrees.
+        SignatoryMissing: a link would be issued, and to nobody.
         LicenseEnded: the entity's license was suspended or terminated, which no new acceptance mends.
         TextNotImported: there is nothing yet to agree to.
     """
     entity = await entities.find(session, wish.entity)
     if wish.role is Role.OPERATOR and not entity.is_operator:
         raise NotTheOperator(f"{entity.id} does not run this platform: offer it the role deployer or consumer")
-    if wish.by_platform and not entity.is_operator:
-        raise TenantAdminRequired(
-            f"whoever asks for an offer is given the link of {entity.id}'s signatory, so the platform cannot ask: "
-            "an administrator of one of its tenants runs `paddock license offer` with that tenant's admin token"
-        )
-    entry = license_entry(catalog, wish.license or await _license_of(session, catalog, wish))
+    linked = links.may_issue(entity, by_platform=wish.by_platform)
+    if linked and wish.signatory is None:
+        raise SignatoryMissing("name the signatory: the link is issued to that person alone")
+    entry = license_entry(catalog, wish.license or await _license_of(session, wish))
     await not_ended(session, entity.id, entry)
     texts = await imported(session, entry)
-    token, parsed = new_credential(SIGNATORY)
-    offer = OfferRow(
+    offer = _row(wish, entry, texts, actor=actor, seconds=times.wait)
+    session.add(offer)
+    await session.flush()
+    detail = {"license": entry.id, "role": offer.role}
+    event = Event(actor=actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
+    await record(session, event)
+    link = None
+    if linked and wish.signatory is not None:
+        link = await links.issue(
+            session, offer=offer, signatory=wish.signatory, actor=actor, seconds=times.link, public_url=public_url
+        )
+    return NewOffer(
+        **_shown(catalog, entry, offer, texts, entity, await license_policy(session)),
+        signatory_token=link.signatory_token if link else None,
+        link=link.link if link else None,
+        next="Give the link to the signatory alone: it is not shown again and works once."
+        if link
+        else f"An administrator of one of {entity.id}'s tenants issues the signatory's link: "
+        f'`paddock license link {offer.id} --signatory "NAME <MAIL>"`.',
+    )
+
+
+def _row(wish: Wish, entry: LicenseEntry, texts: dict[str, TextRow], *, actor: str, seconds: float) -> OfferRow:
+    return OfferRow(
         id=new_id("off"),
-        entity=entity.id,
+        entity=wish.entity,
         license=entry.id,
         role=wish.role.value,
         digests={role: {"raw": text.raw, "canonical": text.canonical} for role, text in texts.items()},
-        signatory_name=wish.signatory_name,
-        signatory_email=wish.signatory_email,
-        delivered_by=wish.delivered_by,
         offered_by=actor,
         expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
-    session.add(offer)
-    await session.flush()
-    credential = CredentialRow(
-        id=parsed.id, offer=offer.id, entity=entity.id, secret_sha256=secret_digest(parsed.secret)
+
+
+async def issue_link(
+    session: AsyncSession,
+    *,
+    catalog: Catalog,
+    offer_id: str,
+    signatory: Signatory,
+    by_platform: bool,
+    actor: str,
+    seconds: float,
+    public_url: str,
+) -> links.SignatoryLink:
+    """Issue the link of an offer's signatory; a link that was issued before opens nothing any more.
+
+    Raises:
+        OfferUnknown: the caller sees no such offer.
+        TenantAdminRequired: the platform would get the link with which another entity agrees.
+        OfferUsed, OfferStale, LicenseEnded: the offer can no longer be accepted.
+    """
+    offer = await session.get(OfferRow, offer_id, with_for_update=True)
+    if offer is None:
+        raise OfferUnknown(f"no offer {offer_id}: make one with `paddock license offer`")
+    entity = await entities.find(session, offer.entity)
+    if not links.may_issue(entity, by_platform=by_platform):
+        raise TenantAdminRequired(
+            f"the platform is not given the link of {entity.id}'s signatory: an administrator of one of its tenants "
+            f"runs `paddock license link {offer.id}` with that tenant's admin token"
+        )
+    used = select(CredentialRow.id).where(CredentialRow.offer == offer.id, CredentialRow.used_at.is_not(None))
+    if await session.scalar(used) is not None:
+        raise OfferUsed("this offer was accepted: make a new one if another acceptance is needed")
+    _not_expired(offer)
+    entry = license_entry(catalog, offer.license)
+    await unchanged_texts(session, entry, offer)
+    await not_ended(session, offer.entity, entry)
+    return await links.issue(
+        session, offer=offer, signatory=signatory, actor=actor, seconds=seconds, public_url=public_url
     )
-    session.add(credential)
-    await session.flush()
-    detail = {"license": entry.id, "role": offer.role, "credential": parsed.id, "delivered_by": wish.delivered_by}
-    event = Event(actor=actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
-    await record(session, event)
-    shown = _shown(catalog, entry, offer, texts, entity, await license_policy(session))
-    link = f"{public_url.rstrip('/')}/v1/license-offers/current"
-    return NewOffer(**shown, signatory_token=token, link=link)
 
 
 async def current(session: AsyncSession, *, catalog: Catalog, credential_id: str) -> OfferView:
     """The offer that a signatory's credential is for.
 
     Raises:
-        OfferUsed, OfferStale: it can no longer be accepted.
+        OfferUsed, OfferStale, LinkReplaced: it can no longer be accepted with this credential.
     """
     offer, _ = await open_offer(session, credential_id=credential_id)
     entry = license_entry(catalog, offer.license)
     texts = await unchanged_texts(session, entry, offer)
+    await not_ended(session, offer.entity, entry)
     entity = await entities.find(session, offer.entity)
     return OfferView(**_shown(catalog, entry, offer, texts, entity, await license_policy(session)))
 
@@ -144,15 +206,24 @@ async def open_offer(
 
     Raises:
         OfferUsed: it was accepted.
+        LinkReplaced: a newer link was issued for it.
         OfferStale: its time is over.
     """
-    credential = await session.get_one(CredentialRow, credential_id, with_for_update=lock or None)
-    offer = await session.get_one(OfferRow, credential.offer)
+    credential = await session.get_one(CredentialRow, credential_id)
+    # The offer first, as where a link is issued: whoever comes second sees what the first did.
+    offer = await session.get_one(OfferRow, credential.offer, with_for_update=lock or None)
+    await session.refresh(credential, with_for_update=lock or None)
     if credential.used_at is not None:
         raise OfferUsed("this signatory token was used: ask for a new offer if another acceptance is needed")
+    if credential.revoked_at is not None:
+        raise LinkReplaced("a newer link was issued for this offer: use that one, or ask for another")
+    _not_expired(offer)
+    return offer, credential
+
+
+def _not_expired(offer: OfferRow) -> None:
     if offer.expires_at <= datetime.now(UTC):
         raise OfferStale("this offer has expired: ask for a new one with `paddock license offer`")
-    return offer, credential
 
 
 async def unchanged_texts(session: AsyncSession, entry: LicenseEntry, offer: OfferRow) -> dict[str, TextRow]:
@@ -167,11 +238,10 @@ async def unchanged_texts(session: AsyncSession, entry: LicenseEntry, offer: Off
     return texts
 
 
-async def _license_of(session: AsyncSession, catalog: Catalog, wish: Wish) -> str:
+async def _license_of(session: AsyncSession, wish: Wish) -> str:
     """The first license of the model that the entity has not accepted in this role; all accepted: the first."""
-    model = catalog.model(wish.model or "")
-    if model is None:
-        raise ModelUnknown(f"no model {wish.model} in the catalogue: see `paddock model list`")
+    if not wish.model_licenses:
+        raise ModelUnknown(f"no model {wish.model} in the catalogue or registered: see `paddock model list`")
     rows = await session.scalars(
         select(AcceptanceRow.license).where(
             AcceptanceRow.entity == wish.entity,
@@ -180,7 +250,7 @@ async def _license_of(session: AsyncSession, catalog: Catalog, wish: Wish) -> st
         )
     )
     accepted = set(rows)
-    return next((name for name in model.licenses if name not in accepted), model.licenses[0])
+    return next((name for name in wish.model_licenses if name not in accepted), wish.model_licenses[0])
 
 
 async def not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) -> None:
@@ -190,6 +260,8 @@ async def not_ended(session: AsyncSession, entity: str, entry: LicenseEntry) -> 
             AcceptanceRow.entity == entity,
             AcceptanceRow.license == entry.id,
             AcceptanceRow.state.in_(("suspended", "terminated")),
+            # Suspended only because its words are old: that is what a new acceptance mends.
+            AcceptanceRow.grace_until.is_(None),
         )
     )
     if state is not None:
@@ -208,6 +280,7 @@ def _shown(
     return {
         "offer": offer.id,
         "entity": offer.entity,
+        "legal_name": entity.legal_name,
         "license": entry.id,
         "title": entry.title,
         "licensor": entry.licensor_of(entity.principal_place_of_business),

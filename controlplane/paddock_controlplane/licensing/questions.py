@@ -15,6 +15,14 @@ class Question:
 
     field: str
     text: str
+    month: str | None = None
+    """The month that the license names, YYYY-MM, where users are asked for."""
+    threshold: int | None = None
+    """The number of users above which the licensor's grant is needed."""
+    current: bool = False
+    """The users of the last full month are asked for too."""
+    promise: str | None = None
+    """The duty that is to be promised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +70,20 @@ def questions(entry: LicenseEntry, role: Role, policy: LicensePolicy) -> list[Qu
     ]
     limit, passing_on = threshold(entry, role, policy), promise(entry, role)
     if limit is not None:
-        number = f"{int(limit.params['value']):,}"
-        text = (
-            f"Did all products and services of the entity and its affiliates together have at most (le_700m) or more "
-            f"than (gt_700m) {number} monthly active users in {limit.params['window']}, and how was that counted?"
-        )
-        if policy.threshold == "conservative":
-            text += " How many were there in the last full month (current)?"
-        asked.append(Question(field="monthly_active_users", text=text))
+        asked.append(_users(limit, careful=policy.threshold == "conservative"))
     if passing_on is not None:
-        asked.append(Question(field="flow_down", text=f"Does the entity promise this? {passing_on.duty}"))
+        duty = passing_on.duty
+        asked.append(Question(field="flow_down", text=f"Does the entity promise this? {duty}", promise=duty))
     asked.append(Question(field="agree", text=f"Does the entity agree to {entry.title} as {role.value}?"))
     return asked
+
+
+def _users(limit: Clause, *, careful: bool) -> Question:
+    number, month = int(limit.params["value"]), str(limit.params["window"])
+    text = (
+        f"Did all products and services of the entity and its affiliates together have at most (le_700m) or more "
+        f"than (gt_700m) {number:,} monthly active users in {month}, and how was that counted?"
+    )
+    if careful:
+        text += " How many were there in the last full month (current)?"
+    return Question(field="monthly_active_users", text=text, month=month, threshold=number, current=careful)

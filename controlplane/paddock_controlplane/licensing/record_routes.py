@@ -6,9 +6,20 @@ from fastapi import APIRouter, Depends, Query, Response
 from paddock_core.policy.documents import LicensePolicy
 from pydantic import Field
 
+from paddock_controlplane.artifacts.references import Models
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import Body, CatalogId, Count, Email, Id, Line
-from paddock_controlplane.licensing import acceptances, grants, platform, report, statements, states
+from paddock_controlplane.licensing import (
+    acceptances,
+    erasure,
+    grants,
+    platform,
+    report,
+    reviewers,
+    staleness,
+    statements,
+    states,
+)
 from paddock_controlplane.paging import After, Limit, Page, page
 
 router = APIRouter(prefix="/v1", tags=["licensing"])
@@ -53,23 +64,36 @@ class GrantBody(Body):
     assurance: Literal["document", "officer_attestation"]
 
 
-class ReviewBody(Body):
-    """The person who compared the grant with its document."""
+class ReviewerBody(Body):
+    """A person who is to compare grants with their documents."""
 
     name: Line
     email: Email
+    delivered_by: Line = "not recorded"
+    """How the token reaches that person: e-mail, in person, ..."""
+
+
+class PersonErasureBody(Body):
+    """Whose personal data goes."""
+
+    email: Email
+    entity: Id | None = None
+    """Only what is kept for this entity; everything, where absent."""
 
 
 class PolicyBody(Body):
     threshold: Literal["literal", "conservative"] = "literal"
     consumers: Literal["full", "terms_of_use"] = "full"
     grace_days: Annotated[float, Field(ge=0, le=365)] = 30.0
+    admission: Literal["warn", "deny"] = "warn"
+    """What the webhook does with what may still come true: store it with a warning, or not at all."""
 
 
 async def _step(call: Call, acceptance: str, step: str, reason: str) -> Response:
+    models = Models(catalog=call.state.catalog, registered=(await call.state.view.get()).models)
     return await call.once(
         lambda session: states.change(
-            session, acceptance_id=acceptance, step=step, reason=reason, actor=call.principal.name
+            session, models=models, acceptance_id=acceptance, step=step, reason=reason, actor=call.principal.name
         ),
         status=200,
     )
@@ -85,8 +109,6 @@ async def revoke(call: PlatformOrTenant, acceptance: Reference, body: ReasonBody
     return await _step(call, acceptance, "revoke", body.reason)
 
 
-    admission: Literal["warn", "deny"] = "warn"
-    """What the webhook does with what may still come true: store it with a warning, or not at all."""
 @router.post(
     "/license-acceptances/{acceptance}/suspend",
     operation_id="suspendAcceptance",
@@ -125,7 +147,9 @@ async def correct(call: PlatformOrTenant, body: StatementBody) -> Response:
     call.own_entity(body.entity)
     correction = statements.Correction(**body.model_dump())
     return await call.once(
-        lambda session: statements.correct(session, correction=correction, actor=call.principal.name)
+        lambda session: statements.correct(
+            session, catalog=call.state.catalog, correction=correction, actor=call.principal.name
+        )
     )
 
 
@@ -157,17 +181,20 @@ async def add_grant(call: Platform, body: GrantBody) -> Response:
 
 @router.get("/license-grants", operation_id="listGrants", response_model=Page[grants.GrantView])
 async def list_grants(
-    call: PlatformOrTenant,
+    call: Annotated[Call, Depends(callers("platform", "tenant", "reviewer"))],
     entity: EntityQuery = None,
     license_id: LicenseQuery = None,
     after: After = "",
     limit: Limit = 100,
 ) -> Response:
-    """Grants that the caller may see, ended ones too."""
+    """Grants that the caller may see, ended ones too. An affiliate that a grant names sees that it is covered."""
     if entity is not None:
         call.own_entity(entity)
+    viewer = call.principal.entity or None
     found = await call.run(
-        lambda session: grants.list_page(session, entity=entity, license_id=license_id, after=after, limit=limit)
+        lambda session: grants.list_page(
+            session, entity=entity, license_id=license_id, after=after, limit=limit, viewer=viewer
+        )
     )
     return call.answer(page(found, limit=limit))
 
@@ -175,12 +202,45 @@ async def list_grants(
 @router.post(
     "/license-grants/{grant}/reviews", status_code=201, operation_id="reviewGrant", response_model=grants.GrantView
 )
-async def review_grant(call: Platform, grant: Reference, body: ReviewBody) -> Response:
-    """Record a review; the second one, by somebody else, puts the grant in force."""
+async def review_grant(call: Annotated[Call, Depends(callers("reviewer"))], grant: Reference) -> Response:
+    """Record a review by the person whose token this is; the second one, by somebody else, puts the grant in force."""
+    return await call.once(lambda session: grants.review(session, grant_id=grant, reviewer=call.principal.credential))
+
+
+@router.post("/license-reviewers", status_code=201, operation_id="addReviewer", response_model=reviewers.NewReviewer)
+async def add_reviewer(call: Platform, body: ReviewerBody) -> Response:
+    """Issue a token to a person who reviews grants. It is shown in this answer and never again."""
+    return await call.once(lambda session: reviewers.add(session, **body.model_dump(), actor=call.principal.name))
+
+
+@router.get("/license-reviewers", operation_id="listReviewers", response_model=Page[reviewers.ReviewerView])
+async def list_reviewers(call: Platform, after: After = "", limit: Limit = 100) -> Response:
+    """Who reviews grants, or did."""
+    found = await call.run(lambda session: reviewers.list_page(session, after=after, limit=limit))
+    return call.answer(page(found, limit=limit))
+
+
+@router.delete("/license-reviewers/{reviewer}", status_code=204, operation_id="endReviewer")
+async def end_reviewer(call: Platform, reviewer: Annotated[str, Field(pattern=r"^[a-z2-7]{12}$")]) -> Response:
+    """A reviewer's token opens nothing from now on."""
+    await call.run(lambda session: reviewers.end(session, reviewer=reviewer, actor=call.principal.name))
+    return Response(status_code=204)
+
+
+@router.post("/license-acceptances/{acceptance}/erase", operation_id="eraseSignatory", response_model=erasure.Erased)
+async def erase_signatory(call: Platform, acceptance: Reference) -> Response:
+    """Remove the personal data of whoever signed an acceptance. The acceptance and the audit log stand."""
     return await call.once(
-        lambda session: grants.review(
-            session, grant_id=grant, name=body.name, email=body.email, actor=call.principal.name
-        )
+        lambda session: erasure.of_acceptance(session, acceptance_id=acceptance, actor=call.principal.name), status=200
+    )
+
+
+@router.post("/erasures", operation_id="erasePerson", response_model=erasure.Erased)
+async def erase_person(call: Platform, body: PersonErasureBody) -> Response:
+    """Remove the personal data of whoever has this address: as signatory and as reviewer."""
+    return await call.once(
+        lambda session: erasure.of_person(session, email=body.email, entity=body.entity, actor=call.principal.name),
+        status=200,
     )
 
 
@@ -204,7 +264,7 @@ async def set_policy(call: Platform, body: PolicyBody) -> Response:
     """Decide it otherwise."""
     policy = LicensePolicy(**body.model_dump())
     return call.answer(
-        await call.run(lambda session: platform.set_license_policy(session, policy=policy, actor=call.principal.name))
+        await call.run(lambda session: staleness.set_policy(session, policy=policy, actor=call.principal.name))
     )
 
 

@@ -1,6 +1,6 @@
 """The report on one license for one month: who accepted it under which words, statements, grants, who was served."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from paddock_core.catalog.loader import Catalog
@@ -8,6 +8,8 @@ from paddock_core.catalog.types import LicenseEntry
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from paddock_controlplane.active_users import reading as users
+from paddock_controlplane.active_users.reading import EntityUsers
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.licensing.grants import GrantView
 from paddock_controlplane.licensing.grants import list_page as list_grants
@@ -77,6 +79,8 @@ class LicenseReport:
     statements: list[StatementView]
     grants: list[GrantView]
     served: list[Served]
+    active_users: list[EntityUsers]
+    """Of entities that accepted the license: what the platform counted in the month, over all their products here."""
     expires_next: list[Expiry]
 
 
@@ -93,7 +97,7 @@ async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, mo
     statements = await _statements(session, entry, end)
     grants = [
         item
-        for item in await list_grants(session, entity=None, license_id=entry.id, after="", limit=_MOST)
+        for item in await list_grants(session, entity=None, license_id=entry.id, after="", limit=_MOST, viewer=None)
         if item.valid_from < end.timestamp() and item.valid_to > start.timestamp()
     ]
     return LicenseReport(
@@ -107,6 +111,7 @@ async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, mo
         statements=statements,
         grants=grants,
         served=await _served(session, catalog, entry, start, end),
+        active_users=await _active_users(session, catalog, entry, month, accepted),
         expires_next=await _expiries(session, statements, grants, end),
     )
 
@@ -181,6 +186,18 @@ async def _served(
             output_tokens=int(row[5]),
         )
         for row in found
+    ]
+
+
+async def _active_users(
+    session: AsyncSession, catalog: Catalog, entry: LicenseEntry, month: str, accepted: list[Accepted]
+) -> list[EntityUsers]:
+    """With the threshold of this license alone."""
+    entities = sorted({item.entity for item in accepted})
+    found = await users.entities(session, catalog=catalog, month=month, after="", limit=_MOST, only=entities)
+    return [
+        replace(item, thresholds=[near for near in item.thresholds if near.license == entry.id])
+        for item in found.entities
     ]
 
 

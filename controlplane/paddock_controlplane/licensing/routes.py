@@ -1,91 +1,30 @@
 """Texts, offers, acceptances and checks over HTTP."""
 
 import time
-from typing import Annotated, Literal
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from paddock_core.licensing.decide import decide
 from paddock_core.licensing.types import Decision, Request, Role, Verb
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from paddock_controlplane.audit import denials
 from paddock_controlplane.call import Call, callers
-from paddock_controlplane.fields import Body, CatalogId, Count, Country, Email, Id, Line, Text
-from paddock_controlplane.licensing import acceptances, offers, texts
+from paddock_controlplane.console.pages import receipt_file, wants_html
+from paddock_controlplane.fields import Body, CatalogId, Id, Line
+from paddock_controlplane.licensing import acceptances, links, offers, receipts, staleness, texts
+from paddock_controlplane.licensing.bodies import AcceptanceBody, LinkBody, OfferBody, TextsBody
 from paddock_controlplane.licensing.errors import SignatoryRequired
+from paddock_controlplane.models.service import licenses_of
 from paddock_controlplane.paging import After, Limit, Page, page
 
 router = APIRouter(prefix="/v1", tags=["licensing"])
 
 Platform = Annotated[Call, Depends(callers("platform"))]
 PlatformOrTenant = Annotated[Call, Depends(callers("platform", "tenant"))]
+OfferId = Annotated[str, Path(pattern=r"^off-[a-z2-7]{12}$")]
+AcceptanceId = Annotated[str, Path(pattern=r"^acc-[a-z2-7]{12}$")]
 Anybody = Annotated[Call, Depends(callers("platform", "tenant", "internal", "signatory", "decision"))]
-AcceptableRole = Literal[Role.OPERATOR, Role.DEPLOYER, Role.CONSUMER]
-
-
-class TextsBody(Body):
-    """The texts of a license, as the licensor publishes them."""
-
-    license: CatalogId
-    agreement: Text
-    aup: Text | None = None
-
-
-class SignatoryBody(Body):
-    name: Line
-    email: Email
-
-
-class OfferBody(Body):
-    """An offer to make. Name the license, or a model."""
-
-    entity: Id
-    license: CatalogId | None = None
-    model: CatalogId | None = None
-    role: AcceptableRole
-    signatory: SignatoryBody
-    delivered_by: Line = "not recorded"
-    """How the signatory's token reaches that person: e-mail, in person, ..."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> "OfferBody":
-        if (self.license is None) == (self.model is None):
-            raise ValueError("name either a license or a model")
-        return self
-
-
-class PersonBody(Body):
-    name: Line
-    title: Line
-    email: Email
-    authority: Line
-    """By what authority the person binds the entity."""
-
-
-class UsersBody(Body):
-    """Monthly active users of all products of the entity and its affiliates."""
-
-    band: Literal["le_700m", "gt_700m"]
-    month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
-    """The month that the license names, YYYY-MM."""
-    method: Line
-    affiliates_included: bool
-    value: Count | None = None
-    current: Count | None = None
-    """Users of the last full month; asked for where the platform is more careful than the licenses."""
-    affiliates: Annotated[tuple[Line, ...], Field(max_length=1000)] = ()
-    """Affiliates in the month that the license names, where they were others than now."""
-
-
-class AcceptanceBody(Body):
-    """The signatory's answers to the questions of the offer."""
-
-    offer_token: Line | None = None
-    """Id of the offer; checked where given."""
-    person: PersonBody
-    jurisdiction: Country
-    monthly_active_users: UsersBody | None = None
-    flow_down: bool | None = None
-    agree: bool
 
 
 class CheckBody(Body):
@@ -107,7 +46,7 @@ async def import_texts(call: Platform, body: TextsBody) -> Response:
     """Import the texts of a license. Only the words that the catalogue pins are taken."""
     contents = {role: text for role, text in (("agreement", body.agreement), ("aup", body.aup)) if text is not None}
     return await call.once(
-        lambda session: texts.import_texts(
+        lambda session: staleness.import_texts(
             session,
             catalog=call.state.catalog,
             license_id=body.license,
@@ -119,15 +58,17 @@ async def import_texts(call: Platform, body: TextsBody) -> Response:
 
 @router.post("/license-offers", status_code=201, operation_id="makeLicenseOffer", response_model=offers.NewOffer)
 async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
-    """Make an offer to an entity. The signatory's token is shown in this answer and never again."""
+    """Make an offer to an entity. The signatory's link is shown in this answer and never again.
+
+    The platform gets no link for another entity: an administrator of one of its tenants issues it.
+    """
     wish = offers.Wish(
         entity=call.own_entity(body.entity),
         role=body.role,
         license=body.license,
         model=body.model,
-        signatory_name=body.signatory.name,
-        signatory_email=body.signatory.email,
-        delivered_by=body.delivered_by,
+        model_licenses=await licenses_of(call.state, body.model),
+        signatory=body.person(),
         by_platform=call.principal.kind == "platform",
     )
     settings = call.state.settings
@@ -136,6 +77,29 @@ async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
             session,
             catalog=call.state.catalog,
             wish=wish,
+            actor=call.principal.name,
+            times=offers.Times(link=settings.offer_seconds, wait=settings.offer_wait_seconds),
+            public_url=settings.public_url,
+        )
+    )
+
+
+@router.post(
+    "/license-offers/{offer}/signatory-link",
+    status_code=201,
+    operation_id="issueSignatoryLink",
+    response_model=links.SignatoryLink,
+)
+async def issue_link(call: PlatformOrTenant, offer: OfferId, body: LinkBody) -> Response:
+    """Issue the signatory's link of an offer; one that was issued before opens nothing any more."""
+    settings = call.state.settings
+    return await call.once(
+        lambda session: offers.issue_link(
+            session,
+            catalog=call.state.catalog,
+            offer_id=offer,
+            signatory=links.Signatory(name=body.name, email=body.email, delivered_by=body.delivered_by),
+            by_platform=call.principal.kind == "platform",
             actor=call.principal.name,
             seconds=settings.offer_seconds,
             public_url=settings.public_url,
@@ -157,22 +121,33 @@ async def read_offer(call: Anybody) -> Response:
 async def accept(call: Anybody, body: AcceptanceBody) -> Response:
     """Accept an offer, with the signatory's own token. Nobody else's token can."""
     _signatory_only(call)
-    answers = acceptances.Answers(
-        person=acceptances.Person(**body.person.model_dump()),
-        jurisdiction=body.jurisdiction,
-        users=acceptances.Users(**body.monthly_active_users.model_dump()) if body.monthly_active_users else None,
-        flow_down=body.flow_down,
-        agree=body.agree,
-    )
     return await call.once(
         lambda session: acceptances.accept(
             session,
             catalog=call.state.catalog,
             credential_id=call.principal.credential,
             offer_id=body.offer_token,
-            answers=answers,
+            answers=body.answers(),
         )
     )
+
+
+@router.get(
+    "/license-acceptances/{acceptance}/receipt",
+    operation_id="readReceipt",
+    response_model=receipts.ReceiptDocument,
+    responses={200: {"content": {"text/html": {}}}},
+)
+async def read_receipt(
+    call: PlatformOrTenant, acceptance: AcceptanceId, accept: Annotated[str, Header()] = "*/*"
+) -> Response:
+    """Everything that was agreed in an acceptance, with its proof: JSON, or a page for `Accept: text/html`."""
+    found = await call.run(
+        lambda session: receipts.receipt(session, catalog=call.state.catalog, acceptance_id=acceptance)
+    )
+    if wants_html(accept):
+        return receipt_file(found)
+    return call.answer(found)
 
 
 @router.get("/license-acceptances", operation_id="listAcceptances", response_model=Page[acceptances.AcceptanceView])
@@ -206,7 +181,10 @@ async def check(call: PlatformOrTenant, body: CheckBody) -> Response:
         student=body.student,
     )
     view = await call.state.view.get()
-    return call.answer(decide(request=question, facts=view.facts(), catalog=call.state.catalog))
+    decision = decide(request=question, facts=view.facts(), catalog=call.state.catalog)
+    if not decision.allowed and body.at is None:
+        await denials.tell(call.state.database, question=question, decision=decision, source=call.principal.kind)
+    return call.answer(decision)
 
 
 def _signatory_only(call: Call) -> None:

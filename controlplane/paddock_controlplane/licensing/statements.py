@@ -7,6 +7,8 @@ may only correct towards more users: that takes rights away and gives none.
 import time
 from dataclasses import dataclass
 
+from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.types import Role
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,6 +18,9 @@ from paddock_controlplane.licensing import coverage
 from paddock_controlplane.licensing.acceptances import acceptance_change, statement_change
 from paddock_controlplane.licensing.errors import SignatoryRequired, StatementUnknown
 from paddock_controlplane.licensing.models import AcceptanceRow, StatementRow
+from paddock_controlplane.licensing.platform import license_policy
+from paddock_controlplane.licensing.questions import threshold
+from paddock_controlplane.licensing.texts import license_entry
 
 ABOVE = "gt_700m"
 
@@ -52,10 +57,11 @@ class Correction:
     value: int | None
 
 
-async def correct(session: AsyncSession, *, correction: Correction, actor: str) -> StatementView:
+async def correct(session: AsyncSession, *, catalog: Catalog, correction: Correction, actor: str) -> StatementView:
     """Record a corrected statement; what it no longer permits waits for the vendor's grant.
 
     Raises:
+        LicenseUnknown: the catalogue has no such license.
         StatementUnknown: there is none to correct.
         SignatoryRequired: it would permit more than the statement it corrects.
     """
@@ -81,10 +87,11 @@ async def correct(session: AsyncSession, *, correction: Correction, actor: str) 
         at=max(time.time(), old.at),
         corrects=old.id,
         reason=correction.reason,
+        stated_at=old.at if old.stated_at is None else old.stated_at,
     )
     session.add(row)
     await session.flush()
-    waiting = await _set_waiting(session, row)
+    waiting = await _set_waiting(session, catalog, row)
     event = Event(
         actor=actor,
         action="license.statement",
@@ -116,12 +123,25 @@ async def newest(session: AsyncSession, *, entity: str, license_id: str) -> Stat
     return found
 
 
-async def above_without_grant(session: AsyncSession, *, entity: str, license_id: str) -> bool:
-    """True if the entity stated more users than the license permits and no active grant covers that."""
+async def bound(session: AsyncSession, *, catalog: Catalog, license_id: str) -> list[str]:
+    """Roles in which the license's threshold binds an entity, as the platform's policy stands.
+
+    Raises:
+        LicenseUnknown: the catalogue has no such license.
+    """
+    entry, policy = license_entry(catalog, license_id), await license_policy(session)
+    return [role.value for role in Role if threshold(entry, role, policy) is not None]
+
+
+async def above_without_grant(
+    session: AsyncSession, *, catalog: Catalog, entity: str, license_id: str, role: str
+) -> bool:
+    """True if the entity stated more users than the license permits in this role and no active grant covers that."""
     stated = await newest(session, entity=entity, license_id=license_id)
     return (
         stated is not None
         and stated.band == ABOVE
+        and role in await bound(session, catalog=catalog, license_id=license_id)
         and not await coverage.granted(session, entity=entity, license_id=license_id)
     )
 
@@ -146,7 +166,8 @@ def view(row: StatementRow) -> StatementView:
     )
 
 
-async def _set_waiting(session: AsyncSession, row: StatementRow) -> list[AcceptanceRow]:
+async def _set_waiting(session: AsyncSession, catalog: Catalog, row: StatementRow) -> list[AcceptanceRow]:
+    """Acceptances in the roles that the threshold binds wait from now on; the others go on."""
     if await coverage.granted(session, entity=row.entity, license_id=row.license):
         return []
     rows = await session.scalars(
@@ -154,6 +175,7 @@ async def _set_waiting(session: AsyncSession, row: StatementRow) -> list[Accepta
         .where(
             AcceptanceRow.entity == row.entity,
             AcceptanceRow.license == row.license,
+            AcceptanceRow.role.in_(await bound(session, catalog=catalog, license_id=row.license)),
             AcceptanceRow.state == "active",
         )
         .with_for_update()

@@ -1,3 +1,6 @@
+-- The tables force row-level security on their owner too, and what is there already is filled in below.
+SELECT set_config('paddock.tenant', '*', true), set_config('paddock.entity', '*', true);
+-- --
 -- When the signatory stated what a correction corrects: the age of a statement counts from there.
 ALTER TABLE statements ADD COLUMN stated_at double precision;
 -- --
