@@ -47,6 +47,10 @@ class Client:
         """Read; parameters that are None are left out."""
         return self._call("GET", path, params={key: value for key, value in params.items() if value is not None})
 
+    def page(self, path: str) -> str:
+        """Read what is there as a page."""
+        return str(self._answer("GET", path, headers={"Accept": "text/html"}).text)
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Create. A repetition after a broken connection has no second effect (Idempotency-Key)."""
         return self._call("POST", path, body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
@@ -69,7 +73,11 @@ class Client:
             if after is None:
                 return
 
-    def _call(
+    def _call(self, method: str, path: str, **request: Any) -> Any:
+        response = self._answer(method, path, **request)
+        return response.json() if response.content else None
+
+    def _answer(
         self,
         method: str,
         path: str,
@@ -95,7 +103,7 @@ class Client:
                         advice="is it running (`paddock local status`)? Else set PADDOCK_URL",
                     ) from error
         if response.is_success:
-            return response.json() if response.content else None
+            return response
         raise _problem(response.status_code, _document(response))
 
 

@@ -51,7 +51,8 @@ def body_for(offer: dict[str, Any], answers: Answers) -> dict[str, Any]:
 
     Raises UsageError, naming the options, if an answer is missing and there is nobody to ask.
     """
-    asked = {question["field"]: question["text"] for question in offer["questions"]}
+    questions = {question["field"]: question for question in offer["questions"]}
+    asked = {field: question["text"] for field, question in questions.items()}
     complete(answers, asked)
     body: dict[str, Any] = {
         "offer_token": offer["offer"],
@@ -62,7 +63,7 @@ def body_for(offer: dict[str, Any], answers: Answers) -> dict[str, Any]:
     if "monthly_active_users" in asked:
         body["monthly_active_users"] = {
             "band": answers.mau_band,
-            "month": license_month(offer["license"]),
+            "month": questions["monthly_active_users"]["month"],
             "method": answers.mau_method or "stated by the signatory",
             # The question asks for the entity and its affiliates together, so this is what was answered.
             "affiliates_included": True,
@@ -104,18 +105,3 @@ def _ask_band(question: str) -> str:
     while (answer := typer.prompt(f"{question} [{'/'.join(BANDS)}]", err=True)) not in BANDS:
         say(f"Answer {' or '.join(BANDS)}.")
     return str(answer)
-
-
-def license_month(license_id: str) -> str:
-    """The month for which the license wants the users counted, from the catalogue."""
-    from paddock_core.catalog.packaged import packaged_catalog
-
-    entry = packaged_catalog().license(license_id)
-    clauses = entry.clauses if entry else ()
-    months = [str(clause.params["window"]) for clause in clauses if clause.type == "scale_threshold"]
-    if not months:
-        raise UsageError(
-            f"the catalogue of this `paddock` does not know the month that {license_id} asks about",
-            advice="use the version of `paddock` that belongs to the control plane",
-        )
-    return months[0]

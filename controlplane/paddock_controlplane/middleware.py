@@ -1,6 +1,7 @@
 """What every request passes: a bound on its body, a span, a duration, one line in the log."""
 
 import logging
+import re
 import time
 from collections.abc import MutableMapping
 from typing import Any
@@ -16,6 +17,7 @@ log = logging.getLogger("paddock_controlplane.access")
 
 _QUIET = ("/healthz", "/readyz", "/metrics", "/internal/v1/policy/changes")
 """Asked all the time; logged only when they fail."""
+_TOKEN = re.compile(r"(?<=/console/sign/)[^/]{9,}")
 _DEFAULT_BODY_BYTES = 2 * 2**20
 _BODY_BYTES = {"/internal/v1/usage": 32 * 2**20, "/internal/v1/artifacts/": 64 * 2**20}
 """Larger bounds, by the beginning of the path."""
@@ -105,6 +107,11 @@ def _attributes(scope: MutableMapping[str, Any], status: int) -> dict[str, str |
     }
 
 
+def _masked(path: str) -> str:
+    """The path without the token of a signatory's link, or what somebody took for one."""
+    return _TOKEN.sub("***", path)
+
+
 def _line(scope: MutableMapping[str, Any], status: int, seconds: float, *, trace_id: int) -> None:
     if status < 400 and scope["path"] in _QUIET:
         return
@@ -112,7 +119,7 @@ def _line(scope: MutableMapping[str, Any], status: int, seconds: float, *, trace
         "request",
         extra={
             "method": scope["method"],
-            "path": scope["path"],
+            "path": _masked(scope["path"]),
             "status": status,
             "milliseconds": round(seconds * 1000, 1),
             "trace": f"{trace_id:032x}",

@@ -1,23 +1,20 @@
 """Import, offer, accept, check, grant and end licenses."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from paddock_cli import records
+from paddock_cli import offering, records
 from paddock_cli.checking import VERBS, Question, ask_file, ask_server
-from paddock_cli.client import Client, connection
+from paddock_cli.client import Client
 from paddock_cli.errors import DeniedError, UsageError
 from paddock_cli.output import Output, OutputOption, moment, print_fields, print_json, print_rows, say, show
-from paddock_cli.signing import Answers, body_for, present
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
+offering.add_commands(app)
 records.add_commands(app)
 
-ROLES = ("operator", "deployer", "consumer")
-_SIGNATORY = re.compile(r"\s*(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
 Entity = Annotated[str, typer.Option(help="The legal entity.")]
 
 
@@ -35,92 +32,6 @@ def import_texts(
         "aup": None if aup is None else _read(aup),
     }
     show(Client().post("/v1/license-texts", body), output=output, table=_imported)
-
-
-@app.command()
-def offer(
-    entity: Entity,
-    role: Annotated[str, typer.Option(help=f"One of {', '.join(ROLES)}.")],
-    signatory: Annotated[str, typer.Option(help='Who may accept: "Name <mail>".')],
-    license_id: Annotated[str | None, typer.Option("--license", help="Catalogue id of the license.")] = None,
-    model: Annotated[str | None, typer.Option(help="Or a model: its first license that is not accepted.")] = None,
-    delivered_by: Annotated[str | None, typer.Option(help="How the token reaches that person.")] = None,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Offer a license to an entity: prints the token that its signatory uses once."""
-    if (license_id is None) == (model is None):
-        raise UsageError("name either --license or --model")
-    if role not in ROLES:
-        raise UsageError(f"no role {role!r}", advice=f"one of {', '.join(ROLES)}")
-    person = _SIGNATORY.fullmatch(signatory)
-    if person is None:
-        raise UsageError(f"{signatory!r} names nobody", advice='write --signatory "Name <mail@example.com>"')
-    body = {
-        "entity": entity,
-        "role": role,
-        "license": license_id,
-        "model": model,
-        "signatory": person.groupdict(),
-        **({} if delivered_by is None else {"delivered_by": delivered_by}),
-    }
-    show(Client().post("/v1/license-offers", body), output=output, table=_offered)
-
-
-@app.command()
-def accept(
-    token: Annotated[str, typer.Option(envvar="PADDOCK_SIGNATORY_TOKEN", help="The signatory's token.")],
-    name: Annotated[str | None, typer.Option(help="Your name.")] = None,
-    title: Annotated[str | None, typer.Option(help="Your position.")] = None,
-    email: Annotated[str | None, typer.Option(help="Your e-mail address.")] = None,
-    authority: Annotated[str | None, typer.Option(help="By what authority you bind the entity.")] = None,
-    jurisdiction: Annotated[str | None, typer.Option(help="Country of the entity, two letters.")] = None,
-    mau_band: Annotated[str | None, typer.Option(help="Monthly active users: le_700m or gt_700m.")] = None,
-    mau_value: Annotated[int | None, typer.Option(min=0, help="Their number, where you state it.")] = None,
-    mau_current: Annotated[
-        int | None, typer.Option(min=0, help="Users of the last full month, where the platform asks.")
-    ] = None,
-    mau_method: Annotated[str | None, typer.Option(help="How they were counted.")] = None,
-    flow_down: Annotated[
-        bool | None, typer.Option("--flow-down/--no-flow-down", help="You pass the use policy on to your users.")
-    ] = None,
-    *,
-    agree: Annotated[bool, typer.Option("--agree", help="The entity agrees.")] = False,
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Accept an offer, as the entity's signatory. Shows the duties first, and asks for what is missing."""
-    client = Client(token=token)
-    current = _current_offer(client)
-    present(current)
-    answers = Answers(
-        name=name,
-        title=title,
-        email=email,
-        authority=authority,
-        jurisdiction=jurisdiction,
-        mau_band=mau_band,
-        mau_value=mau_value,
-        mau_current=mau_current,
-        mau_method=mau_method,
-        flow_down=flow_down,
-        agree=agree,
-    )
-    receipt = client.post("/v1/license-acceptances", body_for(current, answers))
-    show(receipt, output=output, table=records.show_acceptance)
-
-
-@app.command()
-def read(
-    token: Annotated[str, typer.Option(envvar="PADDOCK_SIGNATORY_TOKEN", help="The signatory's token.")],
-    output: OutputOption = Output.TABLE,
-) -> None:
-    """Read what a signatory is asked to agree to, the texts included."""
-    current = _current_offer(Client(token=token))
-    if output is Output.JSON:
-        print_json(current)
-        return
-    present(current)
-    for role, text in current["texts"].items():
-        typer.echo(f"\n===== {role} =====\n{text}")
 
 
 @app.command("list")
@@ -196,18 +107,6 @@ def check(
         raise typer.Exit(DeniedError.code)
 
 
-def _current_offer(client: Client) -> dict[str, Any]:
-    try:
-        current: dict[str, Any] = client.get("/v1/license-offers/current")
-    except DeniedError as error:
-        error.advice = (
-            "SignatoryRequired: only the entity's signatory accepts, with the token that `paddock license offer` "
-            "printed for that person"
-        )
-        raise
-    return current
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -217,21 +116,6 @@ def _read(path: Path) -> str:
 
 def _imported(found: dict[str, Any]) -> None:
     print_fields({"license": found["license"], **{role: item["canonical"] for role, item in found["texts"].items()}})
-
-
-def _offered(made: dict[str, Any]) -> None:
-    print_fields(
-        {
-            "offer": made["offer"],
-            "license": f"{made['license']} as {made['role']}",
-            "signatory token": made["signatory_token"],
-            "link": made["link"],
-            "expires": moment(made["expires_at"]),
-        }
-    )
-    say("Give the token to the signatory alone: it is not shown again and works once. That person then runs")
-    say("  paddock license accept --token TOKEN")
-    say(f"  against {connection.url}")
 
 
 def _acceptances(items: list[dict[str, Any]]) -> None:

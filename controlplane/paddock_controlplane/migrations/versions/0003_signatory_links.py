@@ -1,4 +1,8 @@
-"""Links that a tenant's administrator fetches for an offer that the platform made."""
+"""Links for signatories: for a named person, replaced by the next, opened once; receipts to be read later."""
+
+from pathlib import Path
+
+from alembic import op
 
 revision = "0003"
 down_revision = "0002"
@@ -7,4 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Each statement stands in the SQL file beside this one, separated by lines of dashes."""
+    sql = Path(__file__).with_suffix(".sql").read_text()
+    for statement in sql.split("\n-- --\n"):
+        op.get_bind().exec_driver_sql(statement)
