@@ -10,7 +10,19 @@ from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 _LOCK = 0x7061646F636B  # "paddock": so that two replicas that start at once do not migrate at once
-_DOMAINS = ("entities", "tenants", "keys", "licensing", "usage", "audit", "policy", "idempotency")
+_DOMAINS = (
+    "entities",
+    "tenants",
+    "keys",
+    "licensing",
+    "active_users",
+    "usage",
+    "prices",
+    "billing",
+    "audit",
+    "policy",
+    "idempotency",
+)
 
 
 def target_metadata() -> MetaData:

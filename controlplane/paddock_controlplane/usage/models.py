@@ -1,6 +1,7 @@
 """Tables of the usage ledger and its roll-up."""
 
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import FetchedValue, Index
@@ -39,9 +40,24 @@ class UsageRow(Base):
     end_user_hash: Mapped[str | None]
     gateway_instance: Mapped[str]
     journal_seq: Mapped[int]
+    project: Mapped[str | None]
+    end_user_group: Mapped[str | None]
+    cache_read_tokens: Mapped[int]
+    cache_write_tokens: Mapped[int]
+    reasoning_tokens: Mapped[int]
+    price_id: Mapped[str | None]
+    currency: Mapped[str | None]
+    cost_nano: Mapped[int | None]
+    corrects: Mapped[UUID | None]
+    reason: Mapped[str | None]
+    arrival: Mapped[int]
     ingested_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
-    __table_args__ = (Index("usage_tenant", "tenant", "usage_id"), {"postgresql_partition_by": "RANGE (usage_id)"})
+    __table_args__ = (
+        Index("usage_tenant", "tenant", "usage_id"),
+        Index("usage_arrival", "arrival"),
+        {"postgresql_partition_by": "RANGE (usage_id)"},
+    )
 
 
 class UsageHourRow(Base):
@@ -54,7 +70,17 @@ class UsageHourRow(Base):
     model: Mapped[str] = mapped_column(primary_key=True)
     deployment: Mapped[str] = mapped_column(primary_key=True)
     key_id: Mapped[str] = mapped_column(primary_key=True)
+    project: Mapped[str] = mapped_column(primary_key=True)
+    end_user_group: Mapped[str] = mapped_column(primary_key=True)
+    currency: Mapped[str] = mapped_column(primary_key=True)
+    """Empty for rows without a price."""
     requests: Mapped[int]
     input_tokens: Mapped[int]
     output_tokens: Mapped[int]
     inexact_requests: Mapped[int]
+    cache_read_tokens: Mapped[int]
+    cache_write_tokens: Mapped[int]
+    reasoning_tokens: Mapped[int]
+    cost_nano: Mapped[Decimal]
+    corrections: Mapped[int]
+    """Rows that correct others; they are no requests."""

@@ -1,32 +1,56 @@
-"""Reading the ledger: sums by group, and the rows themselves."""
+"""Sums of the ledger by group and by time, from the hours."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import UUID
 
-from paddock_core.usage.record import UsageRecord
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.usage.models import UsageHourRow, UsageRow
+from paddock_controlplane.usage.models import UsageHourRow
 
-Group = Literal["tenant", "model", "deployment", "key", "day", "hour"]
+Group = Literal["tenant", "project", "model", "deployment", "key", "end_user_group", "month", "day", "hour"]
+Interval = Literal["hour", "day", "month"]
 
-_GROUPS: dict[str, ColumnElement[Any]] = {
-    "tenant": UsageHourRow.tenant.expression,
-    "model": UsageHourRow.model.expression,
-    "deployment": UsageHourRow.deployment.expression,
-    "key": UsageHourRow.key_id.expression,
+_TIMES: dict[str, ColumnElement[Any]] = {
+    "month": func.date_trunc("month", UsageHourRow.hour, "UTC"),
     "day": func.date_trunc("day", UsageHourRow.hour, "UTC"),
     "hour": UsageHourRow.hour.expression,
 }
+_GROUPS: dict[str, ColumnElement[Any]] = {
+    "tenant": UsageHourRow.tenant.expression,
+    "project": UsageHourRow.project.expression,
+    "model": UsageHourRow.model.expression,
+    "deployment": UsageHourRow.deployment.expression,
+    "key": UsageHourRow.key_id.expression,
+    "end_user_group": UsageHourRow.end_user_group.expression,
+    **_TIMES,
+}
+_COUNTS = (
+    "requests",
+    "input_tokens",
+    "output_tokens",
+    "inexact_requests",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "corrections",
+)
 _MOST_GROUPS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Money in nano-units (10^-9) of a currency."""
+
+    currency: str
+    cost_nano: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Counts of requests and tokens."""
+    """Counts of requests and tokens, and what they cost."""
 
     requests: int
     input_tokens: int
@@ -34,86 +58,105 @@ class Sums:
     total_tokens: int
     inexact_requests: int
     """Requests whose figures are not backed by the engine's own final count."""
+    cache_read_tokens: int
+    """Of the input."""
+    cache_write_tokens: int
+    """Of the input, too."""
+    reasoning_tokens: int
+    """Of the output."""
+    corrections: int
+    """Rows that correct others. What they add is in the sums."""
+    costs: list[Cost]
+    """One for each currency; nothing where there was no price."""
+    unpriced_requests: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageGroup(Sums):
-    """The sums of one group; `group` is the tenant, model, deployment, key, or the start of the day or hour."""
+    """The sums of one group; `group` is the tenant, model and so on, or the start of the hour, day or month."""
 
     group: str
+    start: str | None
+    """Start of the interval, where one was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageReport:
-    """Sums by group and over all of them."""
+    """Sums by group, and by interval within each, and over all of them."""
 
     group_by: Group
+    interval: Interval | None
     rows: list[UsageGroup]
+    truncated: bool
+    """True if there are more groups than are shown; the total is over all of them."""
     total: Sums
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """From (inclusive) to (exclusive), Unix seconds; hours that begin in it count."""
+class Question:
+    """What a report is about. From `start` (inclusive) to `end` (exclusive), Unix seconds; hours that begin in it."""
 
-    start: float | None
-    end: float | None
+    group_by: Group
+    interval: Interval | None = None
+    tenant: str | None = None
+    start: float | None = None
+    end: float | None = None
 
 
-async def report(session: AsyncSession, *, tenant: str | None, group_by: Group, period: Period) -> UsageReport:
+async def report(session: AsyncSession, question: Question) -> UsageReport:
     """The sums over a period, of one tenant or of all that the caller may see."""
-    group = _GROUPS[group_by]
-    query = _restricted(select(group, *_sums()), tenant, period).group_by(group).order_by(group).limit(_MOST_GROUPS)
-    rows = [UsageGroup(group=_label(found[0]), **_named(found[1:])) for found in await session.execute(query)]
-    total = (await session.execute(_restricted(select(*_sums()), tenant, period))).one()
-    return UsageReport(group_by=group_by, rows=rows, total=Sums(**_named(total)))
-
-
-async def records(session: AsyncSession, *, tenant: str | None, after: str, limit: int) -> list[UsageRecord]:
-    """Rows of the ledger in the order of their ids, one more than `limit` if there are more."""
-    query = select(UsageRow).order_by(UsageRow.usage_id).limit(limit + 1)
-    if tenant is not None:
-        query = query.where(UsageRow.tenant == tenant)
-    if after:
-        query = query.where(UsageRow.usage_id > UUID(after))
-    return [_record(row) for row in await session.scalars(query)]
-
-
-def _sums() -> list[ColumnElement[Any]]:
-    columns = (
-        UsageHourRow.requests,
-        UsageHourRow.input_tokens,
-        UsageHourRow.output_tokens,
-        UsageHourRow.inexact_requests,
+    keys = [_GROUPS[question.group_by]]
+    if question.interval is not None:
+        keys.append(_TIMES[question.interval])
+    # A group has a line for each currency; more groups than are shown say that there are more.
+    found = await session.execute(_query(question, keys).limit(4 * _MOST_GROUPS))
+    groups = _fold(found, keys=len(keys))
+    rows = [
+        UsageGroup(group=_label(key[0]), start=_label(key[1]) if len(key) > 1 else None, **sums)
+        for key, sums in list(groups.items())[:_MOST_GROUPS]
+    ]
+    total = _fold(await session.execute(_query(question, [])), keys=0).get((), _named(()))
+    return UsageReport(
+        group_by=question.group_by,
+        interval=question.interval,
+        rows=rows,
+        truncated=len(groups) > len(rows),
+        total=Sums(**total),
     )
-    return [func.coalesce(func.sum(column), 0) for column in columns]
 
 
-def _restricted(query: Select[Any], tenant: str | None, period: Period) -> Select[Any]:
-    if tenant is not None:
-        query = query.where(UsageHourRow.tenant == tenant)
-    if period.start is not None:
-        query = query.where(UsageHourRow.hour >= datetime.fromtimestamp(period.start, UTC))
-    if period.end is not None:
-        query = query.where(UsageHourRow.hour < datetime.fromtimestamp(period.end, UTC))
+def _query(question: Question, keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
+    """Sums by the keys and, behind them, by currency."""
+    by = [*keys, UsageHourRow.currency.expression]
+    sums = [func.sum(getattr(UsageHourRow, name)) for name in (*_COUNTS, "cost_nano")]
+    query = select(*by, *sums).group_by(*by).order_by(*by)
+    if question.tenant is not None:
+        query = query.where(UsageHourRow.tenant == question.tenant)
+    if question.start is not None:
+        query = query.where(UsageHourRow.hour >= datetime.fromtimestamp(question.start, UTC))
+    if question.end is not None:
+        query = query.where(UsageHourRow.hour < datetime.fromtimestamp(question.end, UTC))
     return query
 
 
-def _named(sums: Any) -> dict[str, int]:
-    requests, given, made, inexact = (int(value) for value in sums)
+def _fold(found: Iterable[Any], *, keys: int) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The lines of each currency put together, by key."""
+    lines: dict[tuple[Any, ...], list[Any]] = {}
+    for line in found:
+        lines.setdefault(tuple(line[:keys]), []).append(line[keys:])
+    return {key: _named(group) for key, group in lines.items()}
+
+
+def _named(lines: Sequence[Any]) -> dict[str, Any]:
+    """Each line is a currency, the counts, and the cost."""
+    counts = {name: sum(int(line[1 + at]) for line in lines) for at, name in enumerate(_COUNTS)}
     return {
-        "requests": requests,
-        "input_tokens": given,
-        "output_tokens": made,
-        "total_tokens": given + made,
-        "inexact_requests": inexact,
+        **counts,
+        "total_tokens": counts["input_tokens"] + counts["output_tokens"],
+        "costs": [Cost(currency=line[0], cost_nano=int(line[-1])) for line in lines if line[0]],
+        "unpriced_requests": sum(int(line[1]) for line in lines if not line[0]),
     }
 
 
 def _label(value: Any) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if isinstance(value, datetime) else str(value)
-
-
-def _record(row: UsageRow) -> UsageRecord:
-    values = {field.name: getattr(row, field.name) for field in fields(UsageRecord)}
-    return UsageRecord(**{**values, "usage_id": str(row.usage_id)})

@@ -1,0 +1,11 @@
+"""Errors of the price book."""
+
+from paddock_controlplane.problems import Conflict, Invalid
+
+
+class PriceInvalid(Invalid):
+    code, title = "PriceInvalid", "This is no price"
+
+
+class PriceInPast(Conflict):
+    code, title = "PriceInPast", "A price cannot begin in the past"
