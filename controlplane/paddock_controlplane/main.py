@@ -1,8 +1,10 @@
-"""`paddock-controlplane serve` and `paddock-controlplane migrate`."""
+"""`paddock-controlplane serve`, `migrate` and `recount-active-users`."""
 
 import asyncio
 import logging
 import sys
+from datetime import datetime
+from typing import Annotated
 
 import typer
 
@@ -47,6 +49,17 @@ def migrate() -> None:
     settings = Settings()
     revision = asyncio.run(migration.migrate(settings.dsn()))
     log.info("schema is up to date", extra={"revision": revision})
+
+
+@app.command("recount-active-users")
+def recount_active_users(
+    day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="The day in UTC, 2026-11-22.")],
+) -> None:
+    """Count the end users of a day from the ledger's rows, and add them to what gateways have sent."""
+    from paddock_controlplane.active_users import recount
+
+    found = asyncio.run(recount.run(Settings().dsn(), day.date()))
+    log.info("active users of the day were counted", extra={"rows": found.rows, "mended": found.mended})
 
 
 def main() -> None:

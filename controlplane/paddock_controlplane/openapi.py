@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from paddock_core.active_users.documents import MOST_SKETCHES
 from paddock_core.usage.record import UsageRecord
 from pydantic import TypeAdapter
 
@@ -48,6 +49,26 @@ def _document(app: FastAPI) -> dict[str, Any]:
         "type": "object",
         "required": ["records"],
         "properties": {"records": {"type": "array", "items": {"$ref": "#/components/schemas/UsageRecord"}}},
+    }
+    schemas["SketchBatch"] = {
+        "type": "object",
+        "required": ["sketches"],
+        "properties": {
+            "sketches": {
+                "type": "array",
+                "maxItems": MOST_SKETCHES,
+                "items": {
+                    "type": "object",
+                    "required": ["tenant", "product", "day", "sketch"],
+                    "properties": {
+                        "tenant": {"type": "string"},
+                        "product": {"type": "string", "description": "`<namespace>/<name>` of the served deployment."},
+                        "day": {"type": "string", "format": "date"},
+                        "sketch": {"type": "string", "contentEncoding": "base64"},
+                    },
+                },
+            }
+        },
     }
     # Errors of validation have the shape of every other error, not the framework's own.
     for name in ("HTTPValidationError", "ValidationError"):

@@ -1,4 +1,8 @@
-"""Sketches of active users."""
+"""Sketches of active users, by day and by month, and how near they came to thresholds."""
+
+from pathlib import Path
+
+from alembic import op
 
 revision = "0006"
 down_revision = "0005"
@@ -7,4 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Nothing yet."""
+    """Each statement stands in the SQL file beside this one, separated by lines of dashes."""
+    sql = Path(__file__).with_suffix(".sql").read_text()
+    for statement in sql.split("\n-- --\n"):
+        op.get_bind().exec_driver_sql(statement)
