@@ -19,6 +19,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run Triton on the pod's address with the rendered model repository")
     commands.add_parser("prepare-weights", help="fetch and verify a model's files, publish its tokenizer")
+    commands.add_parser("purge-weights", help="remove every copy of a model's files, tell their digests")
     check = commands.add_parser("gpu-check", help="try the TensorRT-LLM engine, where there is a GPU")
     check.add_argument("folder", type=Path, nargs="?", default=Path("/models/checkpoint"), help="a checkpoint")
     arguments = parser.parse_args()
@@ -27,7 +28,7 @@ def main() -> None:
         if arguments.command == "gpu-check":
             _check_gpu(arguments.folder)
         else:
-            {"serve": _serve, "prepare-weights": _prepare}[arguments.command]()
+            {"serve": _serve, "prepare-weights": _prepare, "purge-weights": _purge}[arguments.command]()
     except ServingError as error:
         log.error("%s failed", arguments.command, extra={"reason": type(error).__name__, "message_": str(error)})  # noqa: TRY400
         sys.exit(f"paddock-serving {arguments.command}: {error}")
@@ -54,6 +55,13 @@ def _prepare() -> None:
     from paddock_serving.weights.prepare import prepare
 
     prepare(settings=PrepareSettings())  # type: ignore[call-arg]
+
+
+def _purge() -> None:
+    from paddock_serving.settings import PurgeSettings
+    from paddock_serving.weights.purge import purge
+
+    purge(settings=PurgeSettings())  # type: ignore[call-arg]
 
 
 if __name__ == "__main__":

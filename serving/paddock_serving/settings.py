@@ -1,7 +1,9 @@
-"""Settings of the two commands, from the environment with prefix PADDOCK_SERVING_."""
+"""Settings of the commands, from the environment with prefix PADDOCK_SERVING_."""
 
 from pathlib import Path
+from typing import Annotated
 
+from paddock_core.catalog.types import WeightSet
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -35,10 +37,16 @@ class PrepareSettings(BaseSettings):
     )
 
     model: str
-    """Catalogue id."""
+    """Id of a model of the catalogue, or of a registered one."""
 
     precision: str | None = None
     """Which of the model's checkpoints; the catalogue's default if not given."""
+
+    checkpoint: WeightSet | None = None
+    """The checkpoint as the operator knows it (JSON, as in the catalogue); the catalogue's if not given."""
+
+    licenses: tuple[str, ...] = ()
+    """Catalogue ids (JSON list) of the model's licenses: their notices are put beside the files."""
 
     weights_dir: Path = Path("/weights")
     """Where the files go: `<weights_dir>/<sha256>/<file name>`."""
@@ -62,3 +70,33 @@ class PrepareSettings(BaseSettings):
         default=None, validation_alias=AliasChoices("HF_TOKEN", "PADDOCK_SERVING_HUB_TOKEN")
     )
     """Token for gated models, from a Secret."""
+
+
+class PurgeSettings(BaseSettings):
+    """What `paddock-serving purge-weights` reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PADDOCK_SERVING_", use_attribute_docstrings=True)
+
+    purge: str = Field(pattern=r"^pur-[a-z2-7]{12}$")
+    """The control plane's order."""
+
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    """Whose files go."""
+
+    digests: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...] = ()
+    """Digests (JSON list) under which weights of the model are known to lie."""
+
+    imports: bool = False
+    """True where what the platform's team brought itself goes too: its own license ended."""
+
+    weights_dir: Path = Path("/weights")
+    """The volume."""
+
+    controlplane_url: str
+    """Base URL of the control plane: told what was removed."""
+
+    purge_token: SecretStr
+    """Proof that this is the order's Job; from a Secret, short-lived."""
+
+    termination_log: Path = Path("/dev/termination-log")
+    """Where the result is left for people."""

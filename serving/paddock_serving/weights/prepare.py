@@ -6,11 +6,13 @@ import logging
 import httpx
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.catalog.types import LicenseEntry
 from paddock_core.serving.tokenizer_document import encode_document
 
 from paddock_serving.errors import ServingError, WeightsError
 from paddock_serving.settings import PrepareSettings
 from paddock_serving.telemetry import span
+from paddock_serving.weights.notice import write_notice
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.sources.base import Checkpoint, open_source
 from paddock_serving.weights.store import Store, Stored
@@ -35,6 +37,20 @@ def prepare(*, settings: PrepareSettings) -> None:
     log.info("weights ready", extra=result)
 
 
+def wanted(settings: PrepareSettings) -> Checkpoint:
+    """The checkpoint that the Job is for: registered models are not in the catalogue. Raises WeightsError."""
+    if settings.checkpoint is not None and settings.precision is not None:
+        return Checkpoint(model=settings.model, precision=settings.precision, weights=settings.checkpoint)
+    return find_checkpoint(model=settings.model, precision=settings.precision, catalog=packaged_catalog())
+
+
+def licenses_of(settings: PrepareSettings, *, catalog: Catalog) -> tuple[LicenseEntry, ...]:
+    """The licenses whose notices lie beside the files: those that the operator names, else the catalogue's."""
+    entry = catalog.model(settings.model)
+    named = settings.licenses or (() if entry is None else entry.licenses)
+    return tuple(catalog.licenses[name] for name in named if name in catalog.licenses)
+
+
 def find_checkpoint(*, model: str, precision: str | None, catalog: Catalog) -> Checkpoint:
     """The checkpoint to prepare. Raises WeightsError if the catalogue has none."""
     entry = catalog.model(model)
@@ -47,12 +63,14 @@ def find_checkpoint(*, model: str, precision: str | None, catalog: Catalog) -> C
 
 
 def _run(*, settings: PrepareSettings, client: httpx.Client) -> dict[str, object]:
-    checkpoint = find_checkpoint(model=settings.model, precision=settings.precision, catalog=packaged_catalog())
-    control_plane = ControlPlane(settings=settings, client=client)
+    checkpoint = wanted(settings)
+    control_plane = ControlPlane(url=settings.controlplane_url, token=settings.decision_token, client=client)
     control_plane.ask_leave(model=settings.model)
     source = open_source(checkpoint=checkpoint, settings=settings)
     with span("fetch"):
         stored = Store(root=settings.weights_dir).obtain(checkpoint=checkpoint, source=source)
+    licenses = licenses_of(settings, catalog=packaged_catalog())
+    write_notice(folder=stored.folder, licenses=licenses, files=frozenset(stored.files))
     with span("tokenizer"):
         digest = control_plane.publish(encode_document(read_tokenizer(stored.folder)))
     return {"tokenizer": digest, "weights": stored.digest, "bytes": stored.bytes, "path": _model_path(stored)}

@@ -1,23 +1,23 @@
-"""What the weights Job says to the control plane: may I, and here is the tokenizer."""
+"""What the Jobs on the weights volume say to the control plane: may I, here is the tokenizer, this is removed."""
 
 import hashlib
 import time
 from typing import Final
 
 import httpx
+from pydantic import SecretStr
 
 from paddock_serving.errors import ControlPlaneUnreachableError, DownloadDeniedError
-from paddock_serving.settings import PrepareSettings
 
 _ATTEMPTS: Final = 5
 
 
 class ControlPlane:
-    """The two calls that a decision token allows. An unreachable control plane means no."""
+    """The calls that a Job's token allows. An unreachable control plane means no."""
 
-    def __init__(self, *, settings: PrepareSettings, client: httpx.Client) -> None:
-        self._base = settings.controlplane_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {settings.decision_token.get_secret_value()}"}
+    def __init__(self, *, url: str, token: SecretStr, client: httpx.Client) -> None:
+        self._base = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token.get_secret_value()}"}
         self._client = client
 
     def ask_leave(self, *, model: str) -> None:
@@ -29,6 +29,10 @@ class ControlPlane:
         digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         self._send("PUT", f"/internal/v1/artifacts/{digest}", content=document)
         return digest
+
+    def tell_removed(self, *, purge: str, removed: list[dict[str, object]], kept: list[str]) -> None:
+        """Tell what a purge removed, and what stays for another model. Telling it twice does no harm."""
+        self._send("POST", f"/internal/v1/purges/{purge}/removed", json={"removed": removed, "kept": kept})
 
     def _send(self, method: str, path: str, *, json: object = None, content: bytes | None = None) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

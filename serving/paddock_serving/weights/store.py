@@ -22,7 +22,9 @@ from paddock_serving.weights.sources.base import CHUNK, Checkpoint, Expected, So
 
 log = logging.getLogger(__name__)
 
-_MARK: Final = ".verified.json"
+MARK: Final = ".verified.json"
+INCOMING: Final = ".incoming"
+OWNER: Final = ".of-"
 _PROGRESS_SECONDS: Final = 5.0
 
 
@@ -48,16 +50,18 @@ class Store:
 
     def obtain(self, *, checkpoint: Checkpoint, source: Source) -> Stored:
         """Give the checkpoint, fetching what is missing. Raises WeightsError if a file is not the one expected."""
-        incoming = self._root / ".incoming" / f"{checkpoint.model}-{checkpoint.precision}"
+        incoming = self._root / INCOMING / f"{checkpoint.model}-{checkpoint.precision}"
         incoming.mkdir(parents=True, exist_ok=True)
-        with _locked(incoming.parent / f"{incoming.name}.lock"):
+        (incoming / owner_mark(checkpoint.model)).touch()
+        with locked(incoming.parent / f"{incoming.name}.lock"):
             wanted = source.files()
             present = self._find(wanted)
             if present is not None:
                 log.info("weights are there already", extra={"digest": present.digest})
+                (present.folder / owner_mark(checkpoint.model)).touch()
                 return present
             digests = {file.name: _fetch(file=file, source=source, folder=incoming) for file in wanted}
-            return self._move(incoming=incoming, digests=digests)
+            return self._move(model=checkpoint.model, incoming=incoming, digests=digests)
 
     def _find(self, wanted: tuple[Expected, ...]) -> Stored | None:
         """What is stored already, if every digest is known beforehand and the mark still fits the files."""
@@ -67,19 +71,30 @@ class Store:
         stored = Stored(
             digest=checkpoint_digest(digests), folder=self._root / checkpoint_digest(digests), files=digests
         )
-        mark = stored.folder / _MARK
+        mark = stored.folder / MARK
         return stored if mark.is_file() and json.loads(mark.read_bytes()) == _marks(stored) else None
 
-    def _move(self, *, incoming: Path, digests: dict[str, str]) -> Stored:
+    def _move(self, *, model: str, incoming: Path, digests: dict[str, str]) -> Stored:
         digest = checkpoint_digest(digests)
         stored = Stored(digest=digest, folder=self._root / digest, files=digests)
         stored.folder.mkdir(exist_ok=True)
+        (stored.folder / owner_mark(model)).touch()
         for name in digests:
             (incoming / name).chmod(0o444)
             (incoming / name).replace(stored.folder / name)
-        _write_durably(stored.folder / _MARK, json.dumps(_marks(stored)).encode())
+        write_durably(stored.folder / MARK, json.dumps(_marks(stored)).encode())
         _sync_folder(self._root)
         return stored
+
+
+def owner_mark(model: str) -> str:
+    """Name of the empty file by which a folder is a model's: the same bytes may be several models'."""
+    return f"{OWNER}{model}"
+
+
+def owners(folder: Path) -> set[str]:
+    """Models whose folder this is."""
+    return {path.name.removeprefix(OWNER) for path in folder.glob(f"{OWNER}*")}
 
 
 def checkpoint_digest(digests: dict[str, str]) -> str:
@@ -173,7 +188,8 @@ def _marks(stored: Stored) -> dict[str, list[object]]:
     return marks
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes) -> None:
+    """Replace a file: whoever looks, also after a crash, finds the old or the new content."""
     draft = path.with_name(f"{path.name}.draft")
     with draft.open("wb") as handle:
         handle.write(data)
@@ -192,7 +208,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, as long as nobody else does; it stays behind, empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
