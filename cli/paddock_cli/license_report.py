@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from paddock_cli.active_users import near_thresholds
 from paddock_cli.output import moment
 
 Section = tuple[str, tuple[str, ...], list[tuple[Any, ...]]]
@@ -72,6 +73,11 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
             "Served",
             ("tenant", "deployment", "model", "requests", "input tokens", "output tokens"),
             [tuple(item.values()) for item in report["served"]],
+        ),
+        (
+            "Active users that the platform counted",
+            ("entity", "at least", "at most", "tenants", "threshold", "share", "warning"),
+            list(near_thresholds(report["active_users"])),
         ),
         (
             "Expires next",

@@ -31,6 +31,17 @@ REPORT = {
     "served": [
         {"tenant": "t", "deployment": "n/d", "model": "m", "requests": 3, "input_tokens": 4, "output_tokens": 5}
     ],
+    "active_users": [
+        {
+            "entity": "acme",
+            "low": 360,
+            "high": 400,
+            "tenants": 2,
+            "thresholds": [
+                {"license": "l", "value": 700, "share_low": 0.514286, "share_high": 0.571429, "warning": 50}
+            ],
+        }
+    ],
     "expires_next": [],
 }
 
@@ -42,7 +53,7 @@ def test_the_page_holds_every_row_and_no_foreign_markup() -> None:
     assert "A &amp; B License" in page
     assert "Built with &lt;it&gt;" in page
     assert "1970-01-02 00:00:00Z" in page
-    assert page.count("<table>") == 3
+    assert page.count("<table>") == 4
 
 
 def test_the_table_is_read_back_and_holds_no_formula() -> None:
@@ -51,3 +62,5 @@ def test_the_table_is_read_back_and_holds_no_formula() -> None:
     assert accepted[:4] == ["Acceptances", "acc-1", "acme", "deployer"]
     assert accepted[4] == "'=HYPERLINK(1)"
     assert ["Served", "t", "n/d", "m", "3", "4", "5"] in rows
+    counted = next(row for row in rows if row[0].startswith("Active users"))
+    assert counted[1:] == ["acme", "360", "400", "2", "700", "51.4 % to 57.1 %", "may have reached 50 %"]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from paddock_cli import offering, records
+from paddock_cli import active_users, offering, records
 from paddock_cli.checking import VERBS, Question, ask_file, ask_server
 from paddock_cli.client import Client
 from paddock_cli.errors import DeniedError, UsageError
@@ -14,6 +14,7 @@ from paddock_cli.output import Output, OutputOption, moment, print_fields, print
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 offering.add_commands(app)
 records.add_commands(app)
+app.command("users")(active_users.users)
 
 Entity = Annotated[str, typer.Option(help="The legal entity.")]
 

@@ -24,7 +24,7 @@ from paddock_controlplane.tenants.models import TenantRow
 log = logging.getLogger(__name__)
 
 _TENANT = re.compile(r"[a-z0-9-]{1,40}")
-_PRODUCT = re.compile(r"[a-z0-9.-]{1,63}/[a-z0-9.-]{1,253}")
+_PRODUCT = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}/[a-z0-9][a-z0-9.-]{0,252}")
 OLDEST_DAYS = 400
 """A gateway that was away for longer is not believed its clock."""
 

@@ -67,7 +67,7 @@ class ActiveUsers:
 
     month: str
     confidence: float
-    tenants: list[TenantUsers]
+    items: list[TenantUsers]
     next: str | None
 
 
@@ -102,7 +102,7 @@ class EntitiesUsers:
 
     month: str
     confidence: float
-    entities: list[EntityUsers]
+    items: list[EntityUsers]
     next: str | None
 
 
@@ -121,7 +121,7 @@ async def tenants(
     found = [
         await asyncio.to_thread(_tenant, name, entities[name], products[name], days.get(name, {})) for name in shown
     ]
-    return ActiveUsers(month=month, confidence=CONFIDENCE, tenants=found, next=shown[-1] if len(ids) > limit else None)
+    return ActiveUsers(month=month, confidence=CONFIDENCE, items=found, next=shown[-1] if len(ids) > limit else None)
 
 
 async def entities(
@@ -139,9 +139,7 @@ async def entities(
     ids = list(await session.scalars(query.order_by(TenantRow.entity).limit(limit + 1)))
     shown = ids[:limit]
     found = [await entity(session, catalog=catalog, month=month, entity_id=name) for name in shown]
-    return EntitiesUsers(
-        month=month, confidence=CONFIDENCE, entities=found, next=shown[-1] if len(ids) > limit else None
-    )
+    return EntitiesUsers(month=month, confidence=CONFIDENCE, items=found, next=shown[-1] if len(ids) > limit else None)
 
 
 async def entity(session: AsyncSession, *, catalog: Catalog, month: str, entity_id: str) -> EntityUsers:

@@ -66,7 +66,7 @@ async def _month(database: Database, catalog: Catalog, month: str) -> Counter[tu
     while after is not None:
         look_at = partial(reading.entities, catalog=catalog, month=month, after=after, limit=_PAGE)
         page = await database.run(EVERYTHING, look_at)
-        for entity in page.entities:
+        for entity in page.items:
             await database.run(EVERYTHING, partial(_write_down, month=month, entity=entity))
             for item in entity.thresholds:
                 counts.update((item.license, percent) for percent in PERCENTS if percent <= (item.warning or 0))

@@ -196,8 +196,7 @@ async def _active_users(
     entities = sorted({item.entity for item in accepted})
     found = await users.entities(session, catalog=catalog, month=month, after="", limit=_MOST, only=entities)
     return [
-        replace(item, thresholds=[near for near in item.thresholds if near.license == entry.id])
-        for item in found.entities
+        replace(item, thresholds=[near for near in item.thresholds if near.license == entry.id]) for item in found.items
     ]
 
 
