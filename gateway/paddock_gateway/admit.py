@@ -10,18 +10,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from paddock_core.quotas.admission import Level, Refusal, Reservation, output_cap
+from paddock_core.policy.documents import Limits
+from paddock_core.quotas.holdings import Plan, Reservation
+from paddock_core.quotas.kinds import BUDGET, KINDS
+from paddock_core.quotas.levels import Level, Refusal, output_cap
 from paddock_core.serving import contract
 from paddock_core.usage.identifiers import RANDOM_BYTES, uuid7
 from paddock_core.usage.journal_frames import Intent
 
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.dialects.base import Completion
-from paddock_gateway.errors import RATE_LIMIT, ArtifactError, RequestError, bad_request, unavailable
+from paddock_gateway.errors import INSUFFICIENT_QUOTA, RATE_LIMIT, ArtifactError, RequestError, bad_request, unavailable
 from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
 from paddock_gateway.route import Target, find_target
 from paddock_gateway.wiring import Wiring
 
+_NO_LIMITS = Limits()
 _MINIMUM_TOP_P = 1e-6
 """Engines take probabilities above 0 alone; OpenAI's 0 means the single most likely token."""
 
@@ -34,7 +38,6 @@ class Admitted:
     caller: Caller
     intent: Intent
     reservation: Reservation
-    levels: tuple[Level, ...]
     endpoints: tuple[str, ...]
     secret: str
     engine_body: bytes
@@ -66,18 +69,23 @@ async def admit(
             f"{target.deployment.context_length}, the answer included: shorten it",
             param="messages" if completion.messages is not None else "prompt",
         )
-    default = wiring.settings.default_max_output_tokens
-    cap = output_cap(levels=caller.levels, asked=completion.max_tokens, default=default, room=room)
-    if isinstance(cap, Refusal):
-        raise over_limit(cap, headers=limit_headers(caller.levels, wiring))
-    reservation = _reserve(caller, len(ids), cap, wiring)
-    intent = _intent(completion, caller, target, dialect, acceptance, len(ids), cap, now, wiring)
+    end_user = _end_user(completion.end_user, caller.tenant.id, wiring.platform_key)
+    cap, reservation, waited = await _reserve(completion, caller, end_user, len(ids), room, now, wiring)
+    if waited:
+        try:
+            caller = identify()
+            target, acceptance = _permit(completion, caller, wiring)
+            if target.deployment.tokenizer != tokenizer or not target.deployment.endpoints:
+                raise _not_ready(target, "has just changed")
+        except RequestError:
+            wiring.leases.settle(reservation, input_tokens=0, output_tokens=0)
+            raise
+    intent = _intent(completion, caller, target, dialect, acceptance, end_user, len(ids), cap, now, wiring)
     return Admitted(
         target=target,
         caller=caller,
         intent=intent,
         reservation=reservation,
-        levels=caller.levels,
         endpoints=target.deployment.endpoints,
         secret=contract.deployment_secret(
             platform_key=wiring.platform_key,
@@ -126,24 +134,61 @@ async def _tokenize(completion: Completion, model: PromptModel, now: float) -> l
     return ids
 
 
-def _reserve(caller: Caller, input_tokens: int, cap: int, wiring: Wiring) -> Reservation:
-    now = wiring.clock.steady_ns()
-    outcome = wiring.admission.reserve(levels=caller.levels, input_tokens=input_tokens, output_tokens=cap, now=now)
-    if isinstance(outcome, Reservation):
-        return outcome
-    raise over_limit(outcome, headers=limit_headers(caller.levels, wiring))
+async def _reserve(
+    completion: Completion,
+    caller: Caller,
+    end_user: str | None,
+    input_tokens: int,
+    room: int,
+    now: float,
+    wiring: Wiring,
+) -> tuple[int, Reservation, bool]:
+    """The output cap and what is reserved, and whether that took waiting. Raises RequestError (429, 503)."""
+    levels, view, leases = caller.levels, wiring.policy.view, wiring.leases
+    if end_user is not None and caller.tenant.end_user_limits != _NO_LIMITS:
+        levels = (*levels, Level(id=f"user:{caller.tenant.id}:{end_user}", limits=caller.tenant.end_user_limits))
+    plan = leases.plan(levels=levels, source=view, wall=now)
+    default = wiring.settings.default_max_output_tokens
+    cap = output_cap(levels=levels, asked=completion.max_tokens, default=default, room=room, input_tokens=input_tokens)
+    if isinstance(cap, Refusal):
+        raise over_limit(cap, headers=limit_headers(plan, wiring))
+    outcome, waited = await leases.reserve(
+        plan, input_tokens=input_tokens, output_cap=cap, first_output=min(cap, wiring.settings.extension_tokens)
+    )
+    if isinstance(outcome, Refusal):
+        raise over_limit(outcome, headers=limit_headers(plan, wiring))
+    return cap, outcome, waited
 
 
 def over_limit(refusal: Refusal, *, headers: tuple[tuple[bytes, bytes], ...]) -> RequestError:
-    """A 429 as OpenAI's SDK obeys it: it waits as told, and does not retry what can never fit."""
+    """A 429 as OpenAI's SDK obeys it: it waits as told, and does not retry what can never fit or is used up.
+
+    A 503 where the limit may not be reached at all, but this gateway is cut off and holds nothing of it.
+    """
     level = refusal.level.partition(":")[0]
+    level = "end user" if level == "user" else level
     name = refusal.limit_name.replace("_", " ")
+    kind = KINDS.get(refusal.limit_name)
+    if refusal.cut_off and kind is not None and kind.shape == BUDGET:
+        message = (
+            f"the {level}'s {name} cannot be asked about: this gateway is cut off from the control plane; try later"
+        )
+        return unavailable("QuotaUnavailable", message, retry_after=2)
+    final = (b"x-should-retry", b"false")
+    code, type_ = "rate_limit_exceeded", RATE_LIMIT
     if refusal.limit <= 0:
         message = f"the {level}'s limit of {name} is 0, so nothing can be admitted: ask whoever sets its limits"
-        headers = (*headers, (b"x-should-retry", b"false"))
+        headers = (*headers, final)
     elif refusal.retry_after is None:
         message = f"request too large: {refusal.asked} {name} asked, the {level}'s limit is {refusal.limit}"
-        headers = (*headers, (b"x-should-retry", b"false"))
+        headers = (*headers, final)
+    elif kind is not None and kind.shape == BUDGET:
+        code = type_ = INSUFFICIENT_QUOTA
+        message = (
+            f"the {level}'s limit of {refusal.limit} {name} is used up or reserved: "
+            f"ask whoever sets its limits, or wait until the {kind.span} ends (UTC)"
+        )
+        headers = (*headers, final, (b"retry-after", str(math.ceil(refusal.retry_after / 1e9)).encode()))
     else:
         seconds = refusal.retry_after / 1e9
         message = (
@@ -154,16 +199,16 @@ def over_limit(refusal: Refusal, *, headers: tuple[tuple[bytes, bytes], ...]) ->
             (b"retry-after", str(max(1, math.ceil(seconds))).encode()),
             (b"retry-after-ms", str(max(1, math.ceil(seconds * 1000))).encode()),
         )
-    return RequestError(status=429, code="rate_limit_exceeded", message=message, type=RATE_LIMIT, headers=headers)
+    return RequestError(status=429, code=code, message=message, type=type_, headers=headers)
 
 
-def limit_headers(levels: tuple[Level, ...], wiring: Wiring) -> tuple[tuple[bytes, bytes], ...]:
+def limit_headers(plan: Plan, wiring: Wiring) -> tuple[tuple[bytes, bytes], ...]:
     """OpenAI's rate-limit headers, from the same state that admission uses. Absent limits have none."""
-    now = wiring.clock.steady_ns()
+    now, holdings = wiring.clock.steady_ns(), wiring.leases.holdings
     headers: list[tuple[bytes, bytes]] = []
     for name, headroom in (
-        (b"requests", wiring.admission.requests_headroom(levels=levels, now=now)),
-        (b"tokens", wiring.admission.tokens_headroom(levels=levels, now=now)),
+        (b"requests", holdings.requests_headroom(plan, now=now)),
+        (b"tokens", holdings.tokens_headroom(plan, now=now)),
     ):
         if headroom is not None:
             headers.append((b"x-ratelimit-limit-" + name, str(headroom.limit).encode()))
@@ -188,6 +233,7 @@ def _intent(
     target: Target,
     dialect: str,
     acceptance: str,
+    end_user: str | None,
     input_tokens: int,
     cap: int,
     now: float,
@@ -207,7 +253,8 @@ def _intent(
         reserved_tokens=input_tokens + cap,
         input_tokens=input_tokens,
         acceptance_id=acceptance,
-        end_user_hash=_end_user(completion.end_user, caller.tenant.id, wiring.platform_key),
+        end_user_hash=end_user,
+        project=caller.key.project or None,
         gateway_instance=wiring.settings.instance,
         journal_seq=wiring.journal.next_sequence(),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from paddock_core.keys import API_KEY, parse_key, secret_digest
 from paddock_core.policy.documents import ApiKey, Tenant
 from paddock_core.policy.view import PolicyView
-from paddock_core.quotas.admission import Level
+from paddock_core.quotas.levels import Level
 
 from paddock_gateway.errors import AUTHENTICATION, RequestError
 
@@ -20,7 +20,7 @@ class Caller:
     key: ApiKey
     tenant: Tenant
     levels: tuple[Level, ...]
-    """The limits that each of its requests counts against."""
+    """The limits that each of its requests counts against; an end user comes on top."""
 
 
 def authenticate(*, authorization: bytes | None, view: PolicyView, now: float) -> Caller:
@@ -39,11 +39,18 @@ def authenticate(*, authorization: bytes | None, view: PolicyView, now: float) -
     tenant = view.tenants.get(key.tenant)
     if tenant is None:
         raise _refusal(f"API key {parsed.id} belongs to a tenant that no longer exists")
-    levels = (
-        Level(id=f"tenant:{tenant.id}", limits=tenant.limits),
-        Level(id=f"key:{key.id}", limits=key.limits),
-    )
-    return Caller(key=key, tenant=tenant, levels=levels)
+    return Caller(key=key, tenant=tenant, levels=_levels(key, tenant, view))
+
+
+def _levels(key: ApiKey, tenant: Tenant, view: PolicyView) -> tuple[Level, ...]:
+    """The widest first: a refusal names the first level that refuses."""
+    levels = [Level(id="platform", limits=item.limits) for item in view.platform_limits.values()]
+    levels.append(Level(id=f"tenant:{tenant.id}", limits=tenant.limits))
+    project = view.projects.get(f"{tenant.id}/{key.project}") if key.project else None
+    if project is not None:
+        levels.append(Level(id=f"project:{project.id}", limits=project.limits))
+    levels.append(Level(id=f"key:{key.id}", limits=key.limits))
+    return tuple(levels)
 
 
 def _refusal(message: str) -> RequestError:

@@ -16,7 +16,6 @@ import aiohttp
 import uvicorn
 import uvloop
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.quotas.admission import Admission
 from paddock_core.usage.recovery import LeftOpen
 from pydantic import ValidationError
 
@@ -30,6 +29,7 @@ from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
 from paddock_gateway.export import Exported, start_export
 from paddock_gateway.journal import Journal
+from paddock_gateway.leases import Leases
 from paddock_gateway.logs import configure_logging
 from paddock_gateway.policy import PolicyFollower
 from paddock_gateway.protocol import bounded
@@ -42,7 +42,6 @@ from paddock_gateway.telemetry import Telemetry, start_telemetry
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
-_IDLE_LEVELS_SECONDS = 600
 _LOCK_TRIES, _LOCK_TRY_SECONDS = 40, 0.25
 _COLLECT_AFTER = 20_000
 """Objects made beyond those freed before the collector looks; requests free theirs by reference counting."""
@@ -170,6 +169,7 @@ def _wire(
     policy = PolicyFollower(url=url, token=internal, cache_dir=cache, clock=clock, wait=settings.policy_wait_seconds)
     policy.load()
     routes, catalog = Routes(), packaged_catalog()
+    leases = Leases(url=url, token=internal, instance=settings.instance, clock=clock, shipped=lambda: shipper.recovered)
     return Wiring(
         settings=settings,
         clock=clock,
@@ -177,10 +177,10 @@ def _wire(
         routes=routes,
         licenses=LicenseGate(catalog=catalog),
         prompt_models=PromptModels(url=url, token=internal, cache_dir=cache, catalog=catalog, session=session),
-        admission=Admission(),
+        leases=leases,
         journal=journal,
         engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
-        telemetry=_telemetry(settings, policy, journal, routes, shipper, exported),
+        telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, exported),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )
 
@@ -197,7 +197,7 @@ def _background(
         settled=lambda: wiring.engine.keep_only(routes.endpoints()),
     )
     followers = (wiring.policy.follow(session), deployments, shipper.run(session), shipper.users.run(session))
-    return *followers, _forget_idle(wiring)
+    return *followers, wiring.leases.run(session)
 
 
 async def _settle_the_lost(
@@ -212,6 +212,7 @@ async def _settle_the_lost(
         patience=settings.reap_seconds,
     )
     await recover(requests=requests, journal=wiring.journal, reaper=reaper)
+    shipper.expect_recovery()
     adopter = Adopter(
         root=settings.journal_dir,
         own=settings.instance,
@@ -239,6 +240,7 @@ def _telemetry(
     journal: Journal,
     routes: Routes,
     shipper: Shipper,
+    leases: Leases,
     exported: Exported | None,
 ) -> Telemetry:
     return start_telemetry(
@@ -250,6 +252,9 @@ def _telemetry(
             "paddock.gateway.requests.open": lambda: float(journal.open_requests),
             "paddock.gateway.journal.failures": lambda: float(journal.failures),
             "paddock.gateway.journal.damaged": lambda: float(journal.damaged),
+            "paddock.gateway.quota.cut_off": lambda: float(leases.cut_off),
+            "paddock.gateway.quota.refused_cut_off": lambda: float(leases.refused_cut_off),
+            "paddock.gateway.quota.accounts": lambda: float(len(leases.holdings.accounts)),
             "paddock.gateway.routes": lambda: float(len(routes.by_name)),
             "paddock.gateway.records.shipped": lambda: float(shipper.shipped),
             "paddock.gateway.records.refused": lambda: float(len(shipper.refused)),
@@ -272,6 +277,7 @@ async def _stop(
                 pass
             await shipper.users.send(session)
             await shipper.ship_available(session)
+            await wiring.leases.close(session)
     except TimeoutError:
         _log.warning("usage is left in the journal: the next start ships it")
     await wiring.journal.close()
@@ -283,12 +289,6 @@ def _tame_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
-
-
-async def _forget_idle(wiring: Wiring) -> None:
-    while True:
-        await asyncio.sleep(_IDLE_LEVELS_SECONDS)
-        wiring.admission.forget_idle(now=wiring.clock.steady_ns(), idle=_IDLE_LEVELS_SECONDS * 1_000_000_000)
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -103,7 +103,7 @@ class Pump:
         refusal = await self._begin()
         if refusal is not None:
             self._settling = True
-            self._release(0)
+            self._release(input_tokens=0, output_tokens=0)
             if self._span is not None:
                 self._span.set_attribute(ERROR_TYPE, refusal.code)
                 self._span.end()
@@ -156,10 +156,14 @@ class Pump:
         chunks = await self._first_chunks()
         connection = self._connection
         while chunks is not None and connection is not None:
-            self._absorb(chunks)
+            covered = await self._covered(chunks)
+            self._absorb(covered)
             if self._intent.stream:
-                await self._pass_on(chunks)
+                await self._pass_on(covered)
                 self._checkpoint()
+            if len(covered) < len(chunks):
+                self._exact, self._finish_reason = False, "length"
+                return
             chunks = await connection.read()
         self._connection = None
         if self._responses == 0:
@@ -200,16 +204,40 @@ class Pump:
         if connection is not None:
             connection.abort()
 
+    async def _covered(self, chunks: list[Chunk]) -> list[Chunk]:
+        """As many of the chunks as the budgets cover, which are extended as the answer grows.
+
+        What they do not cover is neither sent nor billed, so no budget is passed; the answer ends there.
+        """
+        reservation, leases = self._admitted.reservation, self._wiring.leases
+        if not reservation.plan.budgets:
+            return chunks
+        step, cap = self._wiring.settings.extension_tokens, self._admitted.output_cap
+        total = self._progress.engine_tokens
+        for index, chunk in enumerate(chunks):
+            total += self._tokens(chunk)
+            lacking = total - reservation.output_reserved
+            if lacking > 0:
+                more = max(lacking, min(step, cap - reservation.output_reserved))
+                if not await leases.extend(reservation, output_tokens=more):
+                    return chunks[:index]
+        left = reservation.output_reserved - total
+        if left <= step // 4 and reservation.output_reserved < cap:
+            leases.extend_ahead(reservation, output_tokens=min(step, cap - reservation.output_reserved))
+        return chunks
+
+    def _tokens(self, chunk: Chunk) -> int:
+        """The engine's count, or ours where it gives none."""
+        tokens = chunk.num_output_tokens
+        return self._admitted.prompt_model.count(chunk.text_output) if tokens is None else tokens
+
     def _absorb(self, chunks: list[Chunk]) -> None:
         progress = self._progress
         progress.at = self._wiring.clock.wall()
         total, text_too = progress.engine_tokens, not self._intent.stream
         for chunk in chunks:
-            tokens = chunk.num_output_tokens
-            if tokens is None:
-                self._exact = False
-                tokens = self._admitted.prompt_model.count(chunk.text_output)
-            total += tokens
+            self._exact = self._exact and chunk.num_output_tokens is not None
+            total += self._tokens(chunk)
             if chunk.finish_reason:
                 self._finish_reason = chunk.finish_reason
             if text_too:
@@ -247,7 +275,7 @@ class Pump:
         headers = [
             (b"content-type", content_type),
             (b"x-request-id", self._intent.usage_id.encode()),
-            *limit_headers(self._admitted.levels, self._wiring),
+            *limit_headers(self._admitted.reservation.plan, self._wiring),
             *extra,
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -266,13 +294,13 @@ class Pump:
             ended_at=wiring.clock.wall(),
             seq=self._intent.journal_seq,
         )
-        self._release(record.output_tokens)
+        self._release(input_tokens=record.input_tokens, output_tokens=record.output_tokens)
         await wiring.journal.settle(record)
         wiring.telemetry.settle(record, self._span)
 
-    def _release(self, output_tokens: int) -> None:
-        wiring = self._wiring
-        wiring.admission.settle(self._admitted.reservation, output_tokens=output_tokens, now=wiring.clock.steady_ns())
+    def _release(self, *, input_tokens: int, output_tokens: int) -> None:
+        reservation = self._admitted.reservation
+        self._wiring.leases.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens)
 
     async def _end(self, status: str, failure: RequestError | None) -> None:
         if failure is not None:

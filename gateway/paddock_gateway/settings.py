@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     """How long running streams may go on after SIGTERM."""
     default_max_output_tokens: int = Field(default=1024, ge=1)
     """Output cap of a request that names none."""
+    extension_tokens: int = Field(default=256, ge=1)
+    """Output is covered by budgets in steps of so many tokens, the first before the engine starts."""
     journal_segment_bytes: int = Field(default=8 * 1024 * 1024, ge=256 * 1024)
     """Size of one journal segment, allocated in advance."""
     checkpoint_tokens: int = Field(default=32, ge=1)

@@ -71,6 +71,9 @@ class Shipper:
         self._position = _Position(segment=0, offset=0)
         self.refused = refused
         self.shipped = 0
+        self.recovered = False
+        """True once the ledger has every record of this instance's earlier processes."""
+        self._recovering = False
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Ship until cancelled."""
@@ -85,9 +88,11 @@ class Shipper:
 
     async def ship_available(self, session: aiohttp.ClientSession) -> bool:
         """Send what is durable now; False if there was nothing to read."""
+        complete = self._recovering  # as it was before the journal was read
         stretch = await asyncio.to_thread(self._next_stretch)
         if stretch is None:
             self._release()
+            self.recovered = self.recovered or complete
             return False
         if stretch.gaps:
             self._journal.note_damage(stretch.end.segment, stretch.gaps)
@@ -95,6 +100,11 @@ class Shipper:
         self._position = stretch.end
         self._release()
         return True
+
+    def expect_recovery(self) -> None:
+        """The journal holds what earlier processes left: `recovered` is true once all of it was shipped."""
+        self._recovering = True
+        self._journal.settled_event.set()
 
     def _release(self) -> None:
         """Segments whose records the ledger has, and whose users the sketches have."""

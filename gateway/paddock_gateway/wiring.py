@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from paddock_core.quotas.admission import Admission
-
 from paddock_gateway.artifacts import PromptModels
 from paddock_gateway.clock import Clock
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
 from paddock_gateway.journal import Journal
+from paddock_gateway.leases import Leases
 from paddock_gateway.policy import PolicyFollower
 from paddock_gateway.route import LicenseGate
 from paddock_gateway.settings import Settings
@@ -25,7 +24,7 @@ class Wiring:
     routes: Routes
     licenses: LicenseGate
     prompt_models: PromptModels
-    admission: Admission
+    leases: Leases
     journal: Journal
     engine: Engine
     telemetry: Telemetry

@@ -21,6 +21,10 @@ from paddock_core.active_users.documents import SketchBatch
 from paddock_core.active_users.sketch import EMPTY, decode, merge
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.keys import format_key, secret_digest
+from paddock_core.quotas.central import from_bucket, from_sum
+from paddock_core.quotas.kinds import KINDS, RATE
+from paddock_core.quotas.rates import Bucket
+from paddock_core.quotas.wire import Grant, LeaseAnswer, LeaseCall
 from paddock_core.serving.contract import SECRET_HEADER, deployment_secret
 from paddock_core.serving.tokenizer_document import TokenizerDocument, encode_document
 from paddock_gateway.app import App
@@ -96,6 +100,13 @@ class ControlPlane:
     batches: list[int] = field(default_factory=list)
     ship_heads: list[dict[str, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    buckets: dict[tuple[str, str, str], Bucket] = field(default_factory=dict)
+    lent: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Units of pools and budgets that gateways hold or have used up."""
+    lease_calls: list[LeaseCall] = field(default_factory=list)
+    lease_seconds: float = 300.0
+    lose_leases: bool = False
+    gateways: int = 1
     users: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     users_down: bool = False
     users_refused: Callable[[str], bool] = lambda _: False
@@ -128,6 +139,7 @@ class ControlPlane:
         app.router.add_get("/internal/v1/policy", self._policy)
         app.router.add_get("/internal/v1/policy/changes", self._changes)
         app.router.add_post("/internal/v1/usage", self._usage)
+        app.router.add_post("/internal/v1/leases", self._leases)
         app.router.add_post("/internal/v1/active-users", self._users)
         app.router.add_get("/internal/v1/artifacts/{digest}", self._artifact)
         return app
@@ -176,6 +188,28 @@ class ControlPlane:
             key = (item.tenant, item.product, item.day)
             self.users[key] = merge(self.users.get(key, EMPTY), decode(item.sketch))
         return web.json_response({"merged": len(batch.sketches) - len(refused), "unchanged": 0, "refused": refused})
+
+    async def _leases(self, request: web.Request) -> web.Response:
+        """The shared accounts, with the real arithmetic. A session begins with everything given back."""
+        call = msgspec.json.decode(await request.read(), type=LeaseCall)
+        self.lease_calls.append(call)
+        if self.lose_leases:
+            self.lose_leases = False
+            return web.Response(status=409)
+        grants = []
+        for ask in call.asks:
+            key = (ask.level, ask.kind, ask.period)
+            wants = {"need": ask.need, "least": ask.least, "want": ask.want}
+            if KINDS[ask.kind].shape == RATE:
+                bucket = self.buckets.setdefault(key, Bucket())
+                given = from_bucket(bucket, limit=ask.limit, now=SYSTEM.steady_ns(), back=ask.back, **wants)
+            else:
+                used = self.lent.get(key, 0) - ask.back
+                given = from_sum(limit=ask.limit, used=used, **wants)
+                self.lent[key] = used + given.granted
+            grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns))
+        answer = LeaseAnswer(grants=tuple(grants), gateways=self.gateways, seconds=self.lease_seconds)
+        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
 
     async def _artifact(self, request: web.Request) -> web.Response:
         assert request.match_info["digest"] == self.digest

@@ -36,7 +36,7 @@ def from_bucket(bucket: Bucket, *, limit: int, now: int, need: int, least: int, 
     bucket.give_back(back)
     granted = divide(room=bucket.room(limit), need=need, least=least, want=want)
     bucket.add(granted)
-    fill = -(-bucket.level // limit) if limit > 0 else MINUTE
+    fill = bucket.level // limit if limit > 0 else MINUTE
     return Given(granted=granted, room=bucket.room(limit), fill_ns=fill)
 
 

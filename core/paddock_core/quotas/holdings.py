@@ -39,8 +39,13 @@ class Holding:
     limit: int
     free: int = 0
     needed: int = 0
-    """Units that waiting requests lack."""
+    """Units that waiting requests want."""
     least: int = 0
+    """Of these, what the smallest request wants."""
+    ahead: int = 0
+    """Units to borrow in advance."""
+    back: int = 0
+    """Units to give back."""
     bucket: Bucket = field(default_factory=Bucket)
     """A rate's shared account, as of the last answer, drained by our own clock since."""
     room: int = 0
@@ -55,6 +60,9 @@ class Holding:
     """`free` at the last look, what was granted since included."""
     pace: int = 0
     """Units that go in a second, as last seen."""
+    habit: int = 0
+    """The most that one request wanted lately."""
+    habit_at: int = 0
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -90,7 +98,7 @@ class Holding:
 
     def top_up(self, cost: int, *, share: int, now: int) -> bool:
         """While cut off: take what lacks from our own share of a rate or of slots. False if it is used up."""
-        lacking = cost - self.free
+        lacking = max(0, cost - self.free)
         if self.kind.shape == RATE:
             self.spare.drain(share, now)
             if not self.spare.fits(share, lacking):
@@ -106,7 +114,7 @@ class Holding:
 
     def refusal(self, cost: int, *, now: int, wall: float, share: int | None = None) -> Refusal:
         """Why the cost does not fit. `share` is given where this process is cut off."""
-        if self.limit <= 0 or (cost > self.limit and self.kind.shape == RATE):
+        if self.limit <= 0 or (cost > self.limit and self.kind.shape != POOL):
             wait: int | None = None
         elif self.kind.shape == RATE and share is not None:
             wait = self.spare.wait(share, cost) if share else SECOND

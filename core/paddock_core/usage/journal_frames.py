@@ -44,6 +44,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     end_user_hash: str | None
     gateway_instance: str
     journal_seq: int
+    project: str | None = None
 
 
 class Progress(msgspec.Struct, kw_only=True):

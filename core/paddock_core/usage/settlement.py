@@ -62,6 +62,7 @@ def settle(
         usage_source=source,
         acceptance_id=intent.acceptance_id,
         end_user_hash=intent.end_user_hash,
+        project=intent.project,
         gateway_instance=intent.gateway_instance,
         journal_seq=seq,
     )

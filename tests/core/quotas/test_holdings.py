@@ -249,10 +249,11 @@ def test_a_rate_s_refusal_says_when_to_come_again() -> None:
 
 def test_a_budget_s_refusal_lasts_until_its_period_ends() -> None:
     _, plan = world(tokens_per_month=100)
-    refusal = only(plan).refusal(500, now=0, wall=NOON)
+    refusal = only(plan).refusal(50, now=0, wall=NOON)
     begin, end = bounds_of(period_of(KINDS["tokens_per_month"], NOON))
     assert begin <= NOON < end
     assert refusal.retry_after == int((end - NOON) * 1e9)
+    assert only(plan).refusal(500, now=0, wall=NOON).retry_after is None
 
 
 def test_cut_off_a_gateway_has_its_share_of_a_rate_and_no_more() -> None:
