@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import LicenseEntry
 from paddock_core.licensing.types import Role
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -41,6 +42,8 @@ class ReceiptDocument(AcceptanceView):
     statement: str | None
     users: Users | None
     """The statement of monthly active users, where one was asked for."""
+    threshold: int | None
+    """The number of users that its band is about."""
     promise: str | None
     """The duty that `flow_down` is about, where it was asked."""
     audit_seq: int | None
@@ -75,6 +78,7 @@ async def receipt(session: AsyncSession, *, catalog: Catalog, acceptance_id: str
         link=_link(credential) if credential else None,
         statement=statement.id if statement else None,
         users=_users(statement) if statement else None,
+        threshold=_threshold(entry) if statement else None,
         promise=duty.duty if duty else None,
         audit_seq=row.audit_seq,
         audit_digest=row.audit_digest,
@@ -101,6 +105,12 @@ def _link(row: CredentialRow) -> LinkRecord:
         issued_by=row.issued_by,
         issued_at=row.issued_at.timestamp(),
     )
+
+
+def _threshold(entry: LicenseEntry) -> int | None:
+    """The number of the license's clause, whomever the platform's policy asks now."""
+    values = (int(clause.params["value"]) for clause in entry.clauses if clause.type == "scale_threshold")
+    return next(values, None)
 
 
 def _users(row: StatementRow) -> Users:
