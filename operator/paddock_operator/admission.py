@@ -1,31 +1,36 @@
-"""What the webhook says of a LlamaDeployment before it is stored: a refusal, or warnings. Pure.
+"""What the webhook says of an object before it is stored: a refusal, or warnings. Pure.
 
 Refused is only what no later act can make right. What may still come true is admitted with a warning that names the
-command; every check is made again in the loop, so nothing rests on the webhook.
+command, or refused too where the platform decided so (`paddock license policy --admission deny`). A change is refused
+only for what it brings in: what is stored already must stay changeable. Every check is made again in the loop and by
+the control plane, so nothing rests on the webhook.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from paddock_core.catalog.loader import Catalog
+from paddock_core.licensing.lineage import resolve
+from paddock_core.licensing.registration import RegistrationError, judge, may_deploy, unserved
 from paddock_core.licensing.types import Decision
 from paddock_core.planning.fit import complete
 from paddock_core.planning.types import Refusal
-from paddock_core.policy.view import PolicyView
+from paddock_core.policy.documents import RegisteredModel
+from paddock_core.resources import llamadeployment, llamamodel
 from paddock_core.resources.conditions import ConditionReason
-from paddock_core.resources.llamadeployment import LlamaDeployment, Spec
+from paddock_core.resources.llamadeployment import LlamaDeployment
 
 from paddock_operator.decide.license import ask, mismatch
 from paddock_operator.decide.planned import ask_of
+from paddock_operator.models.observed import parse_model
 from paddock_operator.observed import parse
-from paddock_operator.ports import Policy
+from paddock_operator.ports import Manifest, Policy
 
 MAX_WARNING = 240
 """The API server cuts warnings that are longer than 256 characters."""
-
-
 BREAKS = (". ", "; ", ": ", ", then ")
 """Where a long warning may be broken."""
+DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,71 +41,144 @@ class Review:
     warnings: tuple[str, ...] = ()
 
 
-def review(*, new: dict[str, Any], old: dict[str, Any] | None, policy: Policy, catalog: Catalog) -> Review:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What there is to say of one object, each as `<reason>: <message>`."""
+
+    refusal: str | None = None
+    """What no later act can mend."""
+    lacking: tuple[str, ...] = ()
+    """What may still come true; until then nothing runs."""
+    notes: tuple[str, ...] = ()
+    """What holds for now."""
+
+    def and_lacking(self, texts: tuple[str, ...]) -> "_Found":
+        return _Found(refusal=self.refusal, lacking=(*self.lacking, *texts), notes=self.notes)
+
+
+def review(*, new: Manifest, old: Manifest | None, policy: Policy, catalog: Catalog) -> Review:
     """Judge an object that is to be created, or to replace `old`."""
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
-    deployment, problem = parse(new)
+    look = _REVIEWS[new["kind"]]
+    found = look(new, policy, catalog)
+    before = _Found() if old is None else look(old, policy, catalog)
+    if found.refusal is not None and found.refusal != before.refusal:
+        return Review(refusal=found.refusal)
+    brought = [text for text in found.lacking if text not in before.lacking]
+    if brought and policy.view.facts().policy.admission == DENY:
+        return Review(refusal=f"{'; '.join(brought)} (this platform stores only what is in order)")
+    stands = () if found.refusal is None else (found.refusal,)
+    return Review(warnings=tuple(piece for text in (*stands, *found.lacking, *found.notes) for piece in pieces(text)))
+
+
+def _deployment(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:
+    deployment, problem = parse(document)
     if problem is not None:
-        return Review(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
-    answer = _review_plan(deployment, catalog) or _review_license(deployment, policy, catalog)
-    return (
-        answer
-        if answer.refusal
-        else replace(answer, warnings=(*answer.warnings, *_unknown_callers(deployment, policy)))
-    )
+        return _Found(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
+    found = _impossible(deployment, policy, catalog) or _licensed(deployment, policy, catalog)
+    return found if found.refusal else found.and_lacking(_unknown_callers(deployment, policy))
 
 
 def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, ...]:
-    """A warning of tenants that are given access but do not exist: they may be registered later, or be misspelt."""
+    """Tenants that are given access but do not exist: they may be registered later, or be misspelt."""
     unknown = [] if policy.expired else sorted(set(deployment.spec.access.tenants) - set(policy.view.tenants))
     if not unknown:
         return ()
     text = f"spec.access.tenants names {', '.join(unknown)}: no such tenant is registered; correct it, or they can call"
-    return _warn(ConditionReason.TENANT_UNKNOWN, f"{text} when the platform team has registered them").warnings
+    return (f"{ConditionReason.TENANT_UNKNOWN}: {text} when the platform team has registered them",)
 
 
-def _review_plan(deployment: LlamaDeployment, catalog: Catalog) -> Review | None:
-    """Refuse what no cluster could run: a tensor size that does not divide the heads, a context that is too long."""
-    model = catalog.model(deployment.spec.model.id)
-    answer = None if model is None else complete(model=model, ask=ask_of(deployment.spec))
-    if isinstance(answer, Refusal):
-        return Review(refusal=f"{answer.reason}: {answer.message}")
-    return None
+def _impossible(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> _Found | None:
+    """What no cluster could run: a tensor size that does not divide the heads, a context that is too long."""
+    facts, model_id = policy.view.facts(), deployment.spec.model.id
+    tenant = policy.view.namespace_tenant(deployment.metadata["namespace"])
+    if tenant is not None and not may_deploy(model=model_id, tenant=tenant, facts=facts):
+        return None
+    model = resolve(model=model_id, registered=facts.models, catalog=catalog)
+    if model is None or not model.weights:
+        return None
+    answer = complete(model=model, ask=ask_of(deployment.spec))
+    return _Found(refusal=f"{answer.reason}: {answer.message}") if isinstance(answer, Refusal) else None
 
 
-def _review_license(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> Review:
+def _licensed(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> _Found:
     spec = deployment.spec
     if spec.license.accept is False:
-        return _warn(ConditionReason.ACCEPT_DECLINED, "spec.license.accept is false: the model will not be served")
+        return _lacks(ConditionReason.ACCEPT_DECLINED, "spec.license.accept is false: the model will not be served")
     if policy.expired:
-        text = "the control plane cannot be reached now: the license is decided when it can"
-        return _warn(ConditionReason.POLICY_EXPIRED, text)
+        return _cut_off()
     namespace = deployment.metadata["namespace"]
     tenant = policy.view.namespace_tenant(namespace)
     if tenant is None:
         text = f"namespace {namespace} belongs to no tenant: the platform team must add it to one before this is served"
-        return _warn(ConditionReason.NAMESPACE_UNKNOWN, text)
+        return _lacks(ConditionReason.NAMESPACE_UNKNOWN, text)
     decision = ask(spec=spec, tenant=tenant, view=policy.view, catalog=catalog, at=policy.at)
-    return _of_decision(decision, spec, policy.view)
+    if not decision.allowed:
+        return _denied(decision, until="nothing runs")
+    problem = mismatch(spec, decision, policy.view)
+    found = _lacks(ConditionReason.RECORD_MISMATCH, problem) if problem else _Found(notes=_notes(decision))
+    return found.and_lacking(_unserved(spec.model.id, policy, catalog))
 
 
-def _of_decision(decision: Decision, spec: Spec, view: PolicyView) -> Review:
-    if decision.allowed:
-        problem = mismatch(spec, decision, view)
-        return _warn(ConditionReason.RECORD_MISMATCH, problem) if problem else Review()
+def _unserved(model: str, policy: Policy, catalog: Catalog) -> tuple[str, ...]:
+    facts = policy.view.facts()
+    entry = resolve(model=model, registered=facts.models, catalog=catalog)
+    lacking = None if entry is None else unserved(model=model, facts=facts, entry=entry)
+    return () if lacking is None else (f"{lacking[0]}: {lacking[1]}",)
+
+
+def _model(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:
+    made, problem = parse_model(document)
+    if problem is not None:
+        return _Found(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
+    if policy.expired:
+        return _cut_off()
+    return _registration(made.registered(), policy, catalog)
+
+
+def _registration(model: RegisteredModel, policy: Policy, catalog: Catalog) -> _Found:
+    try:
+        decision = judge(model=model, facts=policy.view.facts(), catalog=catalog, at=policy.at)
+    except RegistrationError as error:
+        text = f"{error.code}: {error}"
+        return _Found(lacking=(f"{text}. Until then it is not registered",)) if error.mendable else _Found(refusal=text)
+    return _Found(notes=_notes(decision)) if decision.allowed else _denied(decision, until="it is not registered")
+
+
+_REVIEWS: dict[str, Callable[[Manifest, Policy, Catalog], _Found]] = {
+    llamadeployment.KIND: _deployment,
+    llamamodel.KIND: _model,
+}
+"""How objects of a kind are judged."""
+
+
+def _cut_off() -> _Found:
+    text = "the control plane cannot be reached now: the license is decided when it can"
+    return _lacks(ConditionReason.POLICY_EXPIRED, text)
+
+
+def _denied(decision: Decision, *, until: str) -> _Found:
     if not decision.mendable:
-        return Review(refusal=f"{decision.reason}: {decision.message}")
-    return _warn(decision.reason.value, f"{decision.message}. Until then nothing runs")
+        return _Found(refusal=f"{decision.reason}: {decision.message}")
+    return _lacks(decision.reason.value, f"{decision.message}. Until then {until}")
 
 
-def _warn(reason: str, message: str) -> Review:
+def _lacks(reason: str, message: str) -> _Found:
+    return _Found(lacking=(f"{reason}: {message}",))
+
+
+def _notes(decision: Decision) -> tuple[str, ...]:
+    return tuple(f"Mend: {text}" for text in decision.warnings)
+
+
+def pieces(text: str) -> tuple[str, ...]:
     """One warning, in as many pieces as the API server's limit asks for; commands are kept whole where they can be."""
-    pieces, rest = [], f"{reason}: {message}"
+    found, rest = [], text
     while len(rest) > MAX_WARNING:
         end = max(rest.rfind(mark, 0, MAX_WARNING - len(mark)) + len(mark) for mark in BREAKS)
         cut = end if end > MAX_WARNING // 4 else MAX_WARNING
-        pieces.append(rest[:cut].rstrip())
+        found.append(rest[:cut].rstrip())
         rest = rest[cut:]
-    return Review(warnings=(*pieces, rest))
+    return (*found, rest)

@@ -7,7 +7,8 @@ OperatorError
 │   ├── SilentError         a watch that was answered said nothing for longer than is waited for
 │   └── GoneError           410: the watch's revision is no longer known; list again
 ├── ControlPlaneError       the control plane did not answer as agreed
-│   └── DownloadDeniedError it refuses a download; carries its reason
+│   ├── DownloadDeniedError it refuses a download; carries its reason
+│   └── RegistrationRefusedError it refuses a model; carries its reason
 └── NotLeadingError         this process must not write now
 """
 
@@ -46,6 +47,14 @@ class ControlPlaneError(OperatorError):
 
 class DownloadDeniedError(ControlPlaneError):
     """The control plane refuses to let this model be downloaded. The message says why and what to do."""
+
+
+class RegistrationRefusedError(ControlPlaneError):
+    """The control plane refuses to register a model or to let it go. `reason` is stable."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class NotLeadingError(OperatorError):

@@ -1,4 +1,4 @@
-"""The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhook. Nothing is decided here."""
+"""The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhooks. Nothing is decided here."""
 
 import logging
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from typing import Any
 import kopf
 import kubernetes.config
 from kubernetes.client import Configuration
+from paddock_core.resources import llamamodel
 from paddock_core.resources.llamadeployment import GROUP, PLURAL, VERSION
 
 from paddock_operator.admission import Review
@@ -15,9 +16,10 @@ from paddock_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
-WEBHOOK_ID = "llamadeployments"
+WEBHOOK_IDS = (PLURAL, llamamodel.PLURAL)
+"""Plurals of the kinds that are reviewed before they are stored."""
 WEBHOOK_PATH = "/admit"
-"""The webhook's URL ends with `<WEBHOOK_PATH>/<WEBHOOK_ID>`."""
+"""The webhook's URL ends with `<WEBHOOK_PATH>/<one of WEBHOOK_IDS>`."""
 
 Heard = Callable[[str, dict[str, Any]], None]
 """Told the type of an event (DELETED or anything else) and the object."""
@@ -47,7 +49,6 @@ def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.Ope
     async def changed(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002 - kopf's word
         heard(type or "LISTED", dict(body))
 
-    @kopf.on.validate(GROUP, VERSION, PLURAL, id=WEBHOOK_ID, registry=handlers)
     async def admit(body: kopf.Body, warnings: list[str], **more: Any) -> None:
         old = more.get("old")
         answer = judge(dict(body), None if old is None else dict(old))
@@ -56,6 +57,8 @@ def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.Ope
             raise kopf.AdmissionError(answer.refusal, code=403)
         warnings.extend(answer.warnings)
 
+    for plural in WEBHOOK_IDS:
+        kopf.on.validate(GROUP, VERSION, plural, id=plural, registry=handlers)(admit)
     return handlers
 
 

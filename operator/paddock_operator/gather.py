@@ -85,8 +85,8 @@ class Gatherer:
         )
 
     def _weights(self, looked: Observed) -> WeightsJob:
-        model = self._catalog.model(looked.live.spec.model.id)
-        if model is None:
+        model = looked.model
+        if model is None or not model.weights:
             return WeightsJob(job=None)
         precision = ask_of(looked.live.spec).precision or model.default_precision
         digest = names.model_digest(model, precision=precision)

@@ -1,10 +1,11 @@
 """Which LlamaDeployments exist, as far as was heard: only used to find the keys that a change elsewhere concerns."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.index import index_of
-from paddock_core.policy.documents import Acceptance, Entity, Grant, Statement
+from paddock_core.licensing.lineage import resolve
+from paddock_core.policy.documents import Acceptance, Entity, Grant, RegisteredModel, Statement
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
@@ -15,8 +16,9 @@ from paddock_operator.ports import Key, Manifest
 class Index:
     """Keys and the model that each wants. A list of all objects replaces it: a lost event is mended by the resync."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, *, registered: Callable[[], Mapping[str, RegisteredModel]]) -> None:
         self._catalog = catalog
+        self._registered = registered
         self._models: dict[Key, str] = {}
 
     def put(self, manifest: Manifest) -> Key:
@@ -48,7 +50,7 @@ class Index:
         return [key for key in self._models if namespaces is None or key.namespace in namespaces]
 
     def _jobs_of(self, model_id: str) -> set[str]:
-        model = self._catalog.model(model_id)
+        model = resolve(model=model_id, registered=self._registered(), catalog=self._catalog)
         if model is None:
             return set()
         digests = (names.model_digest(model, precision=precision) for precision in model.weights)

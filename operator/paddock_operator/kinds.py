@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from paddock_core.resources import llamadeployment
+from paddock_core.resources import llamadeployment, llamamodel
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Kind:
 
 
 LLAMA_DEPLOYMENT = Kind(llamadeployment.GROUP, llamadeployment.VERSION, llamadeployment.PLURAL, llamadeployment.KIND)
+LLAMA_MODEL = Kind(llamamodel.GROUP, llamamodel.VERSION, llamamodel.PLURAL, llamamodel.KIND, namespaced=False)
 NAMESPACE = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
 NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
 POD = Kind("", "v1", "pods", "Pod")
@@ -47,6 +48,7 @@ LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 ALL = (
     LLAMA_DEPLOYMENT,
+    LLAMA_MODEL,
     NAMESPACE,
     NODE,
     POD,

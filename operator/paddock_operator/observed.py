@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import ModelEntry
+from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.types import Inventory
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment
@@ -92,6 +94,12 @@ class Observed:
     def tenant(self) -> Tenant | None:
         """The tenant that owns the namespace."""
         return self.policy.view.namespace_tenant(self.key.namespace)
+
+    @property
+    def model(self) -> ModelEntry | None:
+        """The model that is asked for, of the catalogue or registered; None if it, or what it was made from, is not
+        known."""
+        return resolve(model=self.live.spec.model.id, registered=self.policy.view.models, catalog=self.catalog)
 
     def child(self, kind: Kind, name: str) -> Child | None:
         """One child by kind and name."""

@@ -89,9 +89,6 @@ def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[
 
 def event(observed: Observed, condition: Condition) -> Manifest:
     """A core/v1 Event; its name is made from what it says and when, so that saying it twice is one Event."""
-    now = format_time(observed.now)
-    text = f"{observed.uid}/{condition.type}/{condition.status}/{condition.reason}/{now}"
-    suffix = hashlib.sha256(text.encode()).hexdigest()[:16]
     reference: dict[str, Any] = {
         "apiVersion": LLAMA_DEPLOYMENT.api_version,
         "kind": LLAMA_DEPLOYMENT.name,
@@ -99,10 +96,19 @@ def event(observed: Observed, condition: Condition) -> Manifest:
         "name": observed.key.name,
         "uid": observed.uid,
     }
+    return event_about(reference, condition, at=observed.now)
+
+
+def event_about(reference: dict[str, Any], condition: Condition, *, at: float) -> Manifest:
+    """An Event about any object. What belongs to no namespace is told in `default`, as Kubernetes asks."""
+    now = format_time(at)
+    text = f"{reference['uid']}/{condition.type}/{condition.status}/{condition.reason}/{now}"
+    suffix = hashlib.sha256(text.encode()).hexdigest()[:16]
+    place = {"namespace": reference.get("namespace", "default"), "name": f"{reference['name']}.{suffix}"}
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
-        "metadata": {"namespace": observed.key.namespace, "name": f"{observed.key.name}.{suffix}"},
+        "metadata": place,
         "involvedObject": reference,
         "type": "Normal" if condition.status == TRUE else "Warning",
         "reason": condition.reason,

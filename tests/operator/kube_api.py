@@ -194,7 +194,9 @@ def _install(api: KubeApi) -> None:
     done = [api.apply(namespace)]
     done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds")))
     done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "charts/paddock/files/rbac")))
-    done.append(api.kubectl("wait", "--for=condition=Established", "crd/llamadeployments.paddock.dev", "--timeout=30s"))
+    for name in ("llamadeployments", "llamamodels"):
+        wanted = f"crd/{name}.paddock.dev"
+        done.append(api.kubectl("wait", "--for=condition=Established", wanted, "--timeout=30s"))
     failed = [result.stderr for result in done if result.returncode != 0]
     if failed:
         raise RuntimeError(f"could not install Paddock's resources: {failed}")

@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.policy.documents import Acceptance, Entity, LicenseText, Namespace, Statement, Tenant
+from paddock_core.catalog.types import WeightSet
+from paddock_core.policy.documents import (
+    Acceptance,
+    Entity,
+    LicensePolicy,
+    LicenseText,
+    Namespace,
+    RegisteredModel,
+    Statement,
+    Tenant,
+)
 from paddock_core.policy.wire import Change, Changes, Snapshot
 
 TOKEN = "internal-token"
@@ -23,6 +33,8 @@ KINDS = {
     LicenseText: "license_text",
     Acceptance: "acceptance",
     Statement: "statement",
+    RegisteredModel: "model",
+    LicensePolicy: "license_policy",
 }
 
 
@@ -37,6 +49,10 @@ class PolicyServer:
     waiting: bool = False
     """True while a follower waits for changes."""
     tokens_issued: list[str] = field(default_factory=list)
+    model_calls: list[str] = field(default_factory=list)
+    """Every call about a registered model, as `METHOD id`."""
+    refusals: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
+    """By such a call: the status and the problem document that it is answered with."""
     _log: list[Change] = field(default_factory=list)
     _heard: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -90,6 +106,29 @@ class PolicyServer:
         self.tokens_issued.append(model)
         return web.json_response({"token": f"token-for-{model}", "expires_at": 0})
 
+    async def put_model(self, request: web.Request) -> web.Response:
+        refused = self._model_call(request)
+        if refused is not None:
+            return refused
+        body = await request.json()
+        weights = body.pop("weights", None) or {}
+        precision = weights.pop("precision", "")
+        made = {"id": request.match_info["model"], "precision": precision, "weights": weights or None, **body}
+        self.put(msgspec.convert(made, RegisteredModel))
+        return web.json_response({})
+
+    async def drop_model(self, request: web.Request) -> web.Response:
+        refused = self._model_call(request)
+        if refused is None:
+            self.remove("model", request.match_info["model"])
+        return refused or web.Response(status=204)
+
+    def _model_call(self, request: web.Request) -> web.Response | None:
+        call = f"{request.method} {request.match_info['model']}"
+        self.model_calls.append(call)
+        status, problem = self.refusals.get(call, (0, {}))
+        return web.json_response(problem, status=status) if status else None
+
     def _json(self, value: object) -> web.Response:
         return web.Response(body=msgspec.json.encode(value), content_type="application/json")
 
@@ -110,6 +149,8 @@ async def serving(server: PolicyServer, *, port: int) -> AsyncIterator[PolicySer
     app.router.add_get("/internal/v1/policy", server.snapshot)
     app.router.add_get("/internal/v1/policy/changes", server.changes)
     app.router.add_post("/internal/v1/decision-tokens", server.decision_token)
+    app.router.add_put("/internal/v1/models/{model}", server.put_model)
+    app.router.add_delete("/internal/v1/models/{model}", server.drop_model)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -133,6 +174,18 @@ def registered() -> list[Any]:
         *texts("paddock-demo"),
         *accepted("platform", role="operator"),
     ]
+
+
+def demo_weights() -> WeightSet:
+    """The demonstration model's own checkpoint."""
+    entry = packaged_catalog().models["smollm2-135m-instruct"]
+    return entry.weights[entry.default_precision]
+
+
+def made_model(name: str = "demo-acme", **other: Any) -> RegisteredModel:
+    """A registered fine-tune of the demonstration model, named as its license asks."""
+    values = {"base": "smollm2-135m-instruct", "public_name": "Demo-Acme", "precision": "q4_1"}
+    return RegisteredModel(**{"id": name, "weights": demo_weights(), "owner": "acme", **values, **other})
 
 
 def texts(license_id: str) -> list[LicenseText]:

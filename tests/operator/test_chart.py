@@ -12,7 +12,7 @@ import pytest
 import yaml
 from paddock_local import golang
 from paddock_local.progress import Progress
-from paddock_operator.events import WEBHOOK_ID, WEBHOOK_PATH
+from paddock_operator.events import WEBHOOK_IDS, WEBHOOK_PATH
 from paddock_operator.settings import OperatorSettings
 from pydantic_settings import BaseSettings
 
@@ -102,15 +102,32 @@ def test_wrong_values_are_refused(helm: Path) -> None:
         run_helm(helm, "template", "paddock", str(CHART), "-n", "elsewhere")
 
 
-def test_custom_resource_of_the_chart_is_the_one_of_the_repository() -> None:
-    own = (REPOSITORY / "crds" / "llamadeployments.yaml").read_text()
-    assert (CHART / "crds" / "llamadeployments.yaml").read_text() == own
+def test_custom_resources_of_the_chart_are_those_of_the_repository() -> None:
+    own = {file.name: file.read_text() for file in (REPOSITORY / "crds").iterdir()}
+    assert {file.name: file.read_text() for file in (CHART / "crds").iterdir()} == own
+    assert len(own) == 2
 
 
-def test_webhook_path_is_the_one_that_the_operator_serves() -> None:
-    document = yaml.safe_load((CHART / "files" / "webhook.yaml").read_text())
-    service = document["webhooks"][0]["clientConfig"]["service"]
-    assert service["path"] == f"{WEBHOOK_PATH}/{WEBHOOK_ID}"
+def test_webhooks_guard_what_is_new_and_never_bar_a_change_or_a_deletion() -> None:
+    hooks = yaml.safe_load((CHART / "files" / "webhook.yaml").read_text())["webhooks"]
+    policies = {}
+    for hook in hooks:
+        rule = hook["rules"][0]
+        assert len(hook["rules"]) == len(rule["resources"]) == len(rule["operations"]) == 1
+        assert hook["clientConfig"]["service"]["path"] == f"{WEBHOOK_PATH}/{rule['resources'][0]}"
+        policies[rule["resources"][0], rule["operations"][0]] = hook["failurePolicy"]
+    expected = {(plural, "CREATE"): "Fail" for plural in WEBHOOK_IDS}
+    assert policies == expected | {(plural, "UPDATE"): "Ignore" for plural in WEBHOOK_IDS}
+
+
+@pytest.mark.timeout(1000)
+def test_every_webhook_is_given_the_authority(helm: Path) -> None:
+    chosen = ("--set", "operator.webhook.caBundle=PEM", "--set", "operator.webhook.certManagerInjectFrom=a/b")
+    text = run_helm(helm, "template", "paddock", str(CHART), "--namespace", "paddock-system", *chosen)
+    kind = "ValidatingWebhookConfiguration"
+    found = next(item for item in yaml.safe_load_all(text) if item and item["kind"] == kind)
+    assert {hook["clientConfig"]["caBundle"] for hook in found["webhooks"]} == {"UEVN"}
+    assert found["metadata"]["annotations"] == {"cert-manager.io/inject-ca-from": "a/b"}
 
 
 def test_operator_may_not_read_secrets_and_tenants_reach_no_pod() -> None:

@@ -200,8 +200,8 @@ def body_of(held: Any) -> dict[str, Any]:
     return body
 
 
-def test_index_finds_who_waits_for_weights() -> None:
-    index = Index(packaged_catalog())
+def test_index_finds_who_waits_for_weights(helpers: Any) -> None:
+    index = Index(packaged_catalog(), registered=lambda: {"made": helpers.made_model("made")})
 
     def put(name: str, model: str) -> None:
         index.put({"metadata": {"namespace": "n", "name": name}, "spec": {"model": {"id": model}}})
@@ -209,8 +209,10 @@ def test_index_finds_who_waits_for_weights() -> None:
     put("a", "smollm2-135m-instruct")
     put("b", "llama-3.1-8b-instruct")
     put("c", "unknown")
-    assert index.waiting_for("weights-b179c9523d0e") == [Key("n", "a")]
+    put("d", "made")
+    assert index.waiting_for("weights-b179c9523d0e") == [Key("n", "a"), Key("n", "d")]
     index.drop(Key("n", "a"))
+    index.drop(Key("n", "d"))
     assert index.waiting_for("weights-b179c9523d0e") == []
     index.replace([])
     assert index.keys() == []

@@ -106,7 +106,7 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
         clock=clock,
         platform_key=config.platform_key,
     )
-    executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, catalog=packaged_catalog(), config=config)
+    executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, config=config)
     reporter = Reporter(cluster=cluster, gateway_url="http://gateway.test")
 
     async def round_(key: Key) -> list[str]:

@@ -26,11 +26,11 @@ def apply_webhook(api: Any, certificate: Any, port: int) -> None:
 
     file = api.folder / "webhook.yaml"
     document = yaml.safe_load((_repository() / "charts/paddock/files/webhook.yaml").read_text())
-    service = document["webhooks"][0]["clientConfig"].pop("service")
-    document["webhooks"][0]["clientConfig"] = {
-        "url": f"https://127.0.0.1:{port}{service['path']}",
-        "caBundle": base64.b64encode(certificate[0].read_bytes()).decode(),
-    }
+    for hook in document["webhooks"]:
+        hook["clientConfig"] = {
+            "url": f"https://127.0.0.1:{port}{hook['clientConfig']['service']['path']}",
+            "caBundle": base64.b64encode(certificate[0].read_bytes()).decode(),
+        }
     file.write_text(yaml.safe_dump(document))
     done = api.kubectl("apply", "-f", str(file))
     assert done.returncode == 0, done.stderr

@@ -65,7 +65,7 @@ def parts() -> tuple[Loop, LeaderElector, Cluster]:
     loop = Loop(
         cluster=cluster,  # type: ignore[arg-type]
         queue=queue,
-        index=Index(packaged_catalog()),
+        index=Index(packaged_catalog(), registered=dict),
         clock=Clock(),
         resync_seconds=3600,
     )

@@ -23,6 +23,17 @@ class ConditionType(StrEnum):
     SERVING = "Serving"
 
 
+class ModelConditionType(StrEnum):
+    """Parts of the state of a LlamaModel."""
+
+    LICENSE_ACCEPTED = "LicenseAccepted"
+    """Its owner may have made it as it says."""
+    REGISTERED = "Registered"
+    """The control plane knows it, so it can be deployed."""
+    SERVABLE = "Servable"
+    """This version can run it."""
+
+
 class ConditionReason(StrEnum):
     """Stable reasons beside those of the license decision and of the planner."""
 
@@ -43,7 +54,15 @@ class ConditionReason(StrEnum):
     POLICY_EXPIRED = "PolicyExpired"
     """The control plane was not reached for too long: what runs stays, nothing new is created."""
     MODEL_UNKNOWN = "ModelUnknown"
-    """The catalogue has no such model, so nothing can be planned."""
+    """No such model is in the catalogue, or registered for this tenant: nothing can be planned."""
+    REGISTERED = "Registered"
+    """The model can be deployed by whoever may."""
+    REGISTERING = "Registering"
+    """The control plane is being asked."""
+    IN_USE = "InUse"
+    """It is being deleted, and deployments of it still exist."""
+    SERVABLE = "Servable"
+    """An engine of this version loads its weights."""
     PLANNED = "Planned"
     """The model fits; the message explains how it is cut."""
     MULTI_NODE_UNSUPPORTED = "MultiNodeUnsupported"
@@ -90,23 +109,23 @@ class ConditionReason(StrEnum):
 class Finding:
     """What a round found of one condition; becomes a `Condition` by `merge`."""
 
-    type: ConditionType
+    type: ConditionType | ModelConditionType
     status: str
     reason: str
     message: str
 
 
-def holds(kind: ConditionType, reason: str, message: str) -> Finding:
+def holds(kind: ConditionType | ModelConditionType, reason: str, message: str) -> Finding:
     """A condition that holds."""
     return Finding(type=kind, status=TRUE, reason=reason, message=message)
 
 
-def fails(kind: ConditionType, reason: str, message: str) -> Finding:
+def fails(kind: ConditionType | ModelConditionType, reason: str, message: str) -> Finding:
     """A condition that does not hold."""
     return Finding(type=kind, status=FALSE, reason=reason, message=message)
 
 
-def unknown(kind: ConditionType, reason: str, message: str) -> Finding:
+def unknown(kind: ConditionType | ModelConditionType, reason: str, message: str) -> Finding:
     """A condition of which nothing can be said now."""
     return Finding(type=kind, status=UNKNOWN, reason=reason, message=message)
 

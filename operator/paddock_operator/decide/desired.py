@@ -6,6 +6,7 @@ denial that is certain (license, invalid specification, deletion), never because
 
 from dataclasses import replace
 
+from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning.types import Plan
 from paddock_core.resources import names
 from paddock_core.resources.conditions import (
@@ -64,10 +65,10 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
 
 def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, ...], *, tenant: str) -> Outcome:
     finding, plan = planned.judge(observed)
-    found = (*found, finding)
-    if plan is None:
+    found, model = (*found, finding), observed.model
+    if plan is None or model is None:
         return _hold(observed, config, found)
-    prepared = weights.judge(observed, plan)
+    prepared = weights.judge(observed, model, plan)
     found = (*found, prepared.finding)
     if prepared.result is None:
         held = _hold(observed, config, found)
@@ -75,24 +76,27 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
             held, actions=(*_finalizer_first(observed), *prepared.actions, *held.actions), plan=_plan_status(plan)
         )
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
-    outcome = _serve(observed, config, plan, prepared.result, tenant=tenant)
+    rendering = _rendering(observed, config, model, plan, prepared.result, tenant=tenant)
+    outcome = _serve(observed, config, rendering, prepared.result.tokenizer)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
+    used = weights.refer(observed, model.id, prepared.result)
     elsewhere = [child for child in observed.children if child.namespace != names.serving_namespace(tenant)]
     return replace(
         outcome,
         findings=(*found, *outcome.findings),
-        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions, *teardown.removals(elsewhere)),
+        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions, *teardown.removals(elsewhere), used),
     )
 
 
-def _rendering(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Rendering:
-    spec = observed.live.spec
+def _rendering(
+    observed: Observed, config: Config, model: ModelEntry, plan: Plan, result: weights.Result, *, tenant: str
+) -> Rendering:
     return Rendering(
         key=observed.key,
         uid=observed.uid,
         tenant=tenant,
-        spec=spec,
-        model=observed.catalog.models[spec.model.id],
+        spec=observed.live.spec,
+        model=model,
         plan=plan,
         weights=result.weights,
         secret=deployment_secret(
@@ -102,12 +106,12 @@ def _rendering(observed: Observed, config: Config, plan: Plan, result: weights.R
     )
 
 
-def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Result, *, tenant: str) -> Outcome:
-    spec = observed.live.spec
-    manifests = render_serving(_rendering(observed, config, plan, result, tenant=tenant))
+def _serve(observed: Observed, config: Config, rendering: Rendering, tokenizer: str) -> Outcome:
+    spec, plan = observed.live.spec, rendering.plan
+    manifests = render_serving(rendering)
     new = RoutingStatus(
         model=spec.model.id,
-        tokenizer=result.tokenizer,
+        tokenizer=tokenizer,
         context_length=plan.context_length,
         max_concurrency=plan.max_concurrency,
         secret_rotation=SECRET_ROTATION,
@@ -131,7 +135,7 @@ def _serve(observed: Observed, config: Config, plan: Plan, result: weights.Resul
         routing=serving.with_endpoints(routing, state.endpoints),
         replicas=state.replicas,
         ready_replicas=len(state.endpoints),
-        serving_namespace=names.serving_namespace(tenant),
+        serving_namespace=rendering.namespace,
         look_after_seconds=state.look_after_seconds,
     )
 

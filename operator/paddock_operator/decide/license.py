@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import msgspec
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.decide import decide
-from paddock_core.licensing.types import Decision, Request, Role, Verb
+from paddock_core.licensing.registration import hidden, may_deploy
+from paddock_core.licensing.types import Decision, Reason, Request, Role, Verb
 from paddock_core.policy.documents import Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.resources.conditions import (
@@ -61,7 +62,13 @@ def judge(observed: Observed) -> Judgement:
 
 
 def ask(*, spec: Spec, tenant: Tenant, view: PolicyView, catalog: Catalog, at: float) -> Decision:
-    """Whether the tenant's entity may deploy what the specification says. `at` is Unix seconds."""
+    """Whether the tenant's entity may deploy what the specification says. `at` is Unix seconds.
+
+    A registered model that the tenant may not deploy is answered as one that is not there.
+    """
+    if not may_deploy(model=spec.model.id, tenant=tenant, facts=view.facts()):
+        message, clauses = hidden(model=spec.model.id), ("catalogue#model",)
+        return Decision(allowed=False, reason=Reason.MODEL_UNKNOWN, message=message, clauses=clauses)
     request = Request(
         entity=tenant.entity,
         role=Role.DEPLOYER,
@@ -111,7 +118,7 @@ def _agree_with_record(observed: Observed, spec: Spec, decision: Decision) -> Ju
     if problem is not None:
         finding = fails(ConditionType.LICENSE_ACCEPTED, ConditionReason.RECORD_MISMATCH, problem)
         return Judgement(finding=finding, valid_until=decision.valid_until)
-    model = observed.catalog.model(spec.model.id)
+    model = observed.model
     acceptance = next(iter(decision.acceptances), None)
     return Judgement(
         finding=holds(ConditionType.LICENSE_ACCEPTED, decision.reason.value, decision.message),

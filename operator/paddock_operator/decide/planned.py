@@ -5,6 +5,7 @@ import json
 
 import msgspec
 from paddock_core.catalog.types import ModelEntry
+from paddock_core.licensing.registration import hidden, unserved
 from paddock_core.planning.fit import plan
 from paddock_core.planning.types import Ask, Plan, Refusal
 from paddock_core.resources import names
@@ -40,12 +41,14 @@ def wish_digest(model: ModelEntry, ask: Ask) -> str:
 def judge(observed: Observed) -> tuple[Finding, Plan | None]:
     """The condition Planned, and the plan where there is one that can be rendered."""
     spec = observed.live.spec
-    model = observed.catalog.model(spec.model.id)
+    model = observed.model
     kind = ConditionType.PLANNED
     if model is None:
-        # A license may speak of models that somebody registered; those that can be served are in the catalogue.
-        text = f"no model {spec.model.id} in the catalogue: see `paddock model list`"
-        return fails(kind, ConditionReason.MODEL_UNKNOWN, text), None
+        return fails(kind, ConditionReason.MODEL_UNKNOWN, hidden(model=spec.model.id)), None
+    lacking = unserved(model=spec.model.id, facts=observed.policy.view.facts(), entry=model)
+    if lacking is not None:
+        reason, text = lacking
+        return fails(kind, reason, text), None
     ask = ask_of(spec)
     answer = _pinned(observed, wish_digest(model, ask)) or plan(model=model, ask=ask, inventory=observed.inventory)
     if isinstance(answer, Refusal):
