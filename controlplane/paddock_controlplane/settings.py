@@ -49,12 +49,10 @@ class Settings(BaseSettings):
     """How long a gateway may spend units of a budget that it holds without reaching the control plane, in seconds."""
     decision_token_seconds: float = Field(default=21600, gt=0)
     """How long a decision token for a download stays valid, in seconds."""
-    usage_retention_days: float = Field(default=400, ge=1)
+    usage_retention_days: float = Field(default=400, ge=3)
     """How long rows of the usage ledger are kept after they arrived, in days."""
     active_users_days: int = Field(default=92, ge=1, le=3660)
     """How long daily sketches of active users are kept, in days; monthly ones stay."""
-    usage_retention_days: float = Field(default=400, ge=1)
-    """How long rows of the usage ledger are kept after they arrived, in days."""
     policy_log_days: float = Field(default=7, gt=0)
     """How long superseded rows of the policy log are kept for followers that were away, in days."""
 

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +246,12 @@ def run_app(tmp_path: Path) -> Callable[[str], AbstractAsyncContextManager[Api]]
     return lambda dsn: running(settings_for(dsn, tmp_path))
 
 
+@pytest.fixture(scope="session")
+def make_settings() -> Callable[[str, Path], Settings]:
+    """Settings of an application on the database with this DSN, with its secrets in this folder."""
+    return settings_for
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> Callable[[str], dict[str, str]]:
     """The environment of a process that serves the database with this DSN."""
@@ -282,3 +288,14 @@ async def licensed(licensed_template: dict[str, str], api: Api) -> Api:
     """The operator accepted, the texts are imported, acme and globex are tenants that accepted nothing yet."""
     api.tokens.update(licensed_template)
     return api
+
+
+@pytest.fixture(scope="session")
+def ledger() -> Any:
+    """The module `ledger_rows`."""
+    spec = spec_from_file_location("ledger_rows", Path(__file__).parent / "ledger_rows.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

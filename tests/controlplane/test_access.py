@@ -20,6 +20,14 @@ ALLOWED: dict[str, set[str]] = {
     "listTenants": {PLATFORM, TENANT},
     "readTenant": {PLATFORM, TENANT},
     "setTenantLimits": {PLATFORM},
+    "setEndUserLimits": {PLATFORM, TENANT},
+    "setPlatformLimits": {PLATFORM},
+    "readPlatformLimits": {PLATFORM},
+    "setProject": {PLATFORM, TENANT},
+    "listProjects": {PLATFORM, TENANT},
+    "removeProject": {PLATFORM, TENANT},
+    "readQuotas": {PLATFORM, TENANT},
+    "leaseQuotas": {INTERNAL},
     "addNamespace": {PLATFORM},
     "removeNamespace": {PLATFORM},
     "issueKey": {PLATFORM, TENANT},
@@ -36,9 +44,11 @@ ALLOWED: dict[str, set[str]] = {
     "readLicense": EVERYBODY,
     "importLicenseTexts": {PLATFORM},
     "makeLicenseOffer": {PLATFORM, TENANT},
+    "issueSignatoryLink": {PLATFORM, TENANT},
     "readLicenseOffer": {SIGNATORY},
     "acceptLicense": {SIGNATORY},
     "listAcceptances": {PLATFORM, TENANT},
+    "readReceipt": {PLATFORM, TENANT},
     "revokeAcceptance": {PLATFORM, TENANT},
     "suspendAcceptance": {PLATFORM},
     "terminateAcceptance": {PLATFORM},
@@ -55,10 +65,24 @@ ALLOWED: dict[str, set[str]] = {
     "checkLicense": {PLATFORM, TENANT},
     "readUsage": {PLATFORM, TENANT},
     "readUsageRecords": {PLATFORM, TENANT},
+    "readUsageEvents": {PLATFORM, TENANT},
+    "readCharges": {PLATFORM, TENANT},
+    "correctUsage": {PLATFORM},
+    "readUsageDrift": {PLATFORM},
+    "rebuildUsage": {PLATFORM},
+    "setPrice": {PLATFORM},
+    "listPrices": {PLATFORM, TENANT, INTERNAL},
+    "issueUsageStatement": {PLATFORM},
+    "listUsageStatements": {PLATFORM, TENANT},
+    "readUsageStatement": {PLATFORM, TENANT},
+    "readUsageStatementRows": {PLATFORM, TENANT},
     "readAudit": {PLATFORM},
     "readPolicy": {INTERNAL},
     "followPolicy": {INTERNAL},
     "enterUsage": {INTERNAL},
+    "takeActiveUsers": {INTERNAL},
+    "readActiveUsers": {PLATFORM, TENANT},
+    "readActiveUsersOfEntities": {PLATFORM},
     "issueDecisionToken": {INTERNAL},
     "startDownload": {DECISION},
     "publishArtifact": {DECISION},
@@ -79,6 +103,7 @@ BODIES: dict[str, Any] = {
         "role": "deployer",
         "signatory": SIGNATORY_BODY,
     },
+    "issueSignatoryLink": SIGNATORY_BODY,
     "acceptLicense": {"person": PERSON, "jurisdiction": "US", "agree": False},
     "revokeAcceptance": {"reason": "x"},
     "suspendAcceptance": {"reason": "x"},
@@ -100,12 +125,24 @@ BODIES: dict[str, Any] = {
     "setLicensePolicy": {},
     "checkLicense": {"entity": "acme", "role": "deployer", "verb": "invoke", "model": "none"},
     "enterUsage": {"records": []},
+    "correctUsage": {"usage_id": "00000000-0000-7000-8000-000000000000", "reason": "x"},
+    "rebuildUsage": {"from": 0, "to": 0},
+    "setPrice": {"model": "m", "currency": "USD", "prices": None},
+    "issueUsageStatement": {"tenant": "acme", "month": "2020-01"},
+    "takeActiveUsers": {"sketches": []},
+    "registerModel": {"id": "made", "base": "none"},
+    "putModel": {"base": "none"},
     "issueDecisionToken": {"verb": "download", "model": "smollm2-135m-instruct"},
     "startDownload": {"model": "smollm2-135m-instruct"},
 }
-    "registerModel": {"id": "made", "base": "none"},
-    "putModel": {"base": "none"},
-QUERIES = {"followPolicy": "?after=0", "readLicenseReport": "?license=paddock-demo&month=2026-10"}
+QUERIES = {
+    "readActiveUsers": "?month=2026-11",
+    "readActiveUsersOfEntities": "?month=2026-11",
+    "followPolicy": "?after=0",
+    "readCharges": "?from=0&to=0",
+    "readUsageDrift": "?from=0&to=0",
+    "readLicenseReport": "?license=paddock-demo&month=2026-10",
+}
 PARAMETERS = {
     "entity": "acme",
     "tenant": "acme",
@@ -114,7 +151,9 @@ PARAMETERS = {
     "model": "smollm2-135m-instruct",
     "license": "paddock-demo",
     "acceptance": "acc-" + "a" * 12,
+    "offer": "off-" + "a" * 12,
     "grant": "gra-" + "a" * 12,
+    "statement": "stm-" + "a" * 12,
     "digest": f"sha256:{SHA}",
 }
 
@@ -124,7 +163,7 @@ async def everybody(licensed: Any) -> Any:
     """The API with a token of each kind."""
     offer = await licensed.offer("acme", "deployer")
     licensed.tokens[SIGNATORY] = offer["signatory_token"]
-    licensed.tokens[DECISION], _ = licensed.state.decisions.issue(model="smollm2-135m-instruct")
+    licensed.tokens[DECISION], _ = licensed.state.decisions.issue(subject="smollm2-135m-instruct")
     return licensed
 
 
@@ -164,6 +203,10 @@ async def _admitted(api: Any, method: str, path: str, name: str) -> None:
         ("DELETE", f"/v1/tenants/globex/keys/{'a' * 12}", None),
         ("GET", "/v1/usage?tenant=globex", None),
         ("GET", "/v1/usage/records?tenant=globex", None),
+        ("GET", "/v1/usage/events?tenant=globex", None),
+        ("GET", "/v1/usage/charges?tenant=globex&from=0&to=0", None),
+        ("GET", "/v1/statements?tenant=globex", None),
+        ("GET", "/v1/prices?tenant=globex", None),
         ("GET", "/v1/license-acceptances?entity=globex", None),
         ("POST", "/v1/license-checks", {"entity": "globex", "role": "deployer", "verb": "invoke", "model": "m"}),
         (
@@ -194,6 +237,7 @@ PROTECTED = {
     "api_keys": "tenant",
     "usage": "tenant",
     "usage_hour": "tenant",
+    "usage_statements": "tenant",
     "entities": "id",
     "affiliations": "entity",
     "people": "entity",
@@ -201,21 +245,22 @@ PROTECTED = {
     "signatory_credentials": "entity",
     "acceptances": "entity",
     "statements": "entity",
+    "registered_models": "owner",
 }
 
 
 async def _filled(api: Any) -> None:
-    "registered_models": "owner",
     for name in ("acme", "globex"):
         await api("PUT", f"/v1/tenants/{name}/namespaces/{name}-ns", status=200)
         await api("POST", f"/v1/tenants/{name}/keys", {}, status=201)
         await api.accept(name, "deployer")
-        record = _record(name)
-        await api("POST", "/internal/v1/usage", {"records": [record]}, by="internal", status=200)
-    await api.entity("third", affiliates=["acme"])
-
         made = {"id": f"demo-{name}", "base": "smollm2-135m-instruct", "public_name": f"Demo-{name}", "owner": name}
         await api("POST", "/v1/models", made, status=201)
+        record = _record(name)
+        await api("POST", "/internal/v1/usage", {"records": [record]}, by="internal", status=200)
+        await api("POST", "/v1/statements", {"tenant": name, "month": "2026-01"}, status=201)
+    await api.entity("third", affiliates=["acme"])
+
 
 def _record(tenant: str) -> dict[str, Any]:
     return {
@@ -274,6 +319,9 @@ async def test_what_was_recorded_cannot_be_changed_by_the_application(licensed: 
         "DELETE FROM audit_log",
         "UPDATE usage SET output_tokens = 0",
         "DELETE FROM usage",
+        "UPDATE prices SET currency = 'EUR'",
+        "DELETE FROM usage_statements",
+        "UPDATE usage_clock SET transaction_offset = 0",
         "UPDATE policy_log SET body = NULL",
         "DELETE FROM acceptances",
         "DROP TABLE usage",

@@ -14,87 +14,39 @@ from paddock_controlplane.usage.errors import RecordInvalid
 from paddock_controlplane.usage.partitions import Partitions
 from paddock_core.usage.record import UsageRecord
 
-USAGE = "/internal/v1/usage"
-
-
-def uuid7(at: float, tail: int) -> str:
-    return str(uuid.UUID(int=(int(at * 1000) << 80) | (7 << 76) | (2 << 62) | tail))
-
-
-def record(n: int, *, at: float | None = None, **other: Any) -> dict[str, Any]:
-    moment = time.time() if at is None else at
-    values = {
-        "usage_id": uuid7(moment, n),
-        "tenant": "acme",
-        "key_id": "key",
-        "owner_tenant": "globex",
-        "deployment": "ns/chat",
-        "model": "m",
-        "dialect": "openai",
-        "operation": "chat",
-        "stream": True,
-        "status": "ok",
-        "finish_reason": "stop",
-        "t_admit": moment,
-        "t_first_token": moment + 0.25,
-        "t_end": moment + 1,
-        "reserved_tokens": 100,
-        "input_tokens": 10 + n,
-        "output_tokens_engine": 5,
-        "output_tokens_sent": 5,
-        "output_tokens": 5,
-        "billed_from": "engine",
-        "usage_source": "exact",
-        "acceptance_id": "acc-x",
-        "end_user_hash": None,
-        "gateway_instance": "gw-1",
-        "journal_seq": n,
-    }
-    return {**values, **other}
-
-
-async def _enter(api: Any, records: list[dict[str, Any]]) -> tuple[int, int]:
-    answer = await api("POST", USAGE, {"records": records}, by="internal", status=200)
-    return answer["accepted"], answer["duplicates"]
-
-
-async def _total(api: Any, query: str = "") -> dict[str, int]:
-    total: dict[str, int] = (await api("GET", f"/v1/usage{query}", status=200))["total"]
-    return total
-
 
 @pytest.mark.postgres
-async def test_a_batch_counts_once_however_often_it_comes(api: Any) -> None:
+async def test_a_batch_counts_once_however_often_it_comes(api: Any, ledger: Any) -> None:
     now = time.time()
-    first = [record(n, at=now) for n in range(50)]
-    assert await _enter(api, first) == (50, 0)
-    assert await _enter(api, first) == (0, 50)
-    overlapping = [record(n, at=now) for n in range(40, 60)]
-    assert await _enter(api, [*overlapping, overlapping[-1]]) == (10, 11)
-    total = await _total(api)
+    first = [ledger.record(n, at=now) for n in range(50)]
+    assert await ledger.enter(api, first) == (50, 0)
+    assert await ledger.enter(api, first) == (0, 50)
+    overlapping = [ledger.record(n, at=now) for n in range(40, 60)]
+    assert await ledger.enter(api, [*overlapping, overlapping[-1]]) == (10, 11)
+    total = await ledger.total(api)
     assert total["requests"] == 60
     assert total["input_tokens"] == sum(10 + n for n in range(60))
     assert total["output_tokens"] == 300
-    assert await _enter(api, []) == (0, 0)
+    assert await ledger.enter(api, []) == (0, 0)
 
 
 @pytest.mark.postgres
-async def test_the_same_rows_from_many_sides_at_once_count_once(api: Any) -> None:
-    rows = [record(n, tenant=f"t{n % 5}", key_id=f"k{n % 3}") for n in range(200)]
+async def test_the_same_rows_from_many_sides_at_once_count_once(api: Any, ledger: Any) -> None:
+    rows = [ledger.record(n, tenant=f"t{n % 5}", key_id=f"k{n % 3}") for n in range(200)]
     batches = [rows[start : start + 100] for start in range(0, 200, 20)] + [rows[::-1], rows]
-    results = await asyncio.gather(*(_enter(api, batch) for batch in batches))
+    results = await asyncio.gather(*(ledger.enter(api, batch) for batch in batches))
     assert sum(accepted for accepted, _ in results) == 200
-    total = await _total(api)
+    total = await ledger.total(api)
     assert total["requests"] == 200
     assert total["input_tokens"] == sum(row["input_tokens"] for row in rows)
 
 
 @pytest.mark.postgres
-async def test_rows_come_back_as_they_went_in(api: Any) -> None:
+async def test_rows_come_back_as_they_went_in(api: Any, ledger: Any) -> None:
     rows = sorted(
-        (record(n, finish_reason=None, t_first_token=None) for n in range(5)), key=lambda row: row["usage_id"]
+        (ledger.record(n, finish_reason=None, t_first_token=None) for n in range(5)), key=lambda row: row["usage_id"]
     )
-    await _enter(api, rows[::-1])
+    await ledger.enter(api, rows[::-1])
     page = await api("GET", "/v1/usage/records?tenant=acme&limit=3", status=200)
     rest = await api("GET", f"/v1/usage/records?tenant=acme&limit=3&after={page['next']}", status=200)
     found = page["items"] + rest["items"]
@@ -104,15 +56,15 @@ async def test_rows_come_back_as_they_went_in(api: Any) -> None:
 
 
 @pytest.mark.postgres
-async def test_sums_by_group_and_period(api: Any) -> None:
+async def test_sums_by_group_and_period(api: Any, ledger: Any) -> None:
     await api.tenant("acme")
     day = datetime(2026, 11, 20, 23, 30, tzinfo=UTC).timestamp()
-    await _enter(
+    await ledger.enter(
         api,
         [
-            record(1, at=day),
-            record(2, at=day + 3600, key_id="other", model="big"),
-            record(3, at=day + 7200, tenant="globex", usage_source="bounded"),
+            ledger.record(1, at=day),
+            ledger.record(2, at=day + 3600, key_id="other", model="big"),
+            ledger.record(3, at=day + 7200, tenant="globex", usage_source="bounded"),
         ],
     )
 
@@ -130,17 +82,22 @@ async def test_sums_by_group_and_period(api: Any) -> None:
     midnight = day + 1800
     assert await rows(f"group_by=tenant&from={midnight}") == {"acme": 1, "globex": 1}
     assert await rows(f"group_by=tenant&to={midnight}") == {"acme": 1}
-    assert (await _total(api))["inexact_requests"] == 1
-    assert (await _total(api, f"?to={midnight}"))["total_tokens"] == 11 + 5
+    assert (await ledger.total(api))["inexact_requests"] == 1
+    assert (await ledger.total(api, f"?to={midnight}"))["total_tokens"] == 11 + 5
     await api("GET", "/v1/usage?group_by=colour", status=422)
 
 
 @pytest.mark.postgres
-async def test_days_have_partitions_and_strange_ids_a_place(api: Any, server: Any, database: str) -> None:
+async def test_days_have_partitions_and_strange_ids_a_place(api: Any, server: Any, database: str, ledger: Any) -> None:
     now = time.time()
-    rows = [record(1, at=now), record(2, at=now - 86400), record(3, at=1.0), record(4, usage_id=str(uuid.UUID(int=5)))]
-    assert await _enter(api, rows) == (4, 0)
-    assert await _enter(api, rows) == (0, 4)
+    rows = [
+        ledger.record(1, at=now),
+        ledger.record(2, at=now - 86400),
+        ledger.record(3, at=1.0),
+        ledger.record(4, usage_id=str(uuid.UUID(int=5))),
+    ]
+    assert await ledger.enter(api, rows) == (4, 0)
+    assert await ledger.enter(api, rows) == (0, 4)
     connection = await server.connect(database)
     found = await connection.fetch("SELECT tableoid::regclass::text AS name, count(*) AS n FROM usage GROUP BY 1")
     await connection.close()
@@ -161,30 +118,30 @@ async def test_days_have_partitions_and_strange_ids_a_place(api: Any, server: An
         {"stream": None},
     ],
 )
-async def test_one_bad_record_keeps_the_whole_batch_out(values: dict[str, Any], api: Any) -> None:
-    batch = [record(1), record(2, **values)]
-    problem = await api("POST", USAGE, {"records": batch}, by="internal", status=422)
+async def test_one_bad_record_keeps_the_whole_batch_out(values: dict[str, Any], api: Any, ledger: Any) -> None:
+    batch = [ledger.record(1), ledger.record(2, **values)]
+    problem = await api("POST", ledger.USAGE, {"records": batch}, by="internal", status=422)
     assert problem["code"] == "RecordInvalid"
-    assert (await _total(api))["requests"] == 0
+    assert (await ledger.total(api))["requests"] == 0
 
 
 @pytest.mark.postgres
-async def test_a_batch_has_bounds(api: Any) -> None:
-    many = {"records": [record(1)] * 10_001}
-    assert (await api("POST", USAGE, many, by="internal", status=422))["code"] == "RecordInvalid"
+async def test_a_batch_has_bounds(api: Any, ledger: Any) -> None:
+    many = {"records": [ledger.record(1)] * 10_001}
+    assert (await api("POST", ledger.USAGE, many, by="internal", status=422))["code"] == "RecordInvalid"
     missing = {"records": [{"usage_id": "x"}]}
-    assert (await api("POST", USAGE, missing, by="internal", status=422))["code"] == "RecordInvalid"
+    assert (await api("POST", ledger.USAGE, missing, by="internal", status=422))["code"] == "RecordInvalid"
 
 
-@given(st.integers(0, 2**128 - 1))
-def test_any_id_has_a_day_or_none(number: int) -> None:
-    (row,) = wire.decoded([UsageRecord(**{**record(0), "usage_id": str(uuid.UUID(int=number))})])
+@given(number=st.integers(0, 2**128 - 1))
+def test_any_id_has_a_day_or_none(number: int, ledger: Any) -> None:
+    (row,) = wire.decoded([UsageRecord(**{**ledger.record(0), "usage_id": str(uuid.UUID(int=number))})])
     days = Partitions(retention_days=40).days_of([row])
     assert len(days) <= 1
     assert all(-441 <= (day - datetime.now(UTC).date()).days <= 4 for day in days)
 
 
-def test_a_text_that_is_no_id_is_named() -> None:
-    row = UsageRecord(**{**record(0), "usage_id": "mine"})
+def test_a_text_that_is_no_id_is_named(ledger: Any) -> None:
+    row = UsageRecord(**{**ledger.record(0), "usage_id": "mine"})
     with pytest.raises(RecordInvalid, match="usage_id"):
         wire.decoded([row])

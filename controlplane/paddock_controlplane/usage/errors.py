@@ -1,6 +1,6 @@
 """Errors of the ledger."""
 
-from paddock_controlplane.problems import Conflict, Invalid, NotFound
+from paddock_controlplane.problems import Conflict, Gone, Invalid, NotFound
 
 
 class RecordInvalid(Invalid):
@@ -25,3 +25,7 @@ class CursorInvalid(Invalid):
 
 class PeriodTooLong(Invalid):
     code, title = "PeriodTooLong", "This period is too long for one answer"
+
+
+class RowsGone(Gone):
+    code, title = "RowsGone", "The rows of that time are no longer kept"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from paddock_controlplane.usage.errors import RowsGone
+
 _KEY = "tenant, hour, model, deployment, key_id, project, end_user_group, currency"
 _SUMS = (
     "requests, input_tokens, output_tokens, inexact_requests, cache_read_tokens, cache_write_tokens, reasoning_tokens,"
@@ -41,6 +43,7 @@ def add(source: str) -> str:
     )
 
 
+_RETIRED = text("SELECT coalesce(extract(epoch FROM max(day) + 1), 0)::double precision FROM usage_retired")
 _LOCK = text("LOCK TABLE usage_hour IN SHARE ROW EXCLUSIVE MODE")
 _FORGET = text(f"DELETE FROM usage_hour WHERE {_HOURS}")  # noqa: S608 - text of the code
 _REBUILD = text(f"WITH chosen AS (SELECT {SOURCE} FROM usage WHERE {_BETWEEN}) {add('chosen')}")  # noqa: S608
@@ -72,16 +75,33 @@ async def lock(session: AsyncSession) -> None:
 
 async def rebuild(session: AsyncSession, *, start: float, end: float) -> None:
     """Make the sums of the hours from `start` to `end` (Unix seconds) anew. Call `lock` first, or a batch that is
-    entered meanwhile may be left out."""
+    entered meanwhile may be left out.
+
+    Raises:
+        RowsGone: rows of that time are no longer kept; their sums are all that is left.
+    """
     hours = _whole_hours(start, end)
+    await _check_kept(session, hours["start"])
     await session.execute(_FORGET, hours)
     await session.execute(_REBUILD, hours)
 
 
 async def drift(session: AsyncSession, *, start: float, end: float) -> Drift:
-    """Compare the sums of these hours with the rows. One statement, so both are of one moment."""
-    found = (await session.execute(_COMPARE, _whole_hours(start, end))).one()
+    """Compare the sums of these hours with the rows. One statement, so both are of one moment.
+
+    Raises:
+        RowsGone: rows of that time are no longer kept.
+    """
+    hours = _whole_hours(start, end)
+    await _check_kept(session, hours["start"])
+    found = (await session.execute(_COMPARE, hours)).one()
     return Drift(hours=int(found[0]), requests=int(found[1]))
+
+
+async def _check_kept(session: AsyncSession, start: float) -> None:
+    kept_from = (await session.execute(_RETIRED)).scalar_one()
+    if start < kept_from:
+        raise RowsGone(f"rows admitted before {kept_from:.0f} (Unix seconds) are no longer kept: begin there or later")
 
 
 def _whole_hours(start: float, end: float) -> dict[str, float]:

@@ -53,10 +53,15 @@ CREATE FUNCTION paddock_usage_horizon() RETURNS bigint LANGUAGE sql STABLE AS
 $$ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint + transaction_offset FROM usage_clock $$;
 -- --
 CREATE FUNCTION paddock_usage_restart_clock() RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-    UPDATE usage_clock SET transaction_offset = transaction_offset + newest.arrival - paddock_usage_arrival() + 1
-    FROM (SELECT max(arrival) AS arrival FROM usage) AS newest WHERE newest.arrival >= paddock_usage_arrival()
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    newest bigint;
+BEGIN
+    PERFORM FROM usage_clock FOR UPDATE; -- two at once would raise it twice
+    SELECT max(arrival) INTO newest FROM usage;
+    UPDATE usage_clock SET transaction_offset = transaction_offset + newest - paddock_usage_arrival() + 1
+    WHERE newest >= paddock_usage_arrival();
+END $$;
 -- --
 -- Days whose rows are no longer kept. An id of such a day is refused: it could not be told from a replay.
 CREATE TABLE usage_retired (
