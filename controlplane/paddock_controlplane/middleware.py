@@ -17,7 +17,8 @@ log = logging.getLogger("paddock_controlplane.access")
 
 _QUIET = ("/healthz", "/readyz", "/metrics", "/internal/v1/policy/changes")
 """Asked all the time; logged only when they fail."""
-_TOKEN = re.compile(r"(?<=/console/sign/)[^/]{9,}")
+_TOKEN = re.compile(r"(?<=/console/sign/)[^/]{9,}|[a-z]{2,4}_[a-z2-7]{12}_[^/]*")
+"""The token of a signatory's link, also one that was cut or stands in a wrong place; and any other credential."""
 _DEFAULT_BODY_BYTES = 2 * 2**20
 _BODY_BYTES = {"/internal/v1/usage": 32 * 2**20, "/internal/v1/artifacts/": 64 * 2**20}
 """Larger bounds, by the beginning of the path."""
@@ -108,7 +109,7 @@ def _attributes(scope: MutableMapping[str, Any], status: int) -> dict[str, str |
 
 
 def _masked(path: str) -> str:
-    """The path without the token of a signatory's link, or what somebody took for one."""
+    """The path without credentials."""
     return _TOKEN.sub("***", path)
 
 
