@@ -147,16 +147,16 @@ async def _reserve(
     levels, view, leases = caller.levels, wiring.policy.view, wiring.leases
     if end_user is not None and caller.tenant.end_user_limits != _NO_LIMITS:
         levels = (*levels, Level(id=f"user:{caller.tenant.id}:{end_user}", limits=caller.tenant.end_user_limits))
-    plan = leases.plan(levels=levels, source=view, wall=now)
     default = wiring.settings.default_max_output_tokens
     cap = output_cap(levels=levels, asked=completion.max_tokens, default=default, room=room, input_tokens=input_tokens)
     if isinstance(cap, Refusal):
-        raise over_limit(cap, headers=limit_headers(plan, wiring))
+        raise over_limit(cap, headers=limit_headers(leases.plan(levels=levels, source=view, wall=now), wiring))
+    first = min(cap, wiring.settings.extension_tokens)
     outcome, waited = await leases.reserve(
-        plan, input_tokens=input_tokens, output_cap=cap, first_output=min(cap, wiring.settings.extension_tokens)
+        levels=levels, source=view, wall=now, input_tokens=input_tokens, output_cap=cap, first_output=first
     )
     if isinstance(outcome, Refusal):
-        raise over_limit(outcome, headers=limit_headers(plan, wiring))
+        raise over_limit(outcome, headers=limit_headers(leases.plan(levels=levels, source=view, wall=now), wiring))
     return cap, outcome, waited
 
 

@@ -60,15 +60,26 @@ class Leases:
 
     def plan(self, *, levels: Sequence[Level], source: object, wall: float) -> Plan:
         """The accounts of a caller. `source` is the policy view that the levels come from."""
+        if self._clock.steady_ns() > self._valid_until:
+            _log.warning("leases have run out: the control plane was away for too long")
+            self._begin_anew()
         return self.holdings.plan(levels=levels, source=source, wall=wall)
 
     async def reserve(
-        self, plan: Plan, *, input_tokens: int, output_cap: int, first_output: int, nano: int = 0
+        self,
+        *,
+        levels: Sequence[Level],
+        source: object,
+        wall: float,
+        input_tokens: int,
+        output_cap: int,
+        first_output: int,
+        nano: int = 0,
     ) -> tuple[Reservation | Refusal, bool]:
         """Take from every account or from none, borrowing what lacks. True beside it if that took waiting."""
         waited, tries = False, 0
-        while plan.refusal is None:
-            now = self._now()
+        while (plan := self.plan(levels=levels, source=source, wall=wall)).refusal is None:
+            now = self._clock.steady_ns()
             outcome = self.holdings.reserve(
                 plan, input_tokens=input_tokens, output_cap=output_cap, first_output=first_output, nano=nano, now=now
             )
@@ -89,7 +100,7 @@ class Leases:
             shortage = self.holdings.extend(reservation, output_tokens=output_tokens, nano=nano)
             if shortage is None:
                 return True
-            if self._hopeless(shortage, self._now()) is not None:
+            if self._hopeless(shortage, self._clock.steady_ns()) is not None:
                 return False
             if not self.cut_off:
                 await asyncio.shield(self._ask_for(shortage))
@@ -104,13 +115,6 @@ class Leases:
     def settle(self, reservation: Reservation, *, input_tokens: int, output_tokens: int, nano: int = 0) -> None:
         """Give back the slot and what was not used."""
         self.holdings.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
-
-    def _now(self) -> int:
-        now = self._clock.steady_ns()
-        if now > self._valid_until:
-            _log.warning("leases have run out: the control plane was away for too long")
-            self._begin_anew()
-        return now
 
     def _begin_anew(self) -> None:
         self.holdings.void()

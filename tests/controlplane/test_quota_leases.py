@@ -13,6 +13,8 @@ from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.quotas import accounts, leases
 from sqlalchemy import text
 
+pytestmark = pytest.mark.postgres
+
 TENANT = "tenant:acme"
 MONTH = "tokens_per_month"
 

@@ -25,6 +25,8 @@ from paddock_core.quotas.levels import Headroom, Level, Refusal, never
 from paddock_core.quotas.rates import MINUTE, Bucket
 
 SECOND = 1_000_000_000
+GONE = -(1 << 62)
+"""So little is held of an account whose lease was lost that nothing given back can make it enough."""
 BELIEVED = {RATE: SECOND, BUDGET: SECOND, POOL: SECOND // 4}
 """How long an answer that there is no more stands before the control plane is asked again, in nanoseconds."""
 
@@ -283,7 +285,9 @@ class Holdings:
         return _tightest((holding for holding, unit in plan.pairs if unit in (INPUT, OUTPUT)), now)
 
     def void(self) -> None:
-        """Forget everything: the leases are no longer ours. Open reservations settle into nothing."""
+        """Forget everything: the leases are no longer ours. Open reservations settle into nothing, and grow no more."""
+        for holding in self.accounts.values():
+            holding.free = GONE
         self.accounts = {}
         self._plans.clear()
         self._retired.clear()
