@@ -65,6 +65,16 @@ class Cache:
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
         return WeightsJob(job=found, pods=tuple(pods))
 
+    def jobs(self, component: str) -> list[Manifest]:
+        """Jobs on the weights volume: those that fetch (WEIGHTS) or those that remove (PURGE)."""
+        found = self._reflectors[JOB].all()
+        return [job for job in found if (job["metadata"].get("labels") or {}).get(names.COMPONENT) == component]
+
+    def pods(self, *, component: str, model: str) -> list[Manifest]:
+        """Pods of a component for a model, as its label says."""
+        wanted = {names.COMPONENT: component, names.MODEL: model}.items()
+        return [pod for pod in self._reflectors[POD].all() if wanted <= (pod["metadata"].get("labels") or {}).items()]
+
     def owners(self) -> set[Key]:
         """Every deployment that has an object, whether it still exists or not."""
         return {owner for reflector in self._reflectors.values() for owner in reflector.owners()}

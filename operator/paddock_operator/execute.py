@@ -1,10 +1,11 @@
 """The writes of a round: each is idempotent, and a round that stops after any of them is continued by the next."""
 
+import dataclasses
+import logging
 import time
 from collections.abc import Sequence
 from typing import Any
 
-from paddock_core.catalog.loader import Catalog
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import FINALIZER
 
@@ -15,31 +16,36 @@ from paddock_operator.decide.actions import (
     Apply,
     Delete,
     RecordResult,
+    Refer,
     RemoveFinalizer,
     StartWeights,
 )
 from paddock_operator.decide.outcome import Config
+from paddock_operator.errors import ControlPlaneError
 from paddock_operator.kinds import JOB, LLAMA_DEPLOYMENT, SECRET, kind_of
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Cluster, ControlPlane, Manifest
 
+log = logging.getLogger(__name__)
+
 SECRET_TRUST_SECONDS = 300.0
 """Secrets are never read, so one that we wrote is written again after this time, in case somebody removed it."""
+
+REFERENCE_TRUST_SECONDS = 300.0
+"""The control plane is told again after this time which files are in use, in case it was restored from a backup."""
 
 
 class Executor:
     """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done."""
 
-    def __init__(
-        self, *, cluster: Cluster, control_plane: ControlPlane, cache: Cache, catalog: Catalog, config: Config
-    ) -> None:
+    def __init__(self, *, cluster: Cluster, control_plane: ControlPlane, cache: Cache, config: Config) -> None:
         self._cluster = cluster
         self._control_plane = control_plane
         self._cache = cache
-        self._catalog = catalog
         self._config = config
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
+        self._told: dict[Refer, float] = {}
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> int:
         """Perform all actions in order; how many writes were needed."""
@@ -59,6 +65,8 @@ class Executor:
                 return await self._start_weights(action)
             case RecordResult():
                 await self._record(action)
+            case Refer():
+                return await self._refer(action)
         return 1
 
     async def _apply(self, manifest: Manifest) -> int:
@@ -94,15 +102,31 @@ class Executor:
         await self._cluster.merge(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name, patch=patch)
 
     async def _start_weights(self, action: StartWeights) -> int:
-        token = await self._control_plane.download_token(model=action.model)
+        token = await self._control_plane.download_token(model=action.model.id, entity=action.entity)
         rendering = WeightsRendering(
-            model=self._catalog.models[action.model],
+            model=action.model,
             precision=action.precision,
             digest=action.digest,
             token=token,
             config=self._config,
         )
         return sum([await self._apply(manifest) for manifest in render_weights(rendering)])
+
+    async def _refer(self, action: Refer) -> int:
+        """No write in the cluster. What runs does not depend on it: it is told again by a later round if it fails."""
+        key, now = dataclasses.replace(action, urgent=False), time.monotonic()
+        if not action.urgent and now - self._told.get(key, -REFERENCE_TRUST_SECONDS) < REFERENCE_TRUST_SECONDS:
+            return 0
+        try:
+            await self._control_plane.refer(
+                entity=action.entity, model=action.model, weights=action.weights, tokenizer=action.tokenizer
+            )
+        except ControlPlaneError as error:
+            log.info("not told that files are needed", extra={"model": action.model, "error": str(error)})
+            return 0
+        self._told = {past: at for past, at in self._told.items() if now - at < REFERENCE_TRUST_SECONDS}
+        self._told[key] = now
+        return 0
 
     async def _record(self, action: RecordResult) -> None:
         patch: Manifest = {"metadata": {"annotations": {names.RESULT: action.result}}}

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import aiohttp
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
 from pydantic import ValidationError
 
 from paddock_operator import events
@@ -22,6 +24,7 @@ from paddock_operator.adapters.triton import TritonProber
 from paddock_operator.admission import Review, review
 from paddock_operator.cache import Cache
 from paddock_operator.decide.outcome import Config
+from paddock_operator.denying import Denials
 from paddock_operator.errors import ClusterError, OperatorError
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
@@ -30,10 +33,14 @@ from paddock_operator.index import Index
 from paddock_operator.leader import LeaderElector
 from paddock_operator.logs import configure_logging
 from paddock_operator.loop import Loop
+from paddock_operator.models.loop import ModelLoop
+from paddock_operator.models.reconcile import ModelReconciler
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.probing import ProbeBook
+from paddock_operator.purging import Purger
 from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
+from paddock_operator.reflector import Reflector
 from paddock_operator.report import Reporter
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
@@ -56,11 +63,23 @@ class Operator:
     cache: Cache
     loop: Loop
     reconciler: Reconciler
+    models: ModelLoop
+    model_reconciler: ModelReconciler
+    purger: Purger
+    denials: Denials
     clock: Clock
+
+    def reflectors(self) -> tuple[Reflector, ...]:
+        """Everything that is followed."""
+        return (*self.cache.reflectors(), self.models.reflector)
 
     def judge(self, new: Manifest, old: Manifest | None) -> Review:
         """The webhook's question."""
-        return review(new=new, old=old, policy=self.policy.current(), catalog=packaged_catalog())
+        policy = self.policy.current()
+        answer = review(new=new, old=old, policy=policy, catalog=packaged_catalog())
+        if answer.refusal is not None:
+            self.denials.refused(new, answer.refusal, policy)
+        return answer
 
     async def run(self) -> None:
         """Until SIGTERM; any part that fails ends all, and whoever supervises the process starts it again."""
@@ -68,13 +87,16 @@ class Operator:
         await self._until_installed()
         async with asyncio.TaskGroup() as group:
             # All tasks begin before kopf does: at its end it waits for those that began after it.
-            tasks = [group.create_task(reflector.run()) for reflector in self.cache.reflectors()]
+            tasks = [group.create_task(reflector.run()) for reflector in self.reflectors()]
             tasks.append(group.create_task(self.policy.run()))
             tasks.append(group.create_task(self._lead()))
             tasks.append(group.create_task(self.loop.resync_forever(self.cache, self.leader)))
             tasks.extend(
                 group.create_task(self.loop.work(self.reconciler, self.leader)) for _ in range(self.settings.workers)
             )
+            tasks.append(group.create_task(self.models.work(self.model_reconciler, self.leader)))
+            tasks.append(group.create_task(self.purger.run(self.leader)))
+            tasks.append(group.create_task(self.denials.run(self.leader)))
             await asyncio.sleep(0)
             await events.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
             for task in tasks:
@@ -82,7 +104,7 @@ class Operator:
 
     async def _lead(self) -> None:
         """Only with full caches: a decision from half a cache would create what is there already."""
-        for reflector in self.cache.reflectors():
+        for reflector in self.reflectors():
             await reflector.synced.wait()
         await self.leader.run()
 
@@ -112,16 +134,34 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
         identity=settings.identity,
     )
     cluster = LightkubeCluster(client, may_write=leader.check)
-    queue = WorkQueue(time=time.monotonic, random_source=random.Random())  # noqa: S311 - spreads retries
-    loop = Loop(cluster=cluster, queue=queue, index=Index(catalog), clock=clock, resync_seconds=settings.resync_seconds)
+    index = Index(catalog, registered=lambda: policy.current().view.models)
+    loop = Loop(cluster=cluster, queue=_queue(), index=index, clock=clock, resync_seconds=settings.resync_seconds)
+    models = ModelLoop(cluster=cluster, clock=clock, queue=_queue())
     cache = Cache(cluster=cluster, clock=clock, changed=loop.child_changed, job_changed=loop.job_changed)
     internal = controlplane.connect(
         url=settings.controlplane_url, token=settings.read_secret(settings.internal_token_file)
     )
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    control_plane = controlplane.HttpControlPlane(internal)
+
+    def policy_changed(changes: tuple[Change, ...] | None, before: PolicyView, after: PolicyView) -> None:
+        loop.policy_changed(changes, before, after)
+        models.policy_changed()
+        purger.policy_changed()
+
     policy = PolicyFollower(
-        client=internal, clock=clock, boot_id=boot_id(), folder=settings.cache_dir, heard=loop.policy_changed
+        client=internal, clock=clock, boot_id=boot_id(), folder=settings.cache_dir, heard=policy_changed
     )
+    purger = Purger(
+        cluster=cluster,
+        cache=cache,
+        control_plane=control_plane,
+        policy=policy,
+        catalog=catalog,
+        clock=clock,
+        config=config,
+    )
+    denials = Denials(control_plane=control_plane)
     async with internal, aiohttp.ClientSession() as session:
         probes = ProbeBook(prober=TritonProber(session), clock=clock, interval_seconds=settings.probe_interval_seconds)
         reconciler = Reconciler(
@@ -136,14 +176,14 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
             ),
             executor=Executor(
                 cluster=cluster,
-                control_plane=controlplane.HttpControlPlane(internal),
+                control_plane=control_plane,
                 cache=cache,
-                catalog=catalog,
                 config=config,
             ),
             reporter=Reporter(cluster=cluster, gateway_url=settings.gateway_url),
             config=config,
             telemetry=telemetry,
+            denied=denials.note,
         )
         try:
             yield Operator(
@@ -154,10 +194,20 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
                 cache=cache,
                 loop=loop,
                 reconciler=reconciler,
+                models=models,
+                model_reconciler=ModelReconciler(
+                    cluster=cluster, registry=control_plane, policy=policy, catalog=catalog, clock=clock
+                ),
+                purger=purger,
+                denials=denials,
                 clock=clock,
             )
         finally:
             await cluster.close()
+
+
+def _queue() -> WorkQueue:
+    return WorkQueue(time=time.monotonic, random_source=random.Random())  # noqa: S311 - spreads retries
 
 
 def config_of(settings: OperatorSettings) -> Config:
@@ -177,7 +227,7 @@ def config_of(settings: OperatorSettings) -> Config:
 def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None:
     """Checks and gauges of the running parts."""
     loop, settings = operator.loop, operator.settings
-    for reflector in operator.cache.reflectors():
+    for reflector in operator.reflectors():
         kind = reflector.kind.plural
         health.alive(f"watch {kind}", lambda r=reflector: _silent(r.silent_seconds()))  # type: ignore[misc]
         health.ready(f"list {kind}", lambda r=reflector: None if r.synced.is_set() else "not listed yet")  # type: ignore[misc]

@@ -1,9 +1,11 @@
 """What the operator needs of the outside: each is a Protocol, its real form in `adapters/`."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from paddock_core.audit.denials import Denial
+from paddock_core.policy.documents import RegisteredModel
 from paddock_core.policy.view import PolicyView
 
 from paddock_operator.kinds import Kind
@@ -84,8 +86,27 @@ class PolicySource(Protocol):
 class ControlPlane(Protocol):
     """The control plane's internal API."""
 
-    async def download_token(self, *, model: str) -> str:
+    async def download_token(self, *, model: str, entity: str) -> str:
         """A short-lived token for the weights Job. Raises DownloadDeniedError or ControlPlaneError."""
+
+    async def refer(self, *, entity: str, model: str, weights: str, tokenizer: str) -> None:
+        """Tell that an entity needs these files. Raises ControlPlaneError, also where it has no license for them."""
+
+    async def start_purge(self, *, purge: str) -> str | None:
+        """Begin an order; a token for its Job, None where the order is over. Raises ControlPlaneError."""
+
+    async def tell_denials(self, denials: Sequence[Denial]) -> None:
+        """Tell what was denied, for the audit log. Raises ControlPlaneError."""
+
+
+class ModelRegistry(Protocol):
+    """The part of it that LlamaModels are registered with."""
+
+    async def put_model(self, model: RegisteredModel) -> None:
+        """Register a model, or change its names. Raises RegistrationRefusedError or ControlPlaneError."""
+
+    async def drop_model(self, model: str) -> None:
+        """Take a registration away; one that is gone is fine. Raises RegistrationRefusedError or ControlPlaneError."""
 
 
 class Prober(Protocol):

@@ -1,6 +1,7 @@
 """One round for one key: gather, decide, execute, report. Nothing is remembered that the cluster does not hold."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
@@ -30,19 +31,28 @@ class Reconciler:
     """The four steps, wired."""
 
     def __init__(
-        self, *, gatherer: Gatherer, executor: Executor, reporter: Reporter, config: Config, telemetry: Telemetry
+        self,
+        *,
+        gatherer: Gatherer,
+        executor: Executor,
+        reporter: Reporter,
+        config: Config,
+        telemetry: Telemetry,
+        denied: Callable[[Observed, Outcome], None],
     ) -> None:
         self._gatherer = gatherer
         self._executor = executor
         self._reporter = reporter
         self._config = config
         self._telemetry = telemetry
+        self._denied = denied
 
     async def reconcile(self, key: Key) -> float | None:
         """One round; after how many seconds to look again, None if only on change. Raises OperatorError: try again."""
         with self._telemetry.round(key):
             observed = await self._gatherer.gather(key)
             outcome = decide(observed, self._config)
+            self._denied(observed, outcome)
             failure: OperatorError | None = None
             try:
                 writes = await self._executor.execute(outcome.actions, observed)

@@ -19,6 +19,7 @@ from paddock_core.policy.documents import (
     LicensePolicy,
     LicenseText,
     Namespace,
+    Purge,
     RegisteredModel,
     Statement,
     Tenant,
@@ -34,6 +35,7 @@ KINDS = {
     Acceptance: "acceptance",
     Statement: "statement",
     RegisteredModel: "model",
+    Purge: "purge",
     LicensePolicy: "license_policy",
 }
 
@@ -49,6 +51,10 @@ class PolicyServer:
     waiting: bool = False
     """True while a follower waits for changes."""
     tokens_issued: list[str] = field(default_factory=list)
+    references: list[tuple[str, str]] = field(default_factory=list)
+    """Entity and model of every telling that files are needed."""
+    purges_started: list[str] = field(default_factory=list)
+    denials: list[dict[str, Any]] = field(default_factory=list)
     model_calls: list[str] = field(default_factory=list)
     """Every call about a registered model, as `METHOD id`."""
     refusals: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
@@ -106,6 +112,26 @@ class PolicyServer:
         self.tokens_issued.append(model)
         return web.json_response({"token": f"token-for-{model}", "expires_at": 0})
 
+    async def refer(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.references.append((body["entity"], body["model"]))
+        return web.Response(status=204)
+
+    async def start_purge(self, request: web.Request) -> web.Response:
+        purge = request.match_info["purge"]
+        if purge not in self._purges():
+            return web.json_response({"code": "PurgeEnded"}, status=409)
+        self.purges_started.append(purge)
+        return web.json_response({"token": f"token-for-{purge}", "expires_at": 0})
+
+    def _purges(self) -> set[str]:
+        last = {change.id: change.body for change in self._log if change.kind == "purge"}
+        return {name for name, body in last.items() if body is not None}
+
+    async def tell_denials(self, request: web.Request) -> web.Response:
+        self.denials.extend((await request.json())["denials"])
+        return web.Response(status=204)
+
     async def put_model(self, request: web.Request) -> web.Response:
         refused = self._model_call(request)
         if refused is not None:
@@ -149,6 +175,9 @@ async def serving(server: PolicyServer, *, port: int) -> AsyncIterator[PolicySer
     app.router.add_get("/internal/v1/policy", server.snapshot)
     app.router.add_get("/internal/v1/policy/changes", server.changes)
     app.router.add_post("/internal/v1/decision-tokens", server.decision_token)
+    app.router.add_post("/internal/v1/artifact-references", server.refer)
+    app.router.add_post("/internal/v1/purges/{purge}/start", server.start_purge)
+    app.router.add_post("/internal/v1/denials", server.tell_denials)
     app.router.add_put("/internal/v1/models/{model}", server.put_model)
     app.router.add_delete("/internal/v1/models/{model}", server.drop_model)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -84,8 +84,17 @@ class NoProbes:
 
 
 class Tokens:
-    async def download_token(self, *, model: str) -> str:
-        return f"token-for-{model}"
+    async def download_token(self, *, model: str, entity: str) -> str:
+        return f"token-for-{model}-of-{entity}"
+
+    async def refer(self, *, entity: str, model: str, weights: str, tokenizer: str) -> None:
+        pass
+
+    async def start_purge(self, *, purge: str) -> str | None:
+        return f"token-for-{purge}"
+
+    async def tell_denials(self, denials: Any) -> None:
+        pass
 
 
 @contextlib.asynccontextmanager

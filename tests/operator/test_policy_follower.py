@@ -152,16 +152,16 @@ async def test_keys_of_tenants_are_not_kept_on_disk(policy: Any, helpers: Any, t
 
 async def test_download_tokens(policy: Any, helpers: Any) -> None:
     async with connect(url=policy.url, token=helpers.TOKEN.encode()) as client:
-        assert await HttpControlPlane(client).download_token(model="m") == "token-for-m"
+        assert await HttpControlPlane(client).download_token(model="m", entity="e") == "token-for-m"
         policy.denies_downloads = True
         with pytest.raises(DownloadDeniedError, match="OperatorNotLicensed: accept as operator first"):
-            await HttpControlPlane(client).download_token(model="m")
+            await HttpControlPlane(client).download_token(model="m", entity="e")
         policy.down = True
         with pytest.raises(ControlPlaneError, match="503"):
-            await HttpControlPlane(client).download_token(model="m")
+            await HttpControlPlane(client).download_token(model="m", entity="e")
     async with connect(url="http://127.0.0.1:9", token=b"t") as client:
         with pytest.raises(ControlPlaneError, match="does not answer"):
-            await HttpControlPlane(client).download_token(model="m")
+            await HttpControlPlane(client).download_token(model="m", entity="e")
 
 
 async def test_time_is_the_control_planes(policy: Any, helpers: Any, tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ PRODUCT = "paddock"
 COMPONENT = "paddock.dev/component"
 SERVING = "serving"
 WEIGHTS = "weights"
+PURGE = "purge"
+PURGE_ORDER = "paddock.dev/purge"
+"""Label: the control plane's order that a purge Job carries out."""
 TENANT = "paddock.dev/tenant"
 MODEL = "paddock.dev/model"
 MODEL_DIGEST = "paddock.dev/model-digest"
@@ -54,6 +57,16 @@ def model_digest(model: ModelEntry, *, precision: str) -> str:
 def weights_job_name(digest: str) -> str:
     """One Job for each set of weights, whoever needs it."""
     return f"weights-{digest[:12]}"
+
+
+def purge_job_name(order: str) -> str:
+    """One Job for each order of the control plane."""
+    return f"purge-{order}"
+
+
+def model_label(model: str) -> str:
+    """A model's id as the value of a label."""
+    return model[:63].rstrip("-.")
 
 
 def weights_path(model: ModelEntry, *, precision: str, weights: str) -> str:

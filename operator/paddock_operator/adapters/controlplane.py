@@ -1,10 +1,15 @@
 """The control plane's internal API, beside the policy."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import httpx
 import msgspec
 from opentelemetry import propagate
+from paddock_core.audit.denials import Denial
+from paddock_core.policy.documents import RegisteredModel
 
-from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
+from paddock_operator.errors import ControlPlaneError, DownloadDeniedError, RegistrationRefusedError
 
 TIMEOUT_SECONDS = 10.0
 
@@ -22,26 +27,77 @@ async def _trace(request: httpx.Request) -> None:
 
 
 class HttpControlPlane:
-    """The port `ControlPlane`."""
+    """The ports `ControlPlane` and `ModelRegistry`."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
-    async def download_token(self, *, model: str) -> str:
-        try:
-            response = await self._client.post(
-                "/internal/v1/decision-tokens", json={"verb": "download", "model": model}
-            )
-        except httpx.HTTPError as error:
-            raise ControlPlaneError(f"the control plane does not answer: {error!r}; it is asked again") from error
+    async def download_token(self, *, model: str, entity: str) -> str:
+        body = {"verb": "download", "model": model, "entity": entity}
+        response = await self._ask("POST", "/internal/v1/decision-tokens", body)
         if response.status_code == httpx.codes.FORBIDDEN:
             raise DownloadDeniedError(_why(response))
-        if not response.is_success:
-            raise ControlPlaneError(f"the control plane answered {response.status_code}: {response.text[:300]}")
+        _need_success(response)
+        return _token(response)
+
+    async def refer(self, *, entity: str, model: str, weights: str, tokenizer: str) -> None:
+        body = {"entity": entity, "model": model, "weights": f"sha256:{weights}", "tokenizer": tokenizer}
+        _need_success(await self._ask("POST", "/internal/v1/artifact-references", body))
+
+    async def start_purge(self, *, purge: str) -> str | None:
+        response = await self._ask("POST", f"/internal/v1/purges/{purge}/start", None)
+        if response.status_code in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
+            return None
+        _need_success(response)
+        return _token(response)
+
+    async def tell_denials(self, denials: Sequence[Denial]) -> None:
+        body = {"source": "operator", "denials": msgspec.to_builtins(list(denials))}
+        _need_success(await self._ask("POST", "/internal/v1/denials", body))
+
+    async def put_model(self, model: RegisteredModel) -> None:
+        body = msgspec.to_builtins(model)
+        weights, precision = body.pop("weights"), body.pop("precision")
+        named = {name: value for name, value in body.items() if name != "id"}
+        if weights is not None:
+            named["weights"] = {"precision": precision, **weights}
+        _need_registered(await self._ask("PUT", f"/internal/v1/models/{model.id}", named))
+
+    async def drop_model(self, model: str) -> None:
+        _need_registered(await self._ask("DELETE", f"/internal/v1/models/{model}", None))
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
         try:
-            return str(msgspec.json.decode(response.content)["token"])
-        except (msgspec.DecodeError, KeyError, TypeError) as error:
-            raise ControlPlaneError(f"the control plane answered no token: {response.text[:300]}") from error
+            return await self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise ControlPlaneError(f"the control plane does not answer: {error!r}; it is asked again") from error
+
+
+_REFUSALS = (httpx.codes.FORBIDDEN, httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY)
+
+
+def _need_registered(response: httpx.Response) -> None:
+    if response.status_code not in _REFUSALS:
+        _need_success(response)
+        return
+    try:
+        document = msgspec.json.decode(response.content)
+        reason, message = document.get("reason") or document["code"], document["detail"]
+    except (msgspec.DecodeError, AttributeError, KeyError):
+        reason, message = "Refused", response.text[:300]
+    raise RegistrationRefusedError(str(message), reason=str(reason))
+
+
+def _token(response: httpx.Response) -> str:
+    try:
+        return str(msgspec.json.decode(response.content)["token"])
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise ControlPlaneError(f"the control plane answered no token: {response.text[:300]}") from error
+
+
+def _need_success(response: httpx.Response) -> None:
+    if not response.is_success:
+        raise ControlPlaneError(f"the control plane answered {response.status_code}: {response.text[:300]}")
 
 
 def _why(response: httpx.Response) -> str:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from paddock_core.catalog.types import ModelEntry
+
 from paddock_operator.kinds import Kind
 from paddock_operator.ports import Manifest
 
@@ -41,9 +43,23 @@ class RemoveFinalizer:
 class StartWeights:
     """Ask the control plane for leave to download, then apply the Secret with its token, and the Job."""
 
-    model: str
+    model: ModelEntry
     precision: str
     digest: str
+    entity: str
+    """Who needs the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refer:
+    """Tell the control plane that an entity needs these files: they are not removed as long as it is licensed."""
+
+    entity: str
+    model: str
+    weights: str
+    tokenizer: str
+    urgent: bool = False
+    """True where their removal is ordered: then it is told again even if it was told lately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,4 +71,4 @@ class RecordResult:
     result: str
 
 
-Action = Apply | Delete | AddFinalizer | RemoveFinalizer | StartWeights | RecordResult
+Action = Apply | Delete | AddFinalizer | RemoveFinalizer | StartWeights | RecordResult | Refer

@@ -1,21 +1,26 @@
 """Are the weights on the volume, checked, and is the tokenizer published?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning.types import Plan
+from paddock_core.policy.documents import Purge
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 
 from paddock_operator.decide import failures
-from paddock_operator.decide.actions import Action, Delete, RecordResult, StartWeights
+from paddock_operator.decide.actions import Action, Delete, RecordResult, Refer, StartWeights
 from paddock_operator.kinds import JOB
 from paddock_operator.observed import Observed
 from paddock_operator.times import parse_time
 
 RETRY_SECONDS = 120.0
 """How long a failed weights Job is left for people to look at before it is tried again."""
+
+PURGE_SECONDS = 2.0
+"""How soon to look again while the model's files are being removed."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,15 +41,20 @@ class Judgement:
     look_after_seconds: float | None = None
 
 
-def judge(observed: Observed, plan: Plan) -> Judgement:
+def judge(observed: Observed, model: ModelEntry, plan: Plan) -> Judgement:
     """The condition WeightsReady."""
-    model = observed.catalog.models[observed.live.spec.model.id]
     digest = names.model_digest(model, precision=plan.precision)
-    job = observed.weights.job
+    job, order = observed.weights.job, ordered(observed, model.id)
+    if order is not None and (order.state != "ordered" or order.why == "operator"):
+        return replace(_preparing("the files are being removed, then fetched anew"), look_after_seconds=PURGE_SECONDS)
     if job is None or "deletionTimestamp" in job["metadata"]:
-        start = StartWeights(model=model.id, precision=plan.precision, digest=digest)
+        start = StartWeights(model=model, precision=plan.precision, digest=digest, entity=_entity(observed))
         return _preparing("the weights Job is being started", actions=() if job else (start,))
     recorded = _decode((job["metadata"].get("annotations") or {}).get(names.RESULT, ""))
+    if recorded is not None and order is not None:
+        needed = refer(observed, model.id, recorded, urgent=True)
+        asking = _preparing("the removal of the files is ordered: the control plane is told that they are needed")
+        return replace(asking, actions=(needed,), look_after_seconds=PURGE_SECONDS)
     if recorded is not None:
         return _ready(recorded)
     state = _condition(job)
@@ -53,6 +63,22 @@ def judge(observed: Observed, plan: Plan) -> Judgement:
     if state == "Failed":
         return _failed(observed, job)
     return _running(observed)
+
+
+def ordered(observed: Observed, model: str) -> Purge | None:
+    """The open order to remove the model's files, or None."""
+    return next((item for item in observed.policy.view.purges.values() if item.model == model), None)
+
+
+def refer(observed: Observed, model: str, result: Result, *, urgent: bool = False) -> Refer:
+    """What the control plane is told of files in use."""
+    return Refer(
+        entity=_entity(observed), model=model, weights=result.weights, tokenizer=result.tokenizer, urgent=urgent
+    )
+
+
+def _entity(observed: Observed) -> str:
+    return "" if observed.tenant is None else observed.tenant.entity
 
 
 def _finished(observed: Observed, job: dict[str, Any]) -> Judgement:

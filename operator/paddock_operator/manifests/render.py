@@ -12,6 +12,7 @@ from typing import Any
 
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning.types import Plan
+from paddock_core.policy.documents import Purge
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Spec
 
@@ -91,6 +92,33 @@ class WeightsRendering:
         return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgeRendering:
+    """All that the manifests of a purge Job are made from."""
+
+    order: Purge
+    token: str = field(repr=False)
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return names.purge_job_name(self.order.id)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {
+            names.MANAGED_BY: names.OPERATOR,
+            names.PART_OF: names.PRODUCT,
+            names.COMPONENT: names.PURGE,
+            names.MODEL: names.model_label(self.order.model),
+            names.PURGE_ORDER: self.order.id,
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of an object of this Job."""
+        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
+
+
 def render_serving(rendering: Rendering) -> list[Manifest]:
     """Every manifest of a deployment, in the order in which they are to be applied."""
     return [_stamped(_render(module)(rendering)) for module in _modules("serving")]
@@ -105,6 +133,11 @@ def pods_rendering(manifests: Iterable[Manifest]) -> str:
 def render_weights(rendering: WeightsRendering) -> list[Manifest]:
     """Every manifest of a weights Job, in the order in which they are to be applied."""
     return [_stamped(_render(module)(rendering)) for module in _modules("weights")]
+
+
+def render_purge(rendering: PurgeRendering) -> list[Manifest]:
+    """Every manifest of a purge Job, in the order in which they are to be applied."""
+    return [_stamped(_render(module)(rendering)) for module in _modules("purge")]
 
 
 def digest_of(value: object) -> str:

@@ -1,6 +1,9 @@
 """The Job that puts a model's weights on the volume, checked, and publishes its tokenizer."""
 
+import json
 from typing import Any
+
+import msgspec
 
 from paddock_operator.manifests import pods
 from paddock_operator.manifests.render import WeightsRendering
@@ -45,6 +48,7 @@ def render(rendering: WeightsRendering) -> Manifest:
 
 
 def _container(rendering: WeightsRendering) -> dict[str, Any]:
+    checkpoint = msgspec.json.encode(rendering.model.weights[rendering.precision]).decode()
     token = {"secretKeyRef": {"name": rendering.name, "key": TOKEN_KEY}}
     return {
         "name": "prepare",
@@ -54,6 +58,8 @@ def _container(rendering: WeightsRendering) -> dict[str, Any]:
         "env": [
             {"name": "PADDOCK_SERVING_MODEL", "value": rendering.model.id},
             {"name": "PADDOCK_SERVING_PRECISION", "value": rendering.precision},
+            {"name": "PADDOCK_SERVING_CHECKPOINT", "value": checkpoint},
+            {"name": "PADDOCK_SERVING_LICENSES", "value": json.dumps(list(rendering.model.licenses))},
             {"name": "PADDOCK_SERVING_WEIGHTS_DIR", "value": "/weights"},
             {"name": "PADDOCK_SERVING_CONTROLPLANE_URL", "value": rendering.config.serving_controlplane_url},
             {"name": "PADDOCK_SERVING_DECISION_TOKEN", "valueFrom": token},

@@ -11,10 +11,15 @@ ORDER = 0
 
 def render(rendering: WeightsRendering) -> Manifest:
     """Shared by all weights Jobs."""
+    return manifest(rendering.config.weights_volume)
+
+
+def manifest(weights_volume: dict[str, object]) -> Manifest:
+    """The namespace, by the volume that its pods mount."""
     labels = {
         names.MANAGED_BY: names.OPERATOR,
         names.PART_OF: names.PRODUCT,
         names.COMPONENT: names.WEIGHTS,
-        **namespace_security(rendering.config.weights_volume),
+        **namespace_security(weights_volume),
     }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": names.WEIGHTS_NAMESPACE, "labels": labels}}

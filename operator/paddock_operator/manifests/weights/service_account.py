@@ -9,15 +9,17 @@ ORDER = 2
 NAME = "weights"
 
 
-def render(rendering: WeightsRendering) -> Manifest:
+def render(rendering: WeightsRendering) -> Manifest:  # noqa: ARG001 - every manifest module answers the same call
     """Shared by all weights Jobs."""
+    return manifest()
+
+
+def manifest() -> Manifest:
+    """The account."""
+    labels = {names.MANAGED_BY: names.OPERATOR, names.PART_OF: names.PRODUCT}
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": {
-            "name": NAME,
-            "namespace": names.WEIGHTS_NAMESPACE,
-            "labels": {key: rendering.labels[key] for key in (names.MANAGED_BY, names.PART_OF)},
-        },
+        "metadata": {"name": NAME, "namespace": names.WEIGHTS_NAMESPACE, "labels": labels},
         "automountServiceAccountToken": False,
     }
