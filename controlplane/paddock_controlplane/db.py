@@ -18,13 +18,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
-from paddock_controlplane.problems import Unavailable
+from paddock_controlplane.problems import Invalid, Unavailable
 
 T = TypeVar("T")
 
 APP_ROLE = "paddock_app"
 _ATTEMPTS = 6
 _SERIALIZATION_FAILURES = ("40001", "40P01")
+_UNSTORABLE = ("22021", "22P05")
+"""Characters that PostgreSQL has no place for: wherever in a request they came from, the request is wrong."""
 _AWAY_CLASSES = ("08", "57", "53")
 """SQLSTATE classes of connection failures, operator intervention (shutdown, starting up) and lack of resources."""
 _LOCK_TIMEOUT = "55P03"
@@ -119,6 +121,8 @@ class Database:
         except (DBAPIError, PoolTimeoutError, OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
             if away(error):
                 raise DatabaseUnavailable("the database cannot be reached: try again shortly") from error
+            if sqlstate(error) in _UNSTORABLE:
+                raise Invalid("a text holds a character that cannot be stored (NUL): leave it out") from error
             raise
 
     async def run(self, scope: Scope, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
