@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
-from paddock_core.catalog.loader import Catalog
 from paddock_core.serving.tokenizer_document import MAX_BYTES, TokenizerDocumentError, decode_document
 
 from paddock_gateway.deployments import Deployment
@@ -18,15 +18,18 @@ _PREFIX = "sha256:"
 
 
 class PromptModels:
-    """One `PromptModel` a digest, loaded once however many ask at the same time."""
+    """One `PromptModel` a digest, loaded once however many ask at the same time.
+
+    `family` tells the family of a model, empty where it is not known.
+    """
 
     def __init__(
-        self, *, url: str, token: str, cache_dir: Path, catalog: Catalog, session: aiohttp.ClientSession
+        self, *, url: str, token: str, cache_dir: Path, family: Callable[[str], str], session: aiohttp.ClientSession
     ) -> None:
         self._url = url.rstrip("/") + "/internal/v1/artifacts/"
         self._headers = {"authorization": f"Bearer {token}"}
         self._cache = cache_dir / "artifacts"
-        self._catalog = catalog
+        self._family = family
         self._session = session
         self._ready: dict[str, PromptModel] = {}
         self._loading: dict[str, asyncio.Task[PromptModel]] = {}
@@ -58,13 +61,11 @@ class PromptModels:
         if data is None:
             data = await self._fetch(digest, name)
             await asyncio.to_thread(_store, self._cache / name, data)
-        entry = self._catalog.model(model)
         try:
             document = decode_document(data)
         except TokenizerDocumentError as error:
             raise ArtifactError(str(error)) from error
-        family = "" if entry is None else entry.family
-        self._ready[digest] = await asyncio.to_thread(load_prompt_model, document, family=family)
+        self._ready[digest] = await asyncio.to_thread(load_prompt_model, document, family=self._family(model))
         return self._ready[digest]
 
     async def _fetch(self, digest: str, name: str) -> bytes:

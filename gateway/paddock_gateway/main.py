@@ -16,6 +16,7 @@ import aiohttp
 import uvicorn
 import uvloop
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.licensing.lineage import resolve
 from paddock_core.usage.recovery import LeftOpen
 from pydantic import ValidationError
 
@@ -169,6 +170,11 @@ def _wire(
     policy = PolicyFollower(url=url, token=internal, cache_dir=cache, clock=clock, wait=settings.policy_wait_seconds)
     policy.load()
     routes, catalog = Routes(), packaged_catalog()
+
+    def family(model: str) -> str:
+        entry = resolve(model=model, registered=policy.view.models, catalog=catalog)
+        return "" if entry is None else entry.family
+
     leases = Leases(url=url, token=internal, instance=settings.instance, clock=clock, shipped=lambda: shipper.recovered)
     return Wiring(
         settings=settings,
@@ -176,7 +182,7 @@ def _wire(
         policy=policy,
         routes=routes,
         licenses=LicenseGate(catalog=catalog),
-        prompt_models=PromptModels(url=url, token=internal, cache_dir=cache, catalog=catalog, session=session),
+        prompt_models=PromptModels(url=url, token=internal, cache_dir=cache, family=family, session=session),
         leases=leases,
         journal=journal,
         engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),

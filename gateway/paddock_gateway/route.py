@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.decide import decide
-from paddock_core.licensing.types import Decision, Request, Role, Verb
+from paddock_core.licensing.registration import hidden, may_deploy
+from paddock_core.licensing.types import Decision, Reason, Request, Role, Verb
 from paddock_core.policy.documents import Tenant
 from paddock_core.policy.view import PolicyView
 
@@ -64,11 +65,13 @@ class LicenseGate:
     def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float) -> str:
         """The id of the acceptance under which the caller's request runs ("" where the license needs none).
 
-        `now` is Unix seconds by the control plane's clock. Raises RequestError (403) with the decision's reason as code.
+        `now`: Unix seconds by the control plane's clock. Raises RequestError (403) with the decision's reason as code.
         """
         deployment, owner = target.deployment, target.owner
         if deployment.declined:
             raise denied("AcceptDeclined", f"the owner of {deployment.name} set spec.license.accept to false")
+        if not may_deploy(model=deployment.model, tenant=owner, facts=view.facts()):
+            raise denied(str(Reason.MODEL_UNKNOWN), hidden(model=deployment.model))
         own = self._verdict(owner.entity, Role.DEPLOYER, deployment, view, now)
         if caller.tenant.entity != owner.entity:
             own = self._verdict(caller.tenant.entity, Role.CONSUMER, deployment, view, now)

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightSet
 from paddock_core.serving.tokenizer_document import decode_document
 from paddock_serving.errors import WeightsError
@@ -22,6 +23,7 @@ from paddock_serving.weights.store import Store
 from paddock_serving.weights.tokenizer import read_tokenizer
 
 MODEL = "smollm2-135m-instruct"
+MADE = "demo-acme"
 COMMIT = "c0ffee" * 6 + "c0ff"
 
 
@@ -65,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             problem = {"code": "OperatorNotLicensed", "detail": "the operator has not accepted the license"}
             self._answer(403, json.dumps(problem).encode())
         else:
-            assert body == {"model": MODEL}
+            assert body["model"] in (MODEL, MADE)
             self._answer(204)
 
     def do_PUT(self) -> None:
@@ -156,6 +158,22 @@ def test_the_job_asks_stores_publishes_and_reports(remote: Remote, tmp_path: Pat
     assert "dt.token" not in done.stderr
     assert prepare(remote, tmp_path).returncode == 0
     assert json.loads((tmp_path / "termination").read_text(encoding="utf-8")) == result
+
+
+def test_a_registered_model_is_prepared_from_what_the_operator_knows(
+    remote: Remote, tmp_path: Path, gguf_path: Path
+) -> None:
+    entry = packaged_catalog().models[MODEL]
+    checkpoint = json.dumps(asdict(entry.weights[entry.default_precision]))
+    made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"}
+    done = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=checkpoint)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "termination").read_text(encoding="utf-8"))
+    assert result["weights"] == hashlib.sha256(gguf_path.read_bytes()).hexdigest()
+    changed = checkpoint.replace(result["weights"], "0" * 64)
+    refused = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=changed)
+    assert refused.returncode == 1
+    assert f"instead of {'0' * 64}" in refused.stderr
 
 
 def test_without_leave_nothing_is_fetched(remote: Remote, tmp_path: Path) -> None:
