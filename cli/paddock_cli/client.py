@@ -51,6 +51,11 @@ class Client:
         """Read what is there as a page."""
         return str(self._answer("GET", path, headers={"Accept": "text/html"}).text)
 
+    def lines(self, path: str, **params: Any) -> list[str]:
+        """Read what comes a line each; parameters that are None are left out."""
+        given = {key: value for key, value in params.items() if value is not None}
+        return str(self._answer("GET", path, params=given).text).splitlines()
+
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """Create. A repetition after a broken connection has no second effect (Idempotency-Key)."""
         return self._call("POST", path, body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
