@@ -67,7 +67,7 @@ async def enter(session: AsyncSession, records: Sequence[Any], *, prices: Prices
     if driver is None:
         raise AssertionError("a session in a transaction has a connection")
     await driver.copy_records_to_table(
-        "usage_staging", records=_rows(records, book), columns=COLUMNS, schema_name="pg_temp"
+        "usage_staging", records=rows_of(records, book), columns=COLUMNS, schema_name="pg_temp"
     )
     try:
         accepted, counted, bounded, unpriced = (await session.execute(_ENTER)).one()
@@ -84,7 +84,7 @@ async def enter(session: AsyncSession, records: Sequence[Any], *, prices: Prices
     )
 
 
-def _rows(records: Sequence[Any], book: PriceBook) -> Iterator[tuple[Any, ...]]:
+def rows_of(records: Sequence[Any], book: PriceBook) -> Iterator[tuple[Any, ...]]:
     """The rows to copy, each with the price that held when its request was admitted."""
     for record in records:
         tariff = book.at(tenant=record.tenant, deployment=record.deployment, model=record.model, moment=record.t_admit)
