@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import msgspec
 from paddock_core.policy.freshness import Freshness
 from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change, Changes, Snapshot
+from paddock_core.policy.wire import Changes, ReceivedSnapshot
 
 from paddock_gateway.clock import Clock
+from paddock_gateway.policy_copy import PolicyCopy
 
 _log = logging.getLogger(__name__)
-COPY = "policy.json"
-CONFIRMED = "policy-confirmed.json"
 
 
 class _GapError(Exception):
@@ -28,11 +26,10 @@ class PolicyFollower:
 
     def __init__(self, *, url: str, token: str, cache_dir: Path, clock: Clock, wait: float) -> None:
         self.view = PolicyView.empty()
-        self._objects: dict[str, dict[str, dict[str, Any]]] = {}
         self._freshness: Freshness | None = None
         self._url = url.rstrip("/") + "/internal/v1/policy"
         self._headers = {"authorization": f"Bearer {token}"}
-        self._cache = cache_dir
+        self._copy = PolicyCopy(cache_dir)
         self._clock = clock
         self._wait = wait
         self._boot = clock.boot_id()
@@ -59,15 +56,12 @@ class PolicyFollower:
     def load(self) -> None:
         """Take the copy on disk, if there is a usable one."""
         try:
-            snapshot = msgspec.json.decode((self._cache / COPY).read_bytes(), type=Snapshot)
-            freshness = msgspec.json.decode((self._cache / CONFIRMED).read_bytes(), type=Freshness)
-            view = PolicyView.from_snapshot(snapshot)
-        except FileNotFoundError:
-            return
+            loaded = self._copy.load()
         except (OSError, msgspec.DecodeError) as error:
             _log.warning("the policy's copy on disk cannot be used", extra={"error": str(error)})
             return
-        self.view, self._objects, self._freshness = view, snapshot.objects, freshness
+        if loaded is not None:
+            self.view, self._freshness = loaded.view, loaded.freshness
 
     async def follow(self, session: aiohttp.ClientSession, *, retry: float = 0.2) -> None:
         """Keep the view true until cancelled."""
@@ -91,10 +85,9 @@ class PolicyFollower:
         asked = self._clock.steady()
         async with session.get(self._url, headers=self._headers, timeout=aiohttp.ClientTimeout(total=30)) as response:
             response.raise_for_status()
-            snapshot = msgspec.json.decode(await response.read(), type=Snapshot)
-        self.view = PolicyView.from_snapshot(snapshot)
-        self._objects = snapshot.objects
-        await self._confirm(asked, snapshot, changed=True)
+            body = await response.read()
+        snapshot, self.view = await asyncio.to_thread(_read, body)  # that of a large platform takes seconds
+        await self._confirm(asked, snapshot, keep=lambda: self._copy.begin(body))
         _log.info("policy received", extra={"revision": snapshot.revision})
 
     async def _take_changes(self, session: aiohttp.ClientSession) -> None:
@@ -109,51 +102,40 @@ class PolicyFollower:
             if response.status == 410:
                 raise _GapError
             response.raise_for_status()
-            changes = msgspec.json.decode(await response.read(), type=Changes)
+            body = await response.read()
+        changes = msgspec.json.decode(body, type=Changes)
         if changes.revision < self.view.revision:
             raise _GapError  # the control plane was restored to an earlier state
-        if changes.changes:
+        moved = changes.revision > self.view.revision
+        if moved:
             self.view = self.view.apply(changes.changes, revision=changes.revision)
-            for change in changes.changes:
-                self._patch(change)
-        await self._confirm(asked, changes, changed=bool(changes.changes))
+        await self._confirm(asked, changes, keep=(lambda: self._copy.append(body)) if moved else None)
+        if self._copy.crowded:
+            raise _GapError  # a new snapshot makes it small again
 
-    def _patch(self, change: Change) -> None:
-        bodies = self._objects.setdefault(change.kind, {})
-        if change.body is None:
-            bodies.pop(change.id, None)
-        else:
-            bodies[change.id] = change.body
-
-    async def _confirm(self, asked: float, answer: Snapshot | Changes, *, changed: bool) -> None:
+    async def _confirm(
+        self, asked: float, answer: ReceivedSnapshot | Changes, *, keep: Callable[[], None] | None
+    ) -> None:
         """Renew the copy as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
-        self._freshness = Freshness(
+        freshness = self._freshness = Freshness(
             max_age_seconds=answer.max_age_seconds,
             renewed_at=asked,
             boot_id=self._boot,
             ahead_seconds=answer.at - self._clock.steady(),
         )
-        files = {CONFIRMED: msgspec.json.encode(self._freshness)}
-        if changed:
-            snapshot = Snapshot(
-                revision=self.view.revision,
-                max_age_seconds=answer.max_age_seconds,
-                at=answer.at,
-                objects=self._objects,
-            )
-            files[COPY] = msgspec.json.encode(snapshot)
+        revision = self.view.revision
+
+        def write() -> None:
+            if keep is not None:
+                keep()
+            self._copy.confirm(freshness, revision=revision)
+
         try:
-            await asyncio.to_thread(_write_files, self._cache, files)
+            await asyncio.to_thread(write)
         except OSError as error:
             _log.warning("the policy's copy could not be written", extra={"error": str(error)})
 
 
-def _write_files(folder: Path, files: dict[str, bytes]) -> None:
-    """Replace each file whole, readable by its owner alone (key digests are in it)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in sorted(files, reverse=True):  # `policy.json` before the note that confirms it
-        temporary = folder / f".{name}.new"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(files[name])
-        temporary.replace(folder / name)
+def _read(body: bytes) -> tuple[ReceivedSnapshot, PolicyView]:
+    snapshot = msgspec.json.decode(body, type=ReceivedSnapshot)
+    return snapshot, PolicyView.from_received(snapshot)

@@ -1,12 +1,21 @@
 """Look-up tables over `Facts`, so that a decision reads only what concerns one entity and one license."""
 
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
 from paddock_core.licensing.types import Facts
 from paddock_core.policy.documents import Acceptance, Grant, LicensePolicy, LicenseText, Statement
+from paddock_core.policy.packed import Packed
 
 _KEY = "index"
+_T = TypeVar("_T", Acceptance, Statement)
+_KEPT = 1024
+"""Entities whose records stay at hand once they were asked for."""
+_Records = Callable[[str], Mapping[str, Sequence[_T]]]
+"""An entity's records by license."""
 _Pair = tuple[str, str]
 """Entity and license."""
 
@@ -28,17 +37,17 @@ class FactsIndex:
     """Entities with a tenant on this platform."""
     operator: str
     policy: LicensePolicy
-    _acceptances: dict[_Pair, list[Acceptance]]
-    _statements: dict[_Pair, list[Statement]]
+    _acceptances: "_Records[Acceptance]"
+    _statements: "_Records[Statement]"
     _grants: dict[_Pair, list[Grant]]
 
     def acceptances(self, entity: str, license_id: str) -> list[Acceptance]:
         """An entity's acceptances of a license, newest first."""
-        return sorted(self._acceptances.get((entity, license_id), ()), key=lambda item: (-item.at, item.id))
+        return sorted(self._acceptances(entity).get(license_id, ()), key=lambda item: (-item.at, item.id))
 
     def statement(self, entity: str, license_id: str) -> Statement | None:
         """An entity's newest statement for a license; of two equally new ones the one above the threshold."""
-        known = self._statements.get((entity, license_id), ())
+        known = self._statements(entity).get(license_id, ())
         return min(known, key=_newest_then_highest, default=None)
 
     def grants(self, entity: str, license_id: str) -> list[Grant]:
@@ -59,12 +68,6 @@ def index_of(facts: Facts) -> FactsIndex:
 
 
 def _build(facts: Facts) -> FactsIndex:
-    acceptances: defaultdict[_Pair, list[Acceptance]] = defaultdict(list)
-    for acceptance in facts.acceptances:
-        acceptances[acceptance.entity, acceptance.license].append(acceptance)
-    statements: defaultdict[_Pair, list[Statement]] = defaultdict(list)
-    for statement in facts.statements:
-        statements[statement.entity, statement.license].append(statement)
     grants: defaultdict[_Pair, list[Grant]] = defaultdict(list)
     for grant in facts.grants:
         for entity in {grant.entity, *grant.affiliates}:
@@ -77,10 +80,31 @@ def _build(facts: Facts) -> FactsIndex:
         hosted=frozenset(tenant.entity for tenant in facts.tenants.values()),
         operator=facts.operator,
         policy=facts.policy,
-        _acceptances=acceptances,
-        _statements=statements,
+        _acceptances=_records(facts.acceptances),
+        _statements=_records(facts.statements),
         _grants=grants,
     )
+
+
+def _records(items: "tuple[_T, ...] | Packed[_T]") -> "_Records[_T]":
+    """Put in order for one entity when that is asked for: most never are."""
+    of = items.of if isinstance(items, Packed) else _by_entity(items)
+
+    @lru_cache(maxsize=_KEPT)
+    def by_license(entity: str) -> Mapping[str, Sequence[_T]]:
+        found: defaultdict[str, list[_T]] = defaultdict(list)
+        for item in of(entity):
+            found[item.license].append(item)
+        return found
+
+    return by_license
+
+
+def _by_entity(items: tuple[_T, ...]) -> Callable[[str], Iterable[_T]]:
+    found: defaultdict[str, list[_T]] = defaultdict(list)
+    for item in items:
+        found[item.entity].append(item)
+    return lambda entity: found.get(entity, ())
 
 
 def _groups(facts: Facts) -> dict[str, frozenset[str]]:

@@ -14,6 +14,7 @@ from paddock_core.policy.documents import (
     Statement,
     Tenant,
 )
+from paddock_core.policy.packed import Packed
 
 
 class Role(StrEnum):
@@ -67,8 +68,8 @@ class Facts:
     entities: dict[str, Entity]
     tenants: dict[str, Tenant]
     texts: tuple[LicenseText, ...] = ()
-    acceptances: tuple[Acceptance, ...] = ()
-    statements: tuple[Statement, ...] = ()
+    acceptances: tuple[Acceptance, ...] | Packed[Acceptance] = ()
+    statements: tuple[Statement, ...] | Packed[Statement] = ()
     grants: tuple[Grant, ...] = ()
     models: dict[str, RegisteredModel] = field(default_factory=dict)
     """Models that somebody made from models of the catalogue, by id."""

@@ -27,9 +27,10 @@ from paddock_core.policy.documents import (
     Statement,
     Tenant,
 )
-from paddock_core.policy.wire import Change, Snapshot
+from paddock_core.policy.packed import Packed
+from paddock_core.policy.wire import Change, ReceivedSnapshot, Snapshot
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", Acceptance, Statement)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 FIELDS: dict[str, str] = {
@@ -48,6 +49,8 @@ FIELDS: dict[str, str] = {
     "purge": "purges",
 }
 """Which attribute of the view holds a kind. A kind that is not here is a newer control plane's and is passed over."""
+PACKED = ("acceptance", "statement")
+"""Kinds of which there are many for each entity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,22 @@ class PolicyView:
         }
         return cls(revision=snapshot.revision, **kinds)
 
+    @classmethod
+    def from_received(cls, snapshot: ReceivedSnapshot) -> "PolicyView":
+        """The same in little memory: acceptances and statements are packed.
+
+        Raises:
+            msgspec.ValidationError: a body does not fit its kind.
+        """
+        kinds: dict[str, Any] = {
+            FIELDS[kind]: {key: msgspec.json.decode(body, type=KINDS[kind]) for key, body in bodies.items()}
+            for kind, bodies in snapshot.objects.items()
+            if kind in FIELDS and kind not in PACKED
+        }
+        for kind in PACKED:
+            kinds[FIELDS[kind]] = Packed.from_raw(KINDS[kind], snapshot.objects.get(kind, {}).values())
+        return cls(revision=snapshot.revision, **kinds)
+
     def apply(self, changes: Iterable[Change], *, revision: int | None = None) -> "PolicyView":
         """The view after these changes, oldest first; changes that it already holds are passed over.
 
@@ -107,14 +126,12 @@ class PolicyView:
             name = FIELDS.get(change.kind)
             if name is None:
                 continue
-            objects = touched.setdefault(name, dict(getattr(self, name)))
-            if change.body is None:
-                objects.pop(change.id, None)
-            else:
-                objects[change.id] = msgspec.convert(change.body, KINDS[change.kind])
+            news = touched.setdefault(name, {})
+            news[change.id] = None if change.body is None else msgspec.convert(change.body, KINDS[change.kind])
         if newest == self.revision:
             return self
-        return replace(self, revision=newest, **touched)
+        kinds: dict[str, Any] = {name: _changed(getattr(self, name), news) for name, news in touched.items()}
+        return replace(self, revision=newest, **kinds)
 
     def facts(self) -> Facts:
         """What a license decision may know; made once per view."""
@@ -134,9 +151,21 @@ class PolicyView:
             entities=dict(self.entities),
             tenants=dict(self.tenants),
             texts=tuple(self.license_texts.values()),
-            acceptances=tuple(self.acceptances.values()),
-            statements=tuple(self.statements.values()),
+            acceptances=_records(self.acceptances),
+            statements=_records(self.statements),
             grants=tuple(self.grants.values()),
             models=dict(self.models),
             policy=next(iter(self.license_policies.values()), LicensePolicy()),
         )
+
+
+def _changed(objects: Mapping[str, Any], news: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The objects with these put in by id; None takes one out."""
+    if isinstance(objects, Packed):
+        return objects.changed(news)
+    merged = {**objects, **news}
+    return {name: item for name, item in merged.items() if item is not None} if None in news.values() else merged
+
+
+def _records(objects: Mapping[str, _T]) -> tuple[_T, ...] | Packed[_T]:
+    return objects if isinstance(objects, Packed) else tuple(objects.values())

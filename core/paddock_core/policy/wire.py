@@ -10,6 +10,8 @@ the control plane's clock (Unix seconds) as it answered: followers judge license
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
@@ -39,3 +41,13 @@ class Snapshot:
     max_age_seconds: float
     at: float
     objects: dict[str, dict[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceivedSnapshot:
+    """A `Snapshot` as a follower of a large platform reads it: a body stays JSON until it is put where it belongs."""
+
+    revision: int
+    max_age_seconds: float
+    at: float
+    objects: dict[str, dict[str, msgspec.Raw]]

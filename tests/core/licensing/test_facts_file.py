@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.licensing.decide import decide
@@ -168,6 +168,7 @@ def test_what_is_no_document_is_refused(document: Any) -> None:
         read_facts(document, catalog=CATALOG, now=0.0)
 
 
+@settings(deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_the_order_in_the_file_does_not_matter(chance: Any) -> None:
     document = example()
