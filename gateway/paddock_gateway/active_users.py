@@ -55,7 +55,7 @@ class ActiveUsers:
         self._full = asyncio.Event()
         self._sending = asyncio.Lock()
         self.uncounted = 0
-        """Records whose user found no room, or whose sketch was refused: the ledger has them, see docs/metering.md."""
+        """Records whose user found no room or was unreadable, sketches that were refused: the ledger has their rows."""
 
     def __len__(self) -> int:
         return len(self._counted)
@@ -65,11 +65,16 @@ class ActiveUsers:
         for record in records:
             if record.end_user_hash is None:
                 continue
-            counted = self._of((record.tenant, record.deployment, day_of(record.t_admit)))
+            try:
+                day, bits = day_of(record.t_admit), user_bits(record.end_user_hash)
+            except (ValueError, OverflowError, OSError):  # what no gateway writes must not stop the others' records
+                self.uncounted += 1
+                continue
+            counted = self._of((record.tenant, record.deployment, day))
             if counted is None:
                 self.uncounted += 1
                 continue
-            counted.sketch.add(user_bits(record.end_user_hash))
+            counted.sketch.add(bits)
             if counted.since is None:
                 counted.since = segment
 

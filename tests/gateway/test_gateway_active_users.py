@@ -1,6 +1,7 @@
 """Active users on their way from requests to the control plane: counted once, lost never, held in bounded memory."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,20 @@ async def test_memory_is_bounded_and_what_was_sent_makes_room(world: Any) -> Non
     assert seen(world, "t0") == 1
     assert seen(world, "t12") == 2  # from two sketches, of which the first was given up
     assert seen(world, "t25") == 1
+
+
+async def test_a_row_that_no_gateway_writes_stops_no_other(world: Any) -> None:
+    users = counter(world)
+    strange = [
+        replace(record(1), end_user_hash="nobody"),
+        replace(record(1), end_user_hash="-1"),
+        replace(record(2), t_admit=1e30),
+        replace(record(3), t_admit=float("nan")),
+    ]
+    async with aiohttp.ClientSession() as session:
+        users.count([*strange, record(4)], segment=1)
+        assert await users.send(session)
+    assert (seen(world), users.uncounted) == (1, len(strange))
 
 
 async def test_days_that_are_over_are_forgotten_once_they_are_sent(world: Any) -> None:

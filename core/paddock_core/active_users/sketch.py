@@ -98,8 +98,12 @@ class Sketch:
 
 
 def user_bits(end_user_hash: str) -> int:
-    """The bits of a user: the first 16 hexadecimal digits of the keyed hash that usage records carry."""
-    return int(end_user_hash[:16], 16)
+    """The bits of a user: the first 16 hexadecimal digits of the keyed hash that usage records carry.
+
+    Raises:
+        ValueError: it is no such hash.
+    """
+    return int.from_bytes(bytes.fromhex(end_user_hash[:16]).rjust(8, b"\0"), "big")
 
 
 def merge(one: bytes, other: bytes) -> bytes:
