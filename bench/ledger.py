@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -200,9 +201,7 @@ async def by_function(dsn: str, sent: list[bytes], *, at_once: int, folder: Path
     async def work() -> None:
         while left:
             records = wire.decode(left.pop())
-            await database.run(
-                EVERYTHING, lambda session, records=records: ledger.enter(session, records, prices=prices)
-            )
+            await database.run(EVERYTHING, partial(ledger.enter, records=records, prices=prices))
 
     def cpu() -> tuple[float, float]:
         return time.process_time(), cpu_seconds(*postgres_pids(folder))
@@ -309,7 +308,7 @@ async def where_time_goes(dsn: str, sent: list[bytes]) -> dict[str, float]:
         priced = time.perf_counter() - begin
         note("pricing, making rows", priced)
         begin = time.perf_counter()
-        await database.run(EVERYTHING, lambda session, records=records: ledger.enter(session, records, prices=prices))
+        await database.run(EVERYTHING, partial(ledger.enter, records=records, prices=prices))
         whole = time.perf_counter() - begin
         note("inserting, adding to the sums", inside[-1])
         note("COPY into staging, commit to disk, round trips", whole - inside[-1] - priced)
@@ -348,9 +347,7 @@ async def measure(dsn: str, folder: Path, rows: int, at_once: int) -> None:
             f"| {item.way} | {item.rows_per_second:.0f} | {item.controlplane_us:.1f} µs a row"
             f" | {item.postgres_us:.1f} µs a row | {cores * 1e6 / both:.0f} |"
         )
-    print(
-        f"\n{rows} rows in batches of {BATCH}, {at_once} at once; afterwards each was there once and priced, and the sums"
-    )
+    print(f"\n{rows} rows in batches of {BATCH}, {at_once} at once; then each was there once and priced, and the sums")
     print(f"were as the rows give. Target: {TARGET} rows/s. Load average of the machine before: {load:.1f}.\n")
     print("| step of one batch, by itself | ms | µs a row |")
     print("|---|---|---|")
