@@ -41,13 +41,15 @@ from paddock_controlplane.quotas import routes as quotas
 from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.telemetry import Telemetry, build
+from paddock_controlplane.tenants import admin_routes
 from paddock_controlplane.tenants import routes as tenants
 from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.partitions import Partitions
 from paddock_controlplane.usage.watch import LedgerWatch
 
 _ROUTERS = (
-    *(entities.router, tenants.router, keys.router, catalogue.router, licensing.router, record_routes.router),
+    *(entities.router, tenants.router, admin_routes.router, keys.router),
+    *(catalogue.router, licensing.router, record_routes.router),
     *(prices.router, billing.router, usage.router, audit.router, policy.router, usage.internal, artifacts.router),
     *(active_users.router, active_users.internal),
     *(registered_models.router, registered_models.internal),

@@ -14,6 +14,8 @@ Line = Annotated[
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
+Overlap = Annotated[float, Field(ge=0, le=30 * 86_400)]
+"""Seconds for which a secret that was replaced still works, 30 days at most."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
 

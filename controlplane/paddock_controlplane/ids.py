@@ -12,7 +12,12 @@ def new_id(prefix: str) -> str:
 
 def new_credential(prefix: str) -> tuple[str, ParsedKey]:
     """A new credential as its holder keeps it, and its parts."""
-    text = format_key(prefix, key_id(os.urandom(ID_BYTES)), os.urandom(SECRET_BYTES))
+    return renewed_credential(prefix, key_id(os.urandom(ID_BYTES)))
+
+
+def renewed_credential(prefix: str, identifier: str) -> tuple[str, ParsedKey]:
+    """A new secret for a credential that keeps its id."""
+    text = format_key(prefix, identifier, os.urandom(SECRET_BYTES))
     parsed = parse_key(text)
     if parsed is None:
         raise AssertionError("a credential that was just formatted can be parsed")

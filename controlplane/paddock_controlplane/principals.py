@@ -10,6 +10,7 @@ purge      dt....  may tell what one purge removed, for a while
 """
 
 import hmac
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_controlplane.licensing.models import CredentialRow
 from paddock_controlplane.licensing.reviewer_models import ReviewerRow
 from paddock_controlplane.problems import Unauthorized
+from paddock_controlplane.tenants import admins
 from paddock_controlplane.tenants.models import TenantAdminRow, TenantRow
 
 Kind = Literal["platform", "internal", "tenant", "signatory", "reviewer", "decision", "purge"]
@@ -91,7 +93,7 @@ class Authenticator:
                     .where(TenantAdminRow.id == key.id)
                 )
                 row = found.one_or_none()
-                if row is not None and _matches(key, row[0].secret_sha256):
+                if row is not None and admins.proved(row[0], key, now=time.time()):
                     return Principal(kind="tenant", name=f"tenant:{row[0].tenant}", tenant=row[0].tenant, entity=row[1])
             if key.prefix == SIGNATORY:
                 credential = await session.get(CredentialRow, key.id)

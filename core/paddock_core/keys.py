@@ -8,6 +8,7 @@ everything before it, so that a mistyped or truncated credential is turned away 
 
 import base64
 import hashlib
+import hmac
 import re
 import zlib
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ API_KEY = "pk"
 TENANT_ADMIN = "pa"
 SIGNATORY = "ps"
 REVIEWER = "pr"
+
+SCOPES = {
+    "chat": "ask for chat completions",
+    "completions": "ask for completions of a text",
+    "models:read": "list the models that it may call",
+}
+"""What an API key can be confined to. Names stay as they are: keys hold them."""
 
 _SHAPE = re.compile(r"([a-z]{2,4})_([a-z2-7]{12})_([0-9a-f]{64})_([0-9a-f]{8})")
 
@@ -63,6 +71,15 @@ def parse_key(text: str) -> ParsedKey | None:
 def secret_digest(secret: str) -> str:
     """What is stored of a secret: SHA-256 of its text, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def opens(secret: str, *, digest: str, previous: str = "", previous_until: float = 0.0, now: float) -> bool:
+    """True if the secret is the one with this digest, or the one before it, while that still counts. `now` and
+    `previous_until` are Unix seconds. What it takes to tell does not depend on how much of a secret is right."""
+    presented = secret_digest(secret)
+    current = hmac.compare_digest(presented, digest)
+    former = hmac.compare_digest(presented, previous)
+    return current or (former and now < previous_until)
 
 
 def _checksum(body: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from paddock_gateway.admit import admit
-from paddock_gateway.authenticate import Caller, authenticate
+from paddock_gateway.authenticate import Caller, authenticate, need_scope
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
 from paddock_gateway.errors import NOT_FOUND, RequestError, cut_off, internal_failure, policy_expired, stopping
@@ -23,6 +23,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _JSON = (b"content-type", b"application/json")
 _MODELS = "/v1/models"
+_MODELS_SCOPE = "models:read"
 
 
 class App:
@@ -97,6 +98,7 @@ class App:
         self._admitting += 1
         try:
             caller = self._caller(scope)
+            need_scope(caller, dialect.scopes[operation])
             completion = dialect.parse(operation=operation, body=await self._read_body(scope, receive))
             admitted = await admit(
                 completion=completion,
@@ -117,9 +119,12 @@ class App:
             usage_id=admitted.intent.usage_id,
             created=int(admitted.intent.t_admit),
             model=admitted.intent.deployment,
+            notices=(notices := wiring.licenses.notices(model=admitted.intent.model, view=wiring.policy.view)),
         )
         span = wiring.telemetry.begin(admitted.intent, scope["headers"])
-        pump = Pump(wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, span=span)
+        pump = Pump(
+            wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, span=span, notices=notices
+        )
         loop = asyncio.get_running_loop()
         task = loop.create_task(pump.run())
         self._pumps[task] = pump
@@ -180,13 +185,12 @@ class App:
         elif path == "/readyz":
             await self._readiness(send)
         elif path == _MODELS:
-            targets = visible_targets(
-                caller=(caller := self._caller(scope)), routes=self._wiring.routes, view=self._wiring.policy.view
-            )
+            need_scope(caller := self._caller(scope), _MODELS_SCOPE)
+            targets = visible_targets(caller=caller, routes=self._wiring.routes, view=self._wiring.policy.view)
             entries = [_model(target) for target in targets if self._licensed(target, caller)]
             await _respond(send, 200, msgspec.json.encode({"object": "list", "data": entries}))
         elif path.startswith(_MODELS + "/"):
-            caller = self._caller(scope)
+            need_scope(caller := self._caller(scope), _MODELS_SCOPE)
             target = find_target(
                 model=path[len(_MODELS) + 1 :], caller=caller, routes=self._wiring.routes, view=self._wiring.policy.view
             )
@@ -210,7 +214,9 @@ class App:
 
     def _check_license(self, target: Target, caller: Caller) -> None:
         wiring = self._wiring
-        wiring.licenses.check(target=target, caller=caller, view=wiring.policy.view, now=wiring.policy.now())
+        wiring.licenses.check(
+            target=target, caller=caller, view=wiring.policy.view, now=wiring.policy.now(), asked=False
+        )
 
     def _licensed(self, target: Target, caller: Caller) -> bool:
         try:

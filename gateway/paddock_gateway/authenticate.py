@@ -1,14 +1,13 @@
 """Who calls: an API key looked up in the policy's copy, nowhere else."""
 
-import hmac
 from dataclasses import dataclass
 
-from paddock_core.keys import API_KEY, parse_key, secret_digest
+from paddock_core.keys import API_KEY, opens, parse_key
 from paddock_core.policy.documents import ApiKey, Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.quotas.levels import Level
 
-from paddock_gateway.errors import AUTHENTICATION, RequestError
+from paddock_gateway.errors import AUTHENTICATION, RequestError, denied
 
 _BEARER = b"bearer "
 
@@ -31,15 +30,33 @@ def authenticate(*, authorization: bytes | None, view: PolicyView, now: float) -
     if parsed is None or parsed.prefix != API_KEY:
         raise _refusal("this is not an API key of this platform: check that it was copied whole")
     key = view.api_keys.get(parsed.id)
-    known = key.secret_sha256 if key is not None else ""
-    if key is None or not hmac.compare_digest(secret_digest(parsed.secret), known):
-        raise _refusal(f"API key {parsed.id} is unknown or was revoked: ask your tenant's admin for a new one")
+    if key is None or not opens(
+        parsed.secret,
+        digest=key.secret_sha256,
+        previous=key.previous_sha256,
+        previous_until=key.previous_until,
+        now=now,
+    ):
+        raise revoked(parsed.id)
     if key.expires_at is not None and now >= key.expires_at:
         raise _refusal(f"API key {parsed.id} has expired: ask your tenant's admin for a new one")
     tenant = view.tenants.get(key.tenant)
     if tenant is None:
         raise _refusal(f"API key {parsed.id} belongs to a tenant that no longer exists")
     return Caller(key=key, tenant=tenant, levels=_levels(key, tenant, view))
+
+
+def revoked(key: str) -> RequestError:
+    """A 401 for a key that is not, or no longer, known."""
+    return _refusal(f"API key {key} is unknown or was revoked: ask your tenant's admin for a new one")
+
+
+def need_scope(caller: Caller, scope: str) -> None:
+    """Raises RequestError (403) where the caller's key is confined to other things."""
+    if caller.key.scopes and scope not in caller.key.scopes:
+        raise denied(
+            "ScopeMissing", f"this API key lacks the scope {scope}: use another key or ask your tenant's admin"
+        )
 
 
 def _levels(key: ApiKey, tenant: Tenant, view: PolicyView) -> tuple[Level, ...]:

@@ -6,7 +6,7 @@ verdicts are kept while the policy stays as it is.
 
 from dataclasses import replace
 
-from paddock_gateway.authenticate import Caller
+from paddock_gateway.authenticate import Caller, revoked
 from paddock_gateway.errors import RequestError, denied, policy_expired
 from paddock_gateway.route import Target
 from paddock_gateway.wiring import Wiring
@@ -18,7 +18,8 @@ AT_A_TIME = 100
 
 
 def objection(*, target: Target, caller: Caller, wiring: Wiring) -> RequestError | None:
-    """Why an answer may not go on, or None. Quotas, access and the key were checked when it began, and stay as then."""
+    """Why an answer may not go on, or None. Quotas and access were checked when it began, and stay as then; a
+    key that ran out meanwhile was good for it, one that was revoked is not."""
     policy = wiring.policy
     if policy.expired():
         return policy_expired()
@@ -26,6 +27,8 @@ def objection(*, target: Target, caller: Caller, wiring: Wiring) -> RequestError
     owner, tenant = view.namespace_tenant(deployment.namespace), view.tenants.get(caller.tenant.id)
     if owner is None or tenant is None:
         return denied("AccessDenied", f"{deployment.name} or its caller belongs to no tenant any more")
+    if caller.key.id not in view.api_keys:
+        return revoked(caller.key.id)
     target, caller = replace(target, owner=owner), replace(caller, tenant=tenant)
     try:
         wiring.licenses.check(target=target, caller=caller, view=view, now=policy.now())

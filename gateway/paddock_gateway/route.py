@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from paddock_core.audit.denials import DenialBook
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.decide import decide
+from paddock_core.licensing.notices import response_notices
 from paddock_core.licensing.registration import hidden, may_deploy
 from paddock_core.licensing.types import Decision, Reason, Request, Role, Verb
 from paddock_core.policy.documents import Tenant
@@ -37,7 +39,7 @@ def find_target(*, model: str, caller: Caller, routes: Routes, view: PolicyView)
             "AccessDenied",
             f"tenant {caller.tenant.id} may not call {name}: its owner can add it to spec.access.tenants",
         )
-    if caller.key.models and name not in caller.key.models:
+    if not _key_allows(name, caller):
         raise denied("ModelNotAllowed", f"this API key may not call {name}: use another key or ask your tenant's admin")
     return Target(deployment=deployment, owner=owner)
 
@@ -49,7 +51,7 @@ def visible_targets(*, caller: Caller, routes: Routes, view: PolicyView) -> list
         owner = view.namespace_tenant(deployment.namespace)
         if owner is None or not _has_access(deployment, owner, caller):
             continue
-        if not caller.key.models or deployment.name in caller.key.models:
+        if _key_allows(deployment.name, caller):
             found.append(Target(deployment=deployment, owner=owner))
     return found
 
@@ -59,11 +61,25 @@ class LicenseGate:
     """License verdicts, kept while the policy view is the same one and no verdict's time is over."""
 
     catalog: Catalog
+    denied: DenialBook = field(default_factory=DenialBook)
+    """What was denied since it was last told to the control plane."""
     _view: PolicyView = field(default_factory=PolicyView.empty)
     _verdicts: dict[tuple[str, Role, str, str], Decision] = field(default_factory=dict)
+    _notices: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float) -> str:
+    def notices(self, *, model: str, view: PolicyView) -> tuple[str, ...]:
+        """What the model's licenses want to be told with every answer."""
+        self._follow(view)
+        found = self._notices.get(model)
+        if found is None:
+            found = response_notices(model=model, registered=view.models, catalog=self.catalog)
+            self._notices[model] = found
+        return found
+
+    def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float, asked: bool = True) -> str:
         """The id of the acceptance under which the caller's request runs ("" where the license needs none).
+
+        With `asked` false nobody wants to call the model: a denial is not counted.
 
         `now`: Unix seconds by the control plane's clock. Raises RequestError (403) with the decision's reason as code.
         """
@@ -72,14 +88,28 @@ class LicenseGate:
             raise denied("AcceptDeclined", f"the owner of {deployment.name} set spec.license.accept to false")
         if not may_deploy(model=deployment.model, tenant=owner, facts=view.facts()):
             raise denied(str(Reason.MODEL_UNKNOWN), hidden(model=deployment.model))
-        own = self._verdict(owner.entity, Role.DEPLOYER, deployment, view, now)
+        parties = [(owner.entity, Role.DEPLOYER)]
         if caller.tenant.entity != owner.entity:
-            own = self._verdict(caller.tenant.entity, Role.CONSUMER, deployment, view, now)
+            parties.append((caller.tenant.entity, Role.CONSUMER))
+        for entity, role in parties:
+            own = self._verdict(entity, role, deployment, view, now)
+            if not own.allowed:
+                if asked:
+                    self._count(own, entity=entity, role=role, model=deployment.model, at=now)
+                raise denied(str(own.reason), own.message)
         return own.acceptances[0] if own.acceptances else ""
 
-    def _verdict(self, entity: str, role: Role, deployment: Deployment, view: PolicyView, now: float) -> Decision:
+    def _count(self, decision: Decision, *, entity: str, role: Role, model: str, at: float) -> None:
+        reason, verb = decision.reason.value, Verb.INVOKE.value
+        self.denied.add(entity=entity, role=role.value, verb=verb, model=model, reason=reason, at=at)
+
+    def _follow(self, view: PolicyView) -> None:
+        """What was found under another view is void."""
         if view is not self._view:
-            self._view, self._verdicts = view, {}
+            self._view, self._verdicts, self._notices = view, {}, {}
+
+    def _verdict(self, entity: str, role: Role, deployment: Deployment, view: PolicyView, now: float) -> Decision:
+        self._follow(view)
         key = (entity, role, deployment.model, deployment.purpose)
         decision = self._verdicts.get(key)
         if decision is None or (decision.valid_until is not None and now >= decision.valid_until):
@@ -92,8 +122,6 @@ class LicenseGate:
                 purpose=deployment.purpose,
             )
             decision = self._verdicts[key] = decide(request=request, facts=view.facts(), catalog=self.catalog)
-        if not decision.allowed:
-            raise denied(str(decision.reason), decision.message)
         return decision
 
 
@@ -105,6 +133,8 @@ def _unique_name(model: str, caller: Caller, routes: Routes, view: PolicyView) -
         if (owner := view.namespace_tenant(name.partition("/")[0])) is not None
         and _has_access(routes.by_name[name], owner, caller)
     ]
+    # Where the key is bound to models, the others are no candidates; if it may call none, the refusal says that.
+    usable = [name for name in usable if _key_allows(name, caller)] or usable[:1]
     if len(usable) > 1:
         raise bad_request(
             "model_ambiguous", f"several deployments are called {model}: send one of {usable}", param="model"
@@ -116,6 +146,10 @@ def _unique_name(model: str, caller: Caller, routes: Routes, view: PolicyView) -
 
 def _has_access(deployment: Deployment, owner: Tenant, caller: Caller) -> bool:
     return caller.tenant.id == owner.id or caller.tenant.id in deployment.access
+
+
+def _key_allows(name: str, caller: Caller) -> bool:
+    return not caller.key.models or name in caller.key.models
 
 
 def _not_found(model: str) -> RequestError:

@@ -7,6 +7,7 @@ from typing import Any
 
 import openai
 import pytest
+from paddock_core.keys import format_key, secret_digest
 from paddock_gateway.clock import SYSTEM
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
@@ -64,6 +65,61 @@ async def test_a_key_may_be_bound_to_models(world: Any, play: Any) -> None:
         world.controlplane.put("api_key", body["id"], {**body, "models": ["acme-team/other"]})
         await becomes(world.client(), "ModelNotAllowed")
         assert (await world.client().models.list()).data == []
+
+
+async def test_of_several_deployments_of_a_name_a_key_means_the_one_that_it_may_call(world: Any, play: Any) -> None:
+    other = play.deployment(name="demo", digest=world.controlplane.digest, endpoints=[])
+    other["metadata"] |= {"namespace": "acme-two", "uid": "uid-two"}
+    world.controlplane.objects["namespace"]["acme-two"] = {"id": "acme-two", "tenant": "acme"}
+    world.kubernetes.objects["demo-two"] = other
+    body = world.controlplane.objects["api_key"][play.api_key(0)[1]["id"]]
+    world.controlplane.objects["api_key"][body["id"]] = {**body, "models": ["acme-team/demo"]}
+    async with world.gateway():
+        await ask(world.client(), model="demo")
+        world.controlplane.put("api_key", body["id"], {**body, "models": ["acme-team/none"]})
+        await becomes(world.client(), "ModelNotAllowed")
+        error = await refusal(world.client(), model="demo")
+    assert (error.status_code, error.code) == (403, "ModelNotAllowed")
+    (row,) = await world.controlplane.settled()
+    assert row["deployment"] == "acme-team/demo"
+
+
+async def test_a_key_does_what_its_scopes_say_and_nothing_else(world: Any, play: Any) -> None:
+    body = world.controlplane.objects["api_key"][play.api_key(0)[1]["id"]]
+    world.controlplane.objects["api_key"][body["id"]] = {**body, "scopes": ["models:read"]}
+    async with world.gateway():
+        client = world.client()
+        assert (await refusal(client)).code == "ScopeMissing"
+        with pytest.raises(openai.PermissionDeniedError, match="completions"):
+            await client.completions.create(model="acme-team/demo", prompt="x", max_tokens=1)
+        assert [item.id for item in (await client.models.list()).data] == ["acme-team/demo"]
+        world.controlplane.put("api_key", body["id"], {**body, "scopes": ["chat"]})
+        await becomes(client, None)
+        for look_up in (client.models.list(), client.models.retrieve("acme-team/demo")):
+            with pytest.raises(openai.PermissionDeniedError, match="models:read"):
+                await look_up
+    assert [row["operation"] for row in await world.controlplane.settled()] == ["chat"]
+
+
+async def test_a_rotated_key_works_with_both_secrets_until_the_overlap_is_over(world: Any, play: Any) -> None:
+    body = world.controlplane.objects["api_key"][play.api_key(0)[1]["id"]]
+    old = play.api_key(0)[0]
+    fresh = format_key("pk", body["id"], bytes([9]) * 32)
+    rotated = {
+        **body,
+        "secret_sha256": secret_digest((bytes([9]) * 32).hex()),
+        "previous_sha256": body["secret_sha256"],
+        "previous_until": time.time() + 3600,
+    }
+    async with world.gateway():
+        new, former = world.client().with_options(api_key=fresh), world.client().with_options(api_key=old)
+        await ask(former)
+        world.controlplane.put("api_key", body["id"], rotated)
+        await becomes(new, None)
+        await ask(former)
+        world.controlplane.put("api_key", body["id"], {**rotated, "previous_until": time.time()})
+        await becomes(former, "invalid_api_key")
+        await ask(new)
 
 
 async def test_another_tenant_needs_access_and_then_a_license(world: Any, play: Any) -> None:

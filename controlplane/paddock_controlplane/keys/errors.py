@@ -1,6 +1,6 @@
 """Errors of API keys."""
 
-from paddock_controlplane.problems import Invalid, NotFound
+from paddock_controlplane.problems import Conflict, Invalid, NotFound
 
 
 class KeyUnknown(NotFound):
@@ -9,3 +9,7 @@ class KeyUnknown(NotFound):
 
 class KeyExpiryPast(Invalid):
     code, title = "KeyExpiryPast", "The key would have expired already"
+
+
+class KeyEnded(Conflict):
+    code, title = "KeyEnded", "The key was revoked or has expired"

@@ -23,6 +23,10 @@ class ApiKeyRow(Base):
     models: Mapped[list[str]] = mapped_column(JSONB)
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     project: Mapped[str | None]
+    scopes: Mapped[list[str]] = mapped_column(JSONB)
+    previous_sha256: Mapped[str] = mapped_column(server_default=FetchedValue())
+    previous_until: Mapped[float] = mapped_column(server_default=FetchedValue())
+    rotated_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     revoked_at: Mapped[datetime | None]
 

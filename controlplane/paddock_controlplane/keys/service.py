@@ -1,8 +1,10 @@
-"""API keys: issued once, stored as digests, revoked at once."""
+"""API keys: issued once, stored as digests, given new secrets with an overlap, revoked at once."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from paddock_core.keys import API_KEY, secret_digest
@@ -11,8 +13,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
-from paddock_controlplane.ids import new_credential
-from paddock_controlplane.keys.errors import KeyExpiryPast, KeyUnknown
+from paddock_controlplane.ids import new_credential, renewed_credential
+from paddock_controlplane.keys.errors import KeyEnded, KeyExpiryPast, KeyUnknown
 from paddock_controlplane.keys.models import ApiKeyRow
 from paddock_controlplane.quotas import service as quotas
 from paddock_controlplane.tenants import service as tenants
@@ -28,7 +30,11 @@ class KeyView:
     created_at: float
     expires_at: float | None
     revoked_at: float | None
+    rotated_at: float | None
+    previous_until: float | None
+    """Until when the secret before the last rotation still opens it; null where it does not any more."""
     models: tuple[str, ...]
+    scopes: tuple[str, ...]
     limits: Limits
     project: str
 
@@ -43,8 +49,20 @@ class NewKey:
     name: str
     expires_at: float | None
     models: tuple[str, ...]
+    scopes: tuple[str, ...]
     limits: Limits
     project: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotatedKey:
+    """A key's new secret; `key` is shown this once. The one before it opens the key until `previous_until`."""
+
+    id: str
+    key: str
+    tenant: str
+    expires_at: float | None
+    previous_until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +73,7 @@ class KeyWish:
     name: str = ""
     expires_at: float | None = None
     models: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
     limits: Limits
     project: str = ""
 
@@ -73,30 +92,23 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
     if wish.project:
         await quotas.find_project(session, tenant=wish.tenant, name=wish.project)
     text, parsed = new_credential(API_KEY)
-    digest = secret_digest(parsed.secret)
-    body = ApiKey(
+    row = ApiKeyRow(
         id=parsed.id,
         tenant=wish.tenant,
-        secret_sha256=digest,
+        name=wish.name,
+        secret_sha256=secret_digest(parsed.secret),
         expires_at=wish.expires_at,
-        models=wish.models,
-        limits=wish.limits,
-        project=wish.project,
+        models=list(wish.models),
+        scopes=sorted(set(wish.scopes)),
+        limits={name: value for name, value in msgspec.to_builtins(wish.limits).items() if value is not None},
+        project=wish.project or None,
+        previous_sha256="",
+        previous_until=0.0,
     )
-    session.add(
-        ApiKeyRow(
-            id=parsed.id,
-            tenant=wish.tenant,
-            name=wish.name,
-            secret_sha256=digest,
-            expires_at=wish.expires_at,
-            models=list(wish.models),
-            limits={name: value for name, value in msgspec.to_builtins(wish.limits).items() if value is not None},
-            project=wish.project or None,
-        )
-    )
+    session.add(row)
     await session.flush()
-    await record(session, _event(actor, "key.issue", wish.tenant, parsed.id, body))
+    detail = {"expires_at": wish.expires_at, "models": row.models, "scopes": row.scopes, "project": wish.project}
+    await record(session, _event(actor, "key.issue", row, body=_document(row), detail=detail))
     return NewKey(
         id=parsed.id,
         key=text,
@@ -104,9 +116,29 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
         name=wish.name,
         expires_at=wish.expires_at,
         models=wish.models,
+        scopes=tuple(row.scopes),
         limits=wish.limits,
         project=wish.project,
     )
+
+
+async def rotate(session: AsyncSession, *, tenant: str, key_id: str, overlap_seconds: float, actor: str) -> RotatedKey:
+    """Give a key a new secret. The one that it has opens it for `overlap_seconds` more, any older one no longer.
+
+    Raises:
+        KeyUnknown: the tenant has no such key.
+        KeyEnded: it was revoked or has expired.
+    """
+    row, now = await _row(session, tenant=tenant, key_id=key_id), time.time()
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+        raise KeyEnded(f"key {key_id} was revoked or has expired: issue another with `paddock key create`")
+    text, parsed = renewed_credential(API_KEY, key_id)
+    row.previous_sha256, row.previous_until = row.secret_sha256, now + overlap_seconds
+    row.secret_sha256, row.rotated_at = secret_digest(parsed.secret), datetime.now(UTC)
+    await session.flush()
+    detail = {"overlap_seconds": overlap_seconds}
+    await record(session, _event(actor, "key.rotate", row, body=_document(row), detail=detail))
+    return RotatedKey(id=key_id, key=text, tenant=tenant, expires_at=row.expires_at, previous_until=row.previous_until)
 
 
 async def list_page(session: AsyncSession, *, tenant: str, after: str, limit: int) -> list[KeyView]:
@@ -126,19 +158,42 @@ async def revoke(session: AsyncSession, *, tenant: str, key_id: str, actor: str)
     Raises:
         KeyUnknown: the tenant has no such key.
     """
+    row = await _row(session, tenant=tenant, key_id=key_id)
+    if row.revoked_at is None:
+        row.revoked_at = datetime.now(UTC)
+        await record(session, _event(actor, "key.revoke", row, body=None))
+
+
+async def _row(session: AsyncSession, *, tenant: str, key_id: str) -> ApiKeyRow:
+    """The key, held until the transaction ends."""
     row = await session.scalar(
         select(ApiKeyRow).where(ApiKeyRow.id == key_id, ApiKeyRow.tenant == tenant).with_for_update()
     )
     if row is None:
         raise KeyUnknown(f"tenant {tenant} has no key {key_id}: see `paddock key list`")
-    if row.revoked_at is None:
-        row.revoked_at = datetime.now(UTC)
-        await record(session, _event(actor, "key.revoke", tenant, key_id, None))
+    return row
 
 
-def _event(actor: str, action: str, tenant: str, key_id: str, body: ApiKey | None) -> Event:
-    change = PolicyChange(kind="api_key", id=key_id, body=body)
-    return Event(actor=actor, action=action, subject=key_id, tenant=tenant, changes=[change])
+def _document(row: ApiKeyRow) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        tenant=row.tenant,
+        secret_sha256=row.secret_sha256,
+        expires_at=row.expires_at,
+        models=tuple(row.models),
+        limits=msgspec.convert(row.limits, Limits),
+        project=row.project or "",
+        scopes=tuple(row.scopes),
+        previous_sha256=row.previous_sha256,
+        previous_until=row.previous_until,
+    )
+
+
+def _event(
+    actor: str, action: str, row: ApiKeyRow, *, body: ApiKey | None, detail: Mapping[str, Any] | None = None
+) -> Event:
+    change = PolicyChange(kind="api_key", id=row.id, body=body)
+    return Event(actor=actor, action=action, subject=row.id, tenant=row.tenant, detail=detail, changes=[change])
 
 
 def _view(row: ApiKeyRow) -> KeyView:
@@ -149,7 +204,10 @@ def _view(row: ApiKeyRow) -> KeyView:
         created_at=row.created_at.timestamp(),
         expires_at=row.expires_at,
         revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
+        rotated_at=row.rotated_at.timestamp() if row.rotated_at else None,
+        previous_until=row.previous_until if row.previous_until > time.time() else None,
         models=tuple(row.models),
+        scopes=tuple(row.scopes),
         limits=msgspec.convert(row.limits, Limits),
         project=row.project or "",
     )

@@ -21,3 +21,15 @@ class NamespaceReserved(Invalid):
 
 class NamespaceUnknown(NotFound):
     code, title = "NamespaceUnknown", "The tenant has no such namespace"
+
+
+class AdminTokenUnknown(NotFound):
+    code, title = "AdminTokenUnknown", "The tenant has no such admin token"
+
+
+class AdminTokenEnded(Conflict):
+    code, title = "AdminTokenEnded", "The admin token was revoked or has expired"
+
+
+class AdminTokenExpiryPast(Invalid):
+    code, title = "AdminTokenExpiryPast", "The admin token would have expired already"

@@ -33,7 +33,15 @@ class TenantAdminRow(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     secret_sha256: Mapped[str]
+    name: Mapped[str] = mapped_column(server_default=FetchedValue())
+    expires_at: Mapped[float | None]
+    previous_sha256: Mapped[str] = mapped_column(server_default=FetchedValue())
+    previous_until: Mapped[float] = mapped_column(server_default=FetchedValue())
+    rotated_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (Index("tenant_admins_tenant", "tenant"),)
 
 
 class NamespaceRow(Base):

@@ -96,6 +96,12 @@ class ApiKey:
     limits: Limits = field(default_factory=Limits)
     project: str = ""
     """Name of the tenant's project that it belongs to; empty for none."""
+    scopes: tuple[str, ...] = ()
+    """What it may do, of `paddock_core.keys.SCOPES`; empty means everything."""
+    previous_sha256: str = ""
+    """Hex digest of the secret that it had before its last rotation; empty for none."""
+    previous_until: float = 0.0
+    """Until when that secret still opens it, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

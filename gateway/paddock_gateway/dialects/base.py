@@ -70,11 +70,17 @@ class Dialect(Protocol):
     name: str
     paths: Mapping[str, str]
     """Path of a POST to the operation that it asks for."""
+    scopes: Mapping[str, str]
+    """Operation to the scope, of `paddock_core.keys.SCOPES`, that a confined key needs for it."""
 
     def parse(self, *, operation: str, body: bytes) -> Completion:
         """Raises RequestError (400)."""
         ...
 
-    def answer(self, *, completion: Completion, usage_id: str, created: int, model: str) -> Answer: ...
+    def answer(
+        self, *, completion: Completion, usage_id: str, created: int, model: str, notices: tuple[str, ...]
+    ) -> Answer:
+        """`notices` are what the model's licenses want to be told with every answer."""
+        ...
 
     def error(self, error: RequestError) -> bytes: ...

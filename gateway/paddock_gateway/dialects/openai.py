@@ -21,6 +21,7 @@ class OpenAI:
 
     name = "openai"
     paths = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion"}  # noqa: RUF012 - Protocol's attribute
+    scopes = {"chat": "chat", "text_completion": "completions"}  # noqa: RUF012 - as above
 
     def parse(self, *, operation: str, body: bytes) -> Completion:
         request: ChatRequest | CompletionRequest
@@ -47,7 +48,9 @@ class OpenAI:
             )
         return Completion(prompt=_prompt(request.prompt), max_tokens=request.max_tokens, **shared)
 
-    def answer(self, *, completion: Completion, usage_id: str, created: int, model: str) -> "OpenAIAnswer":
+    def answer(
+        self, *, completion: Completion, usage_id: str, created: int, model: str, notices: tuple[str, ...] = ()
+    ) -> "OpenAIAnswer":
         chat = completion.operation == "chat"
         prefix = "chatcmpl-" if chat else "cmpl-"
         kind = "chat.completion" if chat else "text_completion"
@@ -55,8 +58,8 @@ class OpenAI:
         return OpenAIAnswer(
             chat=chat,
             include_usage=completion.include_usage,
-            whole_head=_head(prefix + usage_id, kind, created, model),
-            chunk_head=b"data: " + _head(prefix + usage_id, chunk_kind, created, model),
+            whole_head=_head(prefix + usage_id, kind, created, model, notices),
+            chunk_head=b"data: " + _head(prefix + usage_id, chunk_kind, created, model, notices),
         )
 
     def error(self, error: RequestError) -> bytes:
@@ -118,8 +121,11 @@ class OpenAIAnswer:
 DIALECT = OpenAI()
 
 
-def _head(identifier: str, kind: str, created: int, model: str) -> bytes:
-    fields = {"id": identifier, "object": kind, "created": created, "model": model}
+def _head(identifier: str, kind: str, created: int, model: str, notices: tuple[str, ...]) -> bytes:
+    fields: dict[str, Any] = {"id": identifier, "object": kind, "created": created, "model": model}
+    if notices:
+        # No field of OpenAI's: its clients pass over what they do not know.
+        fields["notices"] = notices
     return _encode(fields)[:-1] + b","
 
 

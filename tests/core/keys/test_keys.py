@@ -1,11 +1,12 @@
 """The form of credentials."""
 
 import string
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paddock_core.keys import API_KEY, SIGNATORY, TENANT_ADMIN, format_key, key_id, parse_key, secret_digest
+from paddock_core.keys import API_KEY, SIGNATORY, TENANT_ADMIN, format_key, key_id, opens, parse_key, secret_digest
 
 SECRETS = st.binary(min_size=32, max_size=32)
 IDS = st.binary(min_size=8, max_size=8).map(key_id)
@@ -44,3 +45,18 @@ def test_too_short_material_is_refused() -> None:
         format_key(API_KEY, "a" * 12, b"short")
     with pytest.raises(ValueError, match="random bytes"):
         key_id(b"short")
+
+
+@given(current=SECRETS, former=SECRETS, other=SECRETS, until=st.floats(0, 1e10), now=st.floats(0, 1e10))
+def test_a_former_secret_opens_until_its_time_and_no_other_ever(
+    current: bytes, former: bytes, other: bytes, until: float, now: float
+) -> None:
+    kept: dict[str, Any] = {
+        "digest": secret_digest(current.hex()),
+        "previous": secret_digest(former.hex()),
+        "previous_until": until,
+    }
+    assert opens(current.hex(), **kept, now=now)
+    assert opens(former.hex(), **kept, now=now) == (now < until or former == current)
+    assert opens(other.hex(), **kept, now=now) == (other == current or (other == former and now < until))
+    assert not opens("", digest=kept["digest"], now=now)

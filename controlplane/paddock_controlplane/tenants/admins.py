@@ -1,0 +1,158 @@
+"""Admin tokens of tenants: issued, given new secrets with an overlap, revoked, as API keys are."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from paddock_core.keys import TENANT_ADMIN, ParsedKey, opens, secret_digest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from paddock_controlplane.audit.service import Event, record
+from paddock_controlplane.ids import new_credential, renewed_credential
+from paddock_controlplane.tenants import service
+from paddock_controlplane.tenants.errors import AdminTokenEnded, AdminTokenExpiryPast, AdminTokenUnknown
+from paddock_controlplane.tenants.models import TenantAdminRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminTokenView:
+    """An admin token as it is shown: never its secret. Times are Unix seconds."""
+
+    id: str
+    tenant: str
+    name: str
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    rotated_at: float | None
+    previous_until: float | None
+    """Until when the secret before the last rotation still opens it; null where it does not any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAdminToken:
+    """A new token, or a token's new secret; `admin_token` is shown this once."""
+
+    id: str
+    admin_token: str
+    tenant: str
+    name: str
+    expires_at: float | None
+    previous_until: float | None = None
+
+
+async def issue(
+    session: AsyncSession, *, tenant: str, name: str, expires_at: float | None, actor: str
+) -> NewAdminToken:
+    """Issue another admin token of a tenant.
+
+    Raises:
+        TenantUnknown: there is no such tenant.
+        AdminTokenExpiryPast: it would have expired already.
+    """
+    if expires_at is not None and expires_at <= time.time():
+        raise AdminTokenExpiryPast("expires_at is in the past: give a later Unix time in seconds")
+    await service.find(session, tenant)
+    text, parsed = new_credential(TENANT_ADMIN)
+    digest = secret_digest(parsed.secret)
+    row = TenantAdminRow(id=parsed.id, tenant=tenant, secret_sha256=digest, name=name, expires_at=expires_at)
+    session.add(row)
+    await session.flush()
+    await record(session, _event(actor, "tenant.admin.issue", row, {"expires_at": expires_at}))
+    return NewAdminToken(id=parsed.id, admin_token=text, tenant=tenant, name=name, expires_at=expires_at)
+
+
+async def rotate(
+    session: AsyncSession, *, tenant: str, token_id: str, overlap_seconds: float, actor: str
+) -> NewAdminToken:
+    """Give a token a new secret. The one that it has opens it for `overlap_seconds` more, any older one no longer.
+
+    Raises:
+        AdminTokenUnknown: the tenant has no such token.
+        AdminTokenEnded: it was revoked or has expired.
+    """
+    row, now = await _row(session, tenant=tenant, token_id=token_id), time.time()
+    if not _lives(row, now):
+        raise AdminTokenEnded(f"admin token {token_id} was revoked or has expired: issue another")
+    text, parsed = renewed_credential(TENANT_ADMIN, token_id)
+    row.previous_sha256, row.previous_until = row.secret_sha256, now + overlap_seconds
+    row.secret_sha256, row.rotated_at = secret_digest(parsed.secret), datetime.now(UTC)
+    await session.flush()
+    await record(session, _event(actor, "tenant.admin.rotate", row, {"overlap_seconds": overlap_seconds}))
+    return NewAdminToken(
+        id=token_id,
+        admin_token=text,
+        tenant=tenant,
+        name=row.name,
+        expires_at=row.expires_at,
+        previous_until=row.previous_until,
+    )
+
+
+async def revoke(session: AsyncSession, *, tenant: str, token_id: str, actor: str) -> None:
+    """Revoke a token; nothing happens if it is revoked already.
+
+    Raises:
+        AdminTokenUnknown: the tenant has no such token.
+    """
+    row = await _row(session, tenant=tenant, token_id=token_id)
+    if row.revoked_at is None:
+        row.revoked_at = datetime.now(UTC)
+        await record(session, _event(actor, "tenant.admin.revoke", row, {}))
+
+
+async def list_page(session: AsyncSession, *, tenant: str, after: str, limit: int) -> list[AdminTokenView]:
+    """A tenant's tokens after an id, ended ones too, one more than `limit` if there are more."""
+    rows = await session.scalars(
+        select(TenantAdminRow)
+        .where(TenantAdminRow.tenant == tenant, TenantAdminRow.id > after)
+        .order_by(TenantAdminRow.id)
+        .limit(limit + 1)
+    )
+    return [_view(row) for row in rows]
+
+
+def proved(row: TenantAdminRow, key: ParsedKey, *, now: float) -> bool:
+    """True if the key's secret opens this token at `now`, Unix seconds."""
+    fits = opens(
+        key.secret,
+        digest=row.secret_sha256,
+        previous=row.previous_sha256,
+        previous_until=row.previous_until,
+        now=now,
+    )
+    return fits and _lives(row, now)
+
+
+def _lives(row: TenantAdminRow, now: float) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
+
+
+async def _row(session: AsyncSession, *, tenant: str, token_id: str) -> TenantAdminRow:
+    """The token, held until the transaction ends."""
+    row = await session.scalar(
+        select(TenantAdminRow).where(TenantAdminRow.id == token_id, TenantAdminRow.tenant == tenant).with_for_update()
+    )
+    if row is None:
+        raise AdminTokenUnknown(f"tenant {tenant} has no admin token {token_id}: see `paddock tenant token list`")
+    return row
+
+
+def _event(actor: str, action: str, row: TenantAdminRow, detail: Mapping[str, Any]) -> Event:
+    return Event(actor=actor, action=action, subject=row.id, tenant=row.tenant, detail=detail)
+
+
+def _view(row: TenantAdminRow) -> AdminTokenView:
+    return AdminTokenView(
+        id=row.id,
+        tenant=row.tenant,
+        name=row.name,
+        created_at=row.created_at.timestamp(),
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
+        rotated_at=row.rotated_at.timestamp() if row.rotated_at else None,
+        previous_until=row.previous_until if row.previous_until > time.time() else None,
+    )
