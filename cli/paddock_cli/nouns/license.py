@@ -62,6 +62,15 @@ def table() -> None:
 
 
 @app.command()
+def attribution() -> None:
+    """Print what licenses ask to be displayed, and their notices, as Markdown, as docs/attribution.md holds it."""
+    from paddock_core.catalog.packaged import packaged_catalog
+    from paddock_core.licensing.table import attribution_page
+
+    typer.echo(attribution_page(packaged_catalog()), nl=False)
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of a file of facts, as docs/facts.schema.json holds it."""
     from paddock_core.licensing.facts_document import facts_schema

@@ -4,6 +4,11 @@ from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import Clause, LicenseEntry
 
 _NONE = "-"
+_ATTRIBUTION_INTRODUCTION = (
+    "What the licenses of the models ask to be displayed on a website, in a user interface or in documentation, and",
+    "the text of the notice that goes with each copy. The control plane shows the same under `/console/models`. Made",
+    "from the catalogue by `paddock license attribution`; a test compares.",
+)
 COLUMNS = ("license", "dated", "users counted in", "name begins with", "shown", "outputs train", "not for", "models")
 
 
@@ -13,6 +18,20 @@ def license_table(catalog: Catalog) -> str:
     rows = [_row(catalog, entry) for entry in entries]
     lines = [COLUMNS, tuple("---" for _ in COLUMNS), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def attribution_page(catalog: Catalog) -> str:
+    """A Markdown page of what each license asks to be displayed, and of its notice, where it has either."""
+    lines = ["# Attribution", *_ATTRIBUTION_INTRODUCTION, ""]
+    for entry in sorted(catalog.licenses.values(), key=lambda entry: (entry.dated, entry.id)):
+        shown = _of(entry, "display", "text")
+        if shown == _NONE and not entry.notice:
+            continue
+        models = ", ".join(sorted(model.title for model in catalog.models.values() if entry.id in model.licenses))
+        lines += [f"## {entry.title}", f"For {models or 'no model of the catalogue'}.", ""]
+        lines += [f"> **{shown}**", ""] if shown != _NONE else []
+        lines += [f"Notice: {entry.notice}", ""] if entry.notice else []
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _row(catalog: Catalog, entry: LicenseEntry) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.licensing.table import license_table
+from paddock_core.licensing.table import attribution_page, license_table
 from paddock_core.licensing.types import Reason
 
 DOCS = (Path(__file__).parents[3] / "docs" / "licenses.md").read_text(encoding="utf-8")
@@ -42,3 +42,10 @@ def test_no_code_of_the_product_names_a_license() -> None:
     for file in judged:
         text = file.read_text(encoding="utf-8")
         assert not [name for name in names if name in text], file
+
+
+def test_the_attributions_in_the_docs_are_the_catalogues() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "attribution.md").read_text(encoding="utf-8")
+    assert page == attribution_page(packaged_catalog()), "run `paddock license attribution > docs/attribution.md`"
+    assert "> **Built with Meta Llama 3**" in page
+    assert "> **Built with Llama**" in page
