@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
 
 from paddock_core.licensing.types import Facts
-from paddock_core.policy.documents import Acceptance, Grant, LicensePolicy, LicenseText, Statement
+from paddock_core.policy.documents import Acceptance, Grant, LicensePolicy, LicenseText, RegisteredModel, Statement
 from paddock_core.policy.packed import Packed
 
 _KEY = "index"
@@ -57,6 +57,14 @@ class FactsIndex:
 
 def _newest_then_highest(item: Statement) -> tuple[float, str, int, int, str]:
     return (-item.at, item.band, -(item.value or 0), -(item.current or 0), item.id)
+
+
+def with_models(facts: Facts, *models: RegisteredModel) -> Facts:
+    """The same facts with these models too. The tables hold none, so they are not made again."""
+    index = index_of(facts)
+    more = replace(facts, models={**facts.models, **{model.id: model for model in models}})
+    more._derived[_KEY] = index  # noqa: SLF001 - the field exists for this module
+    return more
 
 
 def index_of(facts: Facts) -> FactsIndex:

@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry, WeightSet
 from paddock_core.licensing.decide import decide
+from paddock_core.licensing.index import with_models
 from paddock_core.licensing.kinds import MODEL_KINDS
 from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, resolve, trace
 from paddock_core.licensing.types import Decision, Facts, Request, Role
@@ -39,7 +39,7 @@ def judge(*, model: RegisteredModel, facts: Facts, catalog: Catalog, at: float) 
     if kind.taught and not model.teachers:
         raise RegistrationError("TeacherMissing", f"a {model.kind} was trained on outputs: name its teachers")
     owner = _owner(model, facts)
-    candidate = replace(facts, models={**facts.models, model.id: model})
+    candidate = with_models(facts, model)
     lineage = _lineage(model, candidate, catalog, owner)
     _own_weights(model, lineage, facts, catalog)
     return decide(

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from paddock_core.licensing.index import with_models
 from paddock_core.licensing.lineage import LineageError, trace
 from paddock_core.licensing.registration import RegistrationError, judge, unserved
-from paddock_core.licensing.types import Decision, Facts
+from paddock_core.licensing.types import Decision
 from paddock_core.policy.documents import RegisteredModel
 from paddock_core.resources.conditions import (
     ConditionReason,
@@ -113,7 +114,7 @@ def _licensed(decision: Decision) -> Finding:
 
 
 def _servable(observed: ObservedModel, wanted: RegisteredModel) -> Finding:
-    facts = _with(observed, wanted)
+    facts = with_models(observed.policy.view.facts(), wanted)
     entry = trace(model=wanted.id, registered=facts.models, catalog=observed.catalog).model
     lacking = unserved(model=wanted.id, facts=facts, entry=entry)
     if lacking is not None:
@@ -124,21 +125,11 @@ def _servable(observed: ObservedModel, wanted: RegisteredModel) -> Finding:
 
 def _licenses(observed: ObservedModel, wanted: RegisteredModel) -> tuple[str, ...]:
     try:
-        models = _with(observed, wanted).models
+        models = with_models(observed.policy.view.facts(), wanted).models
         lineage = trace(model=wanted.id, registered=models, catalog=observed.catalog)
     except LineageError:
         return ()
     return tuple(dict.fromkeys((*lineage.licenses, *lineage.output_licenses)))
-
-
-def _with(observed: ObservedModel, wanted: RegisteredModel) -> Facts:
-    facts = observed.policy.view.facts()
-    return Facts(
-        operator=facts.operator,
-        entities=facts.entities,
-        tenants=facts.tenants,
-        models={**facts.models, wanted.id: wanted},
-    )
 
 
 def _standing(text: str, known: RegisteredModel | None) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightFile, WeightSet
+from paddock_core.licensing.index import index_of, with_models
 from paddock_core.licensing.kinds import MODEL_KINDS
 from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, resolve, trace
 from paddock_core.licensing.registration import RegistrationError, judge, may_deploy, unserved
@@ -23,13 +24,14 @@ def made(name: str = "mine", base: str = "text", **other: Any) -> RegisteredMode
     return RegisteredModel(**{"id": name, "base": base, "public_name": NAMED, "owner": "acme-prod", **other})
 
 
-def with_models(facts: Facts, *models: RegisteredModel) -> Facts:
-    return replace(facts, models={model.id: model for model in models})
-
-
 def weights(digest: str = "1" * 64, *, form: str = "gguf", name: str = "w.gguf") -> WeightSet:
     files = (WeightFile(name=name, bytes=1, sha256=digest), WeightFile(name="tokenizer.json", sha256="f" * 64))
     return WeightSet(format=form, bytes=10, source={"kind": "local"}, files=files)
+
+
+def without_acceptances(facts: Facts, entity: str) -> Facts:
+    assert isinstance(facts.acceptances, tuple)
+    return replace(facts, acceptances=tuple(item for item in facts.acceptances if item.entity != entity))
 
 
 def following_outputs(catalog: Catalog, name: str) -> Catalog:
@@ -54,7 +56,7 @@ def test_a_model_made_and_named_as_its_license_asks_is_registered(facts: Facts, 
 
 def test_the_platform_registers_for_itself(facts: Facts, catalog: Catalog) -> None:
     assert judge(model=made(owner=None), facts=facts, catalog=catalog, at=NOW).allowed
-    unlicensed = replace(facts, acceptances=tuple(item for item in facts.acceptances if item.entity != "op"))
+    unlicensed = without_acceptances(facts, "op")
     denied = judge(model=made(owner=None), facts=unlicensed, catalog=catalog, at=NOW)
     assert denied.reason is Reason.OPERATOR_NOT_LICENSED
 
@@ -85,7 +87,7 @@ def test_what_was_taught_by_a_model_whose_outputs_must_not_teach_is_denied_at_an
 
 
 def test_an_entity_without_acceptance_registers_nothing(facts: Facts, catalog: Catalog) -> None:
-    bare = replace(facts, acceptances=tuple(item for item in facts.acceptances if item.entity != "acme"))
+    bare = without_acceptances(facts, "acme")
     denied = judge(model=made(), facts=bare, catalog=catalog, at=NOW)
     assert (denied.reason, denied.mendable) == (Reason.ACCEPTANCE_MISSING, True)
 
@@ -135,6 +137,13 @@ def test_bytes_of_a_model_of_the_catalogue_keep_its_license(facts: Facts) -> Non
     base = next(name for name, model in catalog.models.items() if model.licenses != entry.licenses)
     own = entry.weights[entry.default_precision]
     assert refused(facts, catalog, made(base=base, precision="q", weights=own)) == "WeightsOfAnother"
+
+
+def test_the_tables_are_made_once_for_facts_that_differ_in_models(facts: Facts) -> None:
+    more = with_models(facts, made())
+    assert index_of(more) is index_of(facts)
+    assert set(more.models) == {*facts.models, "mine"}
+    assert replace(more, models=facts.models) == facts
 
 
 def test_a_made_model_has_its_roots_dimensions_and_weights_of_its_own(facts: Facts, catalog: Catalog) -> None:
