@@ -1,4 +1,4 @@
-"""The options for limits, the same for a tenant and for a key."""
+"""The options for limits, the same for every level."""
 
 from typing import Annotated, Any
 
@@ -9,6 +9,9 @@ InputTokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens of
 OutputTokensPerMinute = Annotated[int | None, typer.Option(min=0, help="Tokens of answers a minute.")]
 ConcurrentRequests = Annotated[int | None, typer.Option(min=0, help="Requests at the same time.")]
 MaxOutputTokens = Annotated[int | None, typer.Option(min=1, help="Tokens of one answer.")]
+MaxContextTokens = Annotated[int | None, typer.Option(min=1, help="Tokens of one prompt and its answer together.")]
+TokensPerDay = Annotated[int | None, typer.Option(min=0, help="Tokens of prompts and answers in a day (UTC).")]
+TokensPerMonth = Annotated[int | None, typer.Option(min=0, help="Tokens of prompts and answers in a month (UTC).")]
 
 
 def given(**limits: int | None) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""`paddock quota` for every level, and where limits stand."""
+
+import time
+from typing import Any
+
+import httpx
+import pytest
+from paddock_cli.nouns.quota import bar
+
+pytestmark = pytest.mark.postgres
+
+
+def test_limits_of_each_level_are_set_shown_and_lifted(paddock: Any, acme: Any) -> None:
+    levels = (("--platform",), ("--tenant", "acme", "--project", "web"), ("--tenant", "acme", "--end-users"))
+    for words in levels:
+        paddock("quota", "set", *words, "--tokens-per-day", "1000", "--max-context-tokens", "4096")
+        paddock("quota", "set", *words, "--tokens-per-month", "20000", "--unset", "tokens-per-day")
+        shown = paddock.read("quota", "show", *words)
+        assert (shown["tokens_per_day"], shown["tokens_per_month"], shown["max_context_tokens"]) == (None, 20000, 4096)
+        paddock("quota", "set", *words, "--unset", "tokens-per-month", "--unset", "max-context-tokens")
+    assert "acme/web" in acme("quota", "projects", "--tenant", "acme").out
+    key = acme.read("key", "create", "--tenant", "acme", "--project", "web", "--tokens-per-day", "7")
+    assert (key["project"], key["limits"]["tokens_per_day"]) == ("web", 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("quota", "set", "--tokens-per-day", "1"), "whose limits?"),
+        (("quota", "set", "--platform", "--tenant", "acme", "--tokens-per-day", "1"), "stands alone"),
+        (("quota", "set", "--tenant", "acme", "--project", "a", "--end-users"), "no end users of its own"),
+        (("quota", "set", "--tenant", "acme"), "nothing to set"),
+    ],
+)
+def test_what_makes_no_sense_is_said(paddock: Any, acme: Any, words: tuple[str, ...], says: str) -> None:
+    assert says in paddock(*words, code=2).err
+
+
+def test_a_project_that_is_not_there_is_named(paddock: Any, acme: Any) -> None:
+    refused = paddock("quota", "show", "--tenant", "acme", "--project", "nowhere", code=None)
+    assert refused.code != 0
+    assert "no project nowhere" in refused.err
+
+
+def test_standings_are_drawn(paddock: Any, acme: Any) -> None:
+    token = (paddock.home / "internal_token").read_text().strip()
+    ask = {"level": "tenant:acme", "kind": "requests_per_minute", "period": "", "limit": 4, "need": 2, "least": 2}
+    call = {"instance": "g", "session": "s", "number": 1, "started_at": time.time(), "asks": [ask]}
+    answer = httpx.post(
+        f"{paddock.url}/internal/v1/leases", json=call, headers={"authorization": f"Bearer {token}"}, timeout=30
+    )
+    assert answer.status_code == 200, answer.text
+    (item,) = [item for item in acme.read("quota", "status") if item["level"] == "tenant:acme"]
+    assert (item["limit"], item["kind"]) == (4, "requests_per_minute")
+    assert "requests per minute" in paddock("quota", "status", "--tenant", "acme").out
+
+
+def test_a_bar_is_full_where_nothing_is_left() -> None:
+    assert bar(used=0, limit=0) == bar(used=9, limit=3) == "█" * 20
+    assert bar(used=1, limit=4) == "█" * 5 + "░" * 15
