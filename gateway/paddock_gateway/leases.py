@@ -25,8 +25,10 @@ SECOND = 1_000_000_000
 LOOK_SECONDS = 0.5
 """How often holdings are looked through."""
 HEARTBEAT_SECONDS = 5.0
-CALL_SECONDS = 2.0
+CALL_SECONDS = 5.0
 """How long a call may take before this gateway counts as cut off; only then do requests stop waiting for it."""
+MOST_DELAY_SECONDS = 2.0
+"""Between calls while cut off."""
 HABIT_NS = 60 * SECOND
 """What requests of an account usually cost is kept in stock for so long after the last one."""
 _TRIES = 4
@@ -173,7 +175,7 @@ class Leases:
                 continue
             await self.call(session)
             last = now
-            delay = min(delay * 2, CALL_SECONDS) if self.cut_off else LOOK_SECONDS / 2
+            delay = min(delay * 2, MOST_DELAY_SECONDS) if self.cut_off else LOOK_SECONDS / 2
 
     async def close(self, session: aiohttp.ClientSession) -> None:
         """Give everything back. What the ledger does not have yet stays debited."""

