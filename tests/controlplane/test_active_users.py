@@ -4,8 +4,12 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import random
 import re
+import subprocess
+import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -299,3 +303,23 @@ async def test_a_day_is_counted_again_from_the_ledger(two: Any) -> None:
     async with database.transaction(EVERYTHING) as session:
         (row,) = await session.scalars(select(UsersDayRow))
     assert estimate(decode(row.sketch)).users == 13
+
+
+def test_the_command_that_counts_again(
+    server: Any, environment: Callable[[str], dict[str, str]], recounted: str
+) -> None:
+    program = [sys.executable, "-c", "from paddock_controlplane.main import main; main()", "recount-active-users"]
+    values = {"PATH": os.environ["PATH"], **environment(server.dsn(recounted))}
+    done = subprocess.run([*program, "--day", str(TODAY)], env=values, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stderr.splitlines()[-1])["mended"] == 1
+    wrong = subprocess.run([*program, "--day", "today"], env=values, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+
+
+@pytest.fixture
+async def recounted(two: Any, database: str) -> str:
+    """A database with rows of today, whose users no gateway sent."""
+    rows = [ledger_row(number, at=datetime.now(UTC).timestamp(), user=number) for number in range(5)]
+    await two("POST", "/internal/v1/usage", {"records": rows}, by="internal", status=200)
+    return database
