@@ -85,7 +85,9 @@ class PolicyFollower:
         asked = self._clock.steady()
         async with session.get(self._url, headers=self._headers, timeout=aiohttp.ClientTimeout(total=30)) as response:
             response.raise_for_status()
-            body = await response.read()
+            body = bytearray()  # in one piece, which goes back to the machine whole
+            async for chunk in response.content.iter_any():
+                body += chunk
         snapshot, self.view = await asyncio.to_thread(_read, body)  # that of a large platform takes seconds
         await self._confirm(asked, snapshot, keep=lambda: self._copy.begin(body))
         _log.info("policy received", extra={"revision": snapshot.revision})
@@ -136,6 +138,6 @@ class PolicyFollower:
             _log.warning("the policy's copy could not be written", extra={"error": str(error)})
 
 
-def _read(body: bytes) -> tuple[ReceivedSnapshot, PolicyView]:
+def _read(body: bytearray) -> tuple[ReceivedSnapshot, PolicyView]:
     snapshot = msgspec.json.decode(body, type=ReceivedSnapshot)
     return snapshot, PolicyView.from_received(snapshot)

@@ -62,7 +62,7 @@ class PolicyCopy:
             raise msgspec.DecodeError(f"it ends at revision {view.revision}, not at {confirmed.revision}")
         return Loaded(view=view, freshness=confirmed.freshness)
 
-    def begin(self, snapshot: bytes) -> None:
+    def begin(self, snapshot: bytes | bytearray) -> None:
         """Keep a snapshot, as it came, instead of all that was before."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / CONFIRMED).unlink(missing_ok=True)
@@ -79,7 +79,7 @@ class PolicyCopy:
         """Say that what was kept is of this moment."""
         self._replace(CONFIRMED, msgspec.json.encode(_Confirmed(freshness=freshness, revision=revision)))
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _replace(self, name: str, content: bytes | bytearray) -> None:
         """Put a file whole, readable by its owner alone (key digests are in it)."""
         temporary = self._folder / f".{name}.new"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
