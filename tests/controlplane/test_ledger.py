@@ -3,9 +3,11 @@
 import asyncio
 import time
 import uuid
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,3 +147,47 @@ def test_a_text_that_is_no_id_is_named(ledger: Any) -> None:
     row = UsageRecord(**{**ledger.record(0), "usage_id": "mine"})
     with pytest.raises(RecordInvalid, match="usage_id"):
         wire.decoded([row])
+
+
+def test_what_is_decoded_has_the_fields_of_a_usage_record() -> None:
+    assert wire.Record.__struct_fields__ == tuple(field.name for field in fields(UsageRecord))
+
+
+@pytest.mark.postgres
+async def test_a_batch_may_come_as_messagepack(api: Any, ledger: Any) -> None:
+    rows = [ledger.record(n, project="red", cache_read_tokens=2) for n in range(3)]
+    headers = {"content-type": "application/msgpack"}
+    for expected in (3, 0):
+        answer = await api(
+            "POST", ledger.USAGE, by="internal", content=msgspec.msgpack.encode({"records": rows}), headers=headers
+        )
+        assert answer.json()["accepted"] == expected
+    bad = msgspec.msgpack.encode({"records": [{**rows[0], "tenant": "nul\x00"}]})
+    answer = await api("POST", ledger.USAGE, by="internal", content=bad, headers=headers)
+    assert answer.json()["code"] == "RecordInvalid"
+    assert (await ledger.total(api))["cache_read_tokens"] == 6
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cache_read_tokens": 6, "cache_write_tokens": 5},
+        {"cache_read_tokens": -1},
+        {"reasoning_tokens": 6},
+        {"input_tokens": 2**31 + 1},
+    ],
+)
+async def test_buckets_that_overlap_are_refused(values: dict[str, Any], api: Any, ledger: Any) -> None:
+    row = ledger.record(0, input_tokens=10, output_tokens=5)
+    problem = await api("POST", ledger.USAGE, {"records": [{**row, **values}]}, by="internal", status=422)
+    assert problem["code"] == "RecordInvalid"
+    assert await ledger.enter(api, [row]) == (1, 0)
+
+
+@pytest.mark.postgres
+async def test_what_a_gateway_of_yesterday_sends_is_taken(api: Any, ledger: Any) -> None:
+    """A record without the later fields, and one with a field that is not known yet."""
+    old = ledger.record(1)
+    assert not {"project", "end_user_group", "cache_read_tokens"} & set(old)
+    assert await ledger.enter(api, [old, {**ledger.record(2), "of_tomorrow": 1}]) == (2, 0)

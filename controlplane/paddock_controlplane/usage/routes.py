@@ -59,7 +59,10 @@ async def read_records(
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/UsageBatch"}}},
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/UsageBatch"}},
+                wire.MSGPACK: {"schema": {"$ref": "#/components/schemas/UsageBatch"}},
+            },
         }
     },
 )
