@@ -41,7 +41,4 @@ def _words(case: Case, name: str | None) -> str:
     given = f"“{name}” does not" if name else "none was given"
     made = case.lineage.registered
     whose = f"a model made with {case.model.title}" if made is None else made.id
-    return (
-        f"{case.license.title} asks that the name of {whose} begins with "
-        f"“{case.clause.params['prefix']}”; {given}"
-    )
+    return f"{case.license.title} asks that the name of {whose} begins with “{case.clause.params['prefix']}”; {given}"
