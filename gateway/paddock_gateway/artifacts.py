@@ -15,6 +15,7 @@ from paddock_gateway.prompt import PromptModel, load_prompt_model
 
 _log = logging.getLogger(__name__)
 _PREFIX = "sha256:"
+_DIGITS = 64
 
 
 class PromptModels:
@@ -33,11 +34,24 @@ class PromptModels:
         self._session = session
         self._ready: dict[str, PromptModel] = {}
         self._loading: dict[str, asyncio.Task[PromptModel]] = {}
+        self._unwanted: set[str] = set()
 
     def prefetch(self, deployment: Deployment) -> None:
         """Begin to load what a deployment's first request will need."""
         if deployment.tokenizer is not None and deployment.tokenizer not in self._ready:
             self._start(deployment.tokenizer, deployment.model).add_done_callback(_report)
+
+    def sweep(self, wanted: set[str]) -> None:
+        """Forget what no deployment needs, in memory and on disk; what is needed by none now goes with the next sweep.
+
+        A license that ended takes its deployments' routes away, and so these caches.
+        """
+        kept = {f"{_PREFIX}{path.name}" for path in self._cache.glob("*") if len(path.name) == _DIGITS}
+        unwanted = (kept | set(self._ready)) - wanted - set(self._loading)
+        for digest in unwanted & self._unwanted:
+            self._ready.pop(digest, None)
+            (self._cache / digest.removeprefix(_PREFIX)).unlink(missing_ok=True)
+        self._unwanted = unwanted
 
     async def get(self, *, digest: str, model: str) -> PromptModel:
         """The model's tokenizer and template. Raises ArtifactError."""

@@ -25,6 +25,7 @@ from paddock_gateway.adopt import Adopter, folder_lock
 from paddock_gateway.app import App
 from paddock_gateway.artifacts import PromptModels
 from paddock_gateway.clock import SYSTEM, Clock
+from paddock_gateway.denying import DenialTeller
 from paddock_gateway.deployments import Routes, follow_deployments
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
@@ -44,6 +45,7 @@ from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
 _LOCK_TRIES, _LOCK_TRY_SECONDS = 40, 0.25
+_SWEEP_SECONDS = 300.0
 _COLLECT_AFTER = 20_000
 """Objects made beyond those freed before the collector looks; requests free theirs by reference counting."""
 _SWITCH_SECONDS = 0.0005
@@ -203,7 +205,18 @@ def _background(
         settled=lambda: wiring.engine.keep_only(routes.endpoints()),
     )
     followers = (wiring.policy.follow(session), deployments, shipper.run(session), shipper.users.run(session))
-    return *followers, wiring.leases.run(session)
+    url, token = wiring.settings.controlplane_url, read_secret(wiring.settings.internal_token_file)
+    denials = DenialTeller(book=wiring.licenses.denied, url=url, token=token)
+    return *followers, wiring.leases.run(session), denials.run(session), _forget_caches(wiring)
+
+
+async def _forget_caches(wiring: Wiring) -> None:
+    """Tokenizers that no deployment needs any more; what is not known to be gone stays."""
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        if wiring.routes.synced:
+            wanted = {item.tokenizer for item in wiring.routes.by_name.values() if item.tokenizer is not None}
+            wiring.prompt_models.sweep(wanted)
 
 
 async def _settle_the_lost(
