@@ -42,6 +42,8 @@ Reject = Callable[[RequestError], Awaitable[None]]
 _CANCELLED = "cancelled"
 """The finish reason of an engine that stopped a request by itself, as when its pod is taken away."""
 Headers = tuple[tuple[bytes, bytes], ...]
+NOTICE_HEADER = b"x-paddock-notice"
+"""What the model's licenses want to be told with every answer, one header each."""
 
 
 class Pump:
@@ -56,7 +58,9 @@ class Pump:
         send: Send,
         reject: Reject,
         span: trace.Span | None,
+        notices: tuple[str, ...] = (),
     ) -> None:
+        self._notices = notices
         self._wiring = wiring
         self._admitted = admitted
         self._intent = admitted.intent
@@ -276,6 +280,7 @@ class Pump:
             (b"content-type", content_type),
             (b"x-request-id", self._intent.usage_id.encode()),
             *limit_headers(self._admitted.reservation.plan, self._wiring),
+            *((NOTICE_HEADER, notice.encode("latin-1", "replace")) for notice in self._notices),
             *extra,
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
