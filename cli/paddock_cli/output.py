@@ -55,6 +55,11 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         sys.stdout.write(f"{name:<{width}}  {'' if value is None else value}\n")
 
 
+def show_erased(erased: Mapping[str, Sequence[str]]) -> None:
+    """Whose personal data went."""
+    print_fields({name: ", ".join(ids) or "none" for name, ids in erased.items()})
+
+
 def say(text: str) -> None:
     """A line for a person, on standard error so that programs can read standard output."""
     sys.stderr.write(text + "\n")

@@ -9,7 +9,17 @@ import typer
 
 from paddock_cli.client import Client
 from paddock_cli.errors import UsageError
-from paddock_cli.output import Output, OutputOption, moment, print_fields, print_json, print_rows, say, show
+from paddock_cli.output import (
+    Output,
+    OutputOption,
+    moment,
+    print_fields,
+    print_json,
+    print_rows,
+    say,
+    show,
+    show_erased,
+)
 
 grants = typer.Typer(help="Record a licensor's grants to entities above a threshold.", no_args_is_help=True)
 
@@ -23,7 +33,7 @@ GrantId = Annotated[str, typer.Argument(help="Id of the grant, from `paddock lic
 
 def add_commands(app: typer.Typer) -> None:
     """Put these commands into the noun."""
-    for command in (revoke, suspend, terminate, reinstate, correct, statements, policy, report):
+    for command in (revoke, suspend, terminate, reinstate, erase, purges, correct, statements, policy, report):
         app.command()(command)
     app.add_typer(grants, name="grant")
 
@@ -46,6 +56,17 @@ def terminate(acceptance: Acceptance, reason: Reason, output: OutputOption = Out
 def reinstate(acceptance: Acceptance, reason: Reason, output: OutputOption = Output.TABLE) -> None:
     """Lift a suspension, or a termination: then the entity accepts again."""
     _step(acceptance, "reinstate", reason, output)
+
+
+def erase(acceptance: Acceptance, output: OutputOption = Output.TABLE) -> None:
+    """Remove the name, title and address of whoever signed. The acceptance and the audit log stand."""
+    erased = Client().post(f"/v1/license-acceptances/{acceptance}/erase", {})
+    show(erased, output=output, table=show_erased)
+
+
+def purges(output: OutputOption = Output.TABLE) -> None:
+    """List the orders to remove models' files whose licenses ended, and what was removed."""
+    show(list(Client().items("/v1/purges")), output=output, table=_purges)
 
 
 def correct(
@@ -152,13 +173,37 @@ def add_grant(
 @grants.command("review")
 def review_grant(
     grant: GrantId,
-    name: Annotated[str, typer.Option(help="Who compared it with its document.")],
-    email: Annotated[str, typer.Option(help="That person's address.")],
+    token: Annotated[str, typer.Option(envvar="PADDOCK_REVIEWER_TOKEN", help="The reviewer's own token.")],
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Record that a person compared the grant with its document."""
-    made = Client().post(f"/v1/license-grants/{grant}/reviews", {"name": name, "email": email})
+    """Record that you compared the grant with its document. Two different people do, each with a token of their own."""
+    made = Client(token=token).post(f"/v1/license-grants/{grant}/reviews", {})
     show(made, output=output, table=_grant)
+
+
+@grants.command("reviewer")
+def add_reviewer(
+    name: Annotated[str, typer.Option(help="Who compares grants with their documents.")],
+    email: Annotated[str, typer.Option(help="That person's address.")],
+    delivered_by: Annotated[str, typer.Option(help="How the token reaches that person.")] = "not recorded",
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Issue a token to a person who reviews grants. It is shown this once."""
+    body = {"name": name, "email": email, "delivered_by": delivered_by}
+    show(Client().post("/v1/license-reviewers", body), output=output, table=print_fields)
+
+
+@grants.command("reviewers")
+def list_reviewers(output: OutputOption = Output.TABLE) -> None:
+    """List who reviews grants, or did."""
+    show(list(Client().items("/v1/license-reviewers")), output=output, table=_reviewers)
+
+
+@grants.command("end-reviewer")
+def end_reviewer(reviewer: Annotated[str, typer.Argument(help="Id, from `paddock license grant reviewers`.")]) -> None:
+    """A reviewer's token opens nothing from now on; the reviews made with it stand."""
+    Client().delete(f"/v1/license-reviewers/{reviewer}")
+    say(f"reviewer {reviewer} has ended")
 
 
 @grants.command("withdraw")
@@ -207,7 +252,7 @@ def _statements(items: list[dict[str, Any]]) -> None:
 def _grant(item: dict[str, Any]) -> None:
     _grants([item])
     if item["state"] == "pending_review":
-        say(f"Reviewed by {item['reviews']} of 2: `paddock license grant review {item['id']} --name NAME --email MAIL`")
+        say(f"Reviewed by {item['reviews']} of 2: each reviewer runs `paddock license grant review {item['id']}`")
 
 
 def _grants(items: list[dict[str, Any]]) -> None:
@@ -223,3 +268,29 @@ def _grants(items: list[dict[str, Any]]) -> None:
         for item in items
     ]
     print_rows(rows, "GRANT", "ENTITIES", "LICENSES", "STATE", "FROM", "TO")
+
+
+def _reviewers(items: list[dict[str, Any]]) -> None:
+    rows = [
+        (item["id"], item["name"] or "(erased)", item["email"], moment(item["created_at"]), moment(item["ended_at"]))
+        for item in items
+    ]
+    print_rows(rows, "REVIEWER", "NAME", "ADDRESS", "SINCE", "ENDED")
+
+
+def _purges(items: list[dict[str, Any]]) -> None:
+    rows = [
+        (
+            item["id"],
+            item["model"],
+            item["state"],
+            item["why"],
+            moment(item["ordered_at"]),
+            moment(item["ended_at"]),
+            len(item["removed"]),
+            item["bytes"],
+        )
+        for item in items
+    ]
+    columns = ("PURGE", "MODEL", "STATE", "WHY", "ORDERED", "ENDED", "FILES", "BYTES")
+    print_rows(rows, *columns, right=["FILES", "BYTES"])

@@ -167,12 +167,27 @@ def test_records_of_a_license(paddock: Any, acme: Any, tmp_path: Path) -> None:
     made = paddock("license", "grant", "add", *stated, *words, "--document", str(tmp_path / "letter.pdf"), "-o", "json")
     grant = made.json["id"]
     for name in ("Ada", "Bob"):
-        paddock("license", "grant", "review", grant, "--name", name, "--email", f"{name}@platform.example")
+        person = ("--name", name, "--email", f"{name}@platform.example")
+        reviewer = paddock("license", "grant", "reviewer", *person, "-o", "json").json
+        shown = paddock("license", "grant", "review", grant, "--token", reviewer["reviewer_token"])
+    assert "active" in shown.out
+    assert "Ada" in paddock("license", "grant", "reviewers").out
+    paddock("license", "grant", "end-reviewer", reviewer["id"])
+    assert paddock("license", "grant", "review", grant, "--token", reviewer["reviewer_token"], code=3).err
     assert "active" in acme("license", "grant", "list", "--entity", "acme-inc").out
     assert acme.read("license", "check", "--entity", "acme-inc", "--model", "smollm2-135m-instruct")["allowed"]
     paddock("license", "grant", "withdraw", grant, "--reason", "ended")
     paddock("license", "terminate", acceptance, "--reason", "ended")
     paddock("license", "reinstate", acceptance, "--reason", "lifted")
+    assert paddock.read("license", "purges") == []
+    assert "STATE" in paddock("license", "purges").out
+    assert acceptance in paddock("license", "erase", acceptance).out
+    assert paddock.read("license", "erase", acceptance)["acceptances"] == []
+    erased = paddock.read("entity", "erase-person", "Ada@platform.example")
+    assert (len(erased["reviewers"]), erased["reviews"]) == (1, [grant])
+    assert acme("entity", "erase-person", "Ada@platform.example", code=3).err
+    swiss = ("entity", "create", "swiss", "--legal-name", "Swiss AG", "--place", "CH", "--domicile", "fr")
+    assert paddock.read(*swiss)["domicile"] == "FR"
     assert paddock.read("license", "policy", "--threshold", "conservative")["threshold"] == "conservative"
     assert "literal" in paddock("license", "policy", "--threshold", "literal").out
     assert (

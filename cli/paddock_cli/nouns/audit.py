@@ -1,14 +1,19 @@
 """Read and verify the audit log."""
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from paddock_cli.client import Client
 from paddock_cli.errors import CliError, UsageError
 from paddock_cli.output import Output, OutputOption, print_fields, print_rows, say, show
+
+if TYPE_CHECKING:
+    from paddock_cli.audit_page import AuditPage
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -63,18 +68,18 @@ def verify(
 
     Exit code 1 if the log does not hold, with the number of the first entry that does not.
     """
-    from paddock_core.audit.chain import Entry, Verifier
+    from paddock_core.audit.chain import Verifier
 
     heads = _heads(head_file, key_file)
-    verifier, client = Verifier(heads=heads), Client()
-    while True:
-        page = client.get("/v1/audit", after=verifier.seq, limit=PAGE)
+    verifier = Verifier(heads=heads)
+    newest: dict[str, Any] = {}
+    for page in _pages():
+        newest = asdict(page.head)
         # Entries may be added meanwhile: what the newest head covers is read too, as long as there is something.
-        verifier.heads = {page["head"]["seq"]: page["head"]["digest"], **heads}
-        verifier.check(Entry(**item) for item in page["items"])
-        if not page["items"] or verifier.seq >= page["head"]["seq"]:
+        verifier.heads = {page.head.seq: page.head.digest, **heads}
+        if not verifier.check(page.items):
             break
-    _signed(page["head"], key_file, "the control plane")
+    _signed(newest, key_file, "the control plane")
     verifier.finish()
     result = {
         "holds": verifier.breach is None,
@@ -92,6 +97,27 @@ def verify(
         )
     if not heads:
         say("No exported head was compared: a tail that was cut off would not show (`paddock audit head --out FILE`).")
+
+
+def _pages() -> "Iterator[AuditPage]":
+    """The log from its beginning; while one page is checked, the next is on its way."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from paddock_cli.audit_page import AuditPage
+
+    def fetch(after: int) -> AuditPage:
+        return Client().read("/v1/audit", AuditPage, after=after, limit=PAGE)
+
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        page, after = fetch(0), 0
+        while True:
+            last = page.items[-1].seq if page.items else after
+            done = not page.items or last >= page.head.seq
+            coming = None if done else ahead.submit(fetch, last)
+            yield page
+            if coming is None:
+                return
+            page, after = coming.result(), last
 
 
 def _heads(path: Path | None, key_file: Path | None) -> dict[int, str]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from paddock_cli.client import Client
-from paddock_cli.output import Output, OutputOption, print_fields, print_rows, show
+from paddock_cli.output import Output, OutputOption, print_fields, print_rows, show, show_erased
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -15,6 +15,7 @@ def create(
     entity: Annotated[str, typer.Argument(help="Id, lower case.")],
     legal_name: Annotated[str, typer.Option(help="Name as registered.")],
     place: Annotated[str, typer.Option(help="Principal place of business, two-letter country code.")],
+    domicile: Annotated[str, typer.Option(help="Country of the domicile, where it is another one.")] = "",
     affiliate: Annotated[list[str] | None, typer.Option(help="Name of an affiliate; may be repeated.")] = None,
     *,
     operator: Annotated[bool, typer.Option("--operator", help="The one entity that runs this platform.")] = False,
@@ -32,6 +33,7 @@ def create(
         "affiliates": affiliate or [],
         "receives_integrated_product": integrated_product,
         "is_operator": operator,
+        "domicile": domicile.upper(),
     }
     show(Client().post("/v1/entities", body), output=output, table=print_fields)
 
@@ -46,6 +48,17 @@ def list_entities(output: OutputOption = Output.TABLE) -> None:
 def show_entity(entity: str, output: OutputOption = Output.TABLE) -> None:
     """Show one entity."""
     show(Client().get(f"/v1/entities/{entity}"), output=output, table=print_fields)
+
+
+@app.command("erase-person")
+def erase_person(
+    email: Annotated[str, typer.Argument(help="The person's e-mail address.")],
+    entity: Annotated[str | None, typer.Option(help="Only what is kept for this entity.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Remove the names and addresses of a signatory or reviewer. What was agreed, and the audit log, stand."""
+    erased = Client().post("/v1/erasures", {"email": email, "entity": entity})
+    show(erased, output=output, table=show_erased)
 
 
 def _table(entities: list[dict[str, Any]]) -> None:

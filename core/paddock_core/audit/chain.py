@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+_encode = msgspec.json.Encoder().encode
+
 FIRST = "0" * 64
 """What the first entry carries as its predecessor's digest."""
 
@@ -34,9 +36,20 @@ class Entry:
 
     def computed(self) -> str:
         """SHA-256 in hex over everything but the digest itself."""
-        document = msgspec.to_builtins(self)
-        del document["digest"]
-        return hashlib.sha256(canonical(document).encode()).hexdigest()
+        # In the order of `canonical`, whose text this is; a million of them are checked, so nothing is sorted again.
+        document = {
+            "action": self.action,
+            "actor": self.actor,
+            "at": self.at,
+            "commitments": self.commitments,
+            "detail": self.detail,
+            "entity": self.entity,
+            "prev": self.prev,
+            "seq": self.seq,
+            "subject": self.subject,
+            "tenant": self.tenant,
+        }
+        return hashlib.sha256(_encode(document)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
