@@ -1,7 +1,7 @@
 """`record`: the one way in which a mutation reaches the audit log and the policy log, in its own transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ from paddock_controlplane.policy.models import PolicyRow
 
 CHANNEL = "paddock_policy"
 """NOTIFY channel on which a new revision is told."""
+
+_NAMES = tuple(field.name for field in fields(Entry))
+_COLUMNS = tuple(getattr(AuditRow, name) for name in _NAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +74,9 @@ async def record(session: AsyncSession, event: Event) -> Entry:
 
 async def entries(session: AsyncSession, *, after: int, limit: int) -> list[Entry]:
     """Entries after a sequence number, oldest first."""
-    rows = await session.scalars(select(AuditRow).where(AuditRow.seq > after).order_by(AuditRow.seq).limit(limit))
-    return [_read(row) for row in rows]
+    # Columns, not objects: a verification reads a million of them.
+    rows = await session.execute(select(*_COLUMNS).where(AuditRow.seq > after).order_by(AuditRow.seq).limit(limit))
+    return [Entry(**{**dict(zip(_NAMES, row, strict=True)), "at": _text(row[1])}) for row in rows]
 
 
 async def head(session: AsyncSession) -> tuple[int, str]:
@@ -99,11 +103,6 @@ def _entry(event: Event, *, seq: int, prev: str) -> Entry:
 
 def _row(entry: Entry) -> AuditRow:
     return AuditRow(**{**msgspec.to_builtins(entry), "at": datetime.fromisoformat(entry.at)})
-
-
-def _read(row: AuditRow) -> Entry:
-    columns = {column.key: getattr(row, column.key) for column in AuditRow.__mapper__.columns}
-    return Entry(**{**columns, "at": _text(row.at)})
 
 
 def _text(at: datetime) -> str:
