@@ -4,13 +4,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.resources.llamadeployment import LlamaDeployment, ModelSpec, PlacementSpec, Spec, Toleration
+from paddock_core.resources.llamamodel import LlamaModel
 from paddock_operator.decide.outcome import Config
 from paddock_operator.manifests import pods
 from paddock_operator.manifests.render import Rendering, WeightsRendering, render_serving, render_weights
@@ -171,14 +174,14 @@ def test_memory_quantities_are_canonical(size: int, text: str) -> None:
     assert pods.memory(size) == text
 
 
-def test_examples_are_deployments_of_catalogue_models() -> None:
-    import msgspec
-
+def test_examples_are_deployments_of_models_that_they_or_the_catalogue_have() -> None:
     folder = Path(__file__).resolve().parents[2] / "examples"
-    for file in sorted(folder.glob("*.yaml")):
-        document = yaml.safe_load(file.read_text())
-        if document["kind"] != "LlamaDeployment":
-            continue
-        made = msgspec.convert(document, LlamaDeployment)
-        model = packaged_catalog().models[made.spec.model.id]
-        assert made.spec.license.id in model.licenses
+    documents = [item for file in sorted(folder.glob("*.yaml")) for item in yaml.safe_load_all(file.read_text())]
+    models = [msgspec.convert(item, LlamaModel).registered() for item in documents if item["kind"] == "LlamaModel"]
+    made = [msgspec.convert(item, LlamaDeployment) for item in documents if item["kind"] == "LlamaDeployment"]
+    assert models
+    for deployment in made:
+        known = {model.id: model for model in models}
+        model = resolve(model=deployment.spec.model.id, registered=known, catalog=packaged_catalog())
+        assert model is not None
+        assert deployment.spec.license.id in model.licenses
