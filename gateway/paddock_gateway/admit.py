@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +9,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from paddock_core.policy.documents import Limits
-from paddock_core.quotas.holdings import Plan, Reservation
-from paddock_core.quotas.kinds import BUDGET, KINDS
-from paddock_core.quotas.levels import Level, Refusal, output_cap
+from paddock_core.quotas.holdings import Reservation
 from paddock_core.serving import contract
+from paddock_core.usage.buckets import Buckets
 from paddock_core.usage.identifiers import RANDOM_BYTES, uuid7
 from paddock_core.usage.journal_frames import Intent
 
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.dialects.base import Completion
-from paddock_gateway.errors import INSUFFICIENT_QUOTA, RATE_LIMIT, ArtifactError, RequestError, bad_request, unavailable
+from paddock_gateway.errors import ArtifactError, RequestError, bad_request, unavailable
+from paddock_gateway.limiting import levels_of, nano_of, prices_of, reserve
 from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
 from paddock_gateway.route import Target, find_target
 from paddock_gateway.wiring import Wiring
 
-_NO_LIMITS = Limits()
 _MINIMUM_TOP_P = 1e-6
 """Engines take probabilities above 0 alone; OpenAI's 0 means the single most likely token."""
 
@@ -43,6 +40,12 @@ class Admitted:
     engine_body: bytes
     prompt_model: PromptModel
     output_cap: int
+    prices: Buckets | None
+    """What its tokens cost, where a limit of money asks; None where none does."""
+
+    def nano(self, *, input_tokens: int, output_tokens: int) -> int:
+        """The price of so many tokens, as limits of money count it."""
+        return nano_of(self.prices, input_tokens=input_tokens, output_tokens=output_tokens)
 
 
 async def admit(
@@ -70,7 +73,9 @@ async def admit(
             param="messages" if completion.messages is not None else "prompt",
         )
     end_user = _end_user(completion.end_user, caller.tenant.id, wiring.platform_key)
-    cap, reservation, waited = await _reserve(completion, caller, end_user, len(ids), room, now, wiring)
+    levels = levels_of(caller, end_user)
+    prices = prices_of(levels, caller, target, now, wiring)
+    cap, reservation, waited = await reserve(completion, levels, len(ids), room, now, prices, wiring)
     if waited:
         try:
             caller = identify()
@@ -95,6 +100,7 @@ async def admit(
         engine_body=_engine_body(intent.usage_id, ids, cap, completion),
         prompt_model=model,
         output_cap=cap,
+        prices=prices,
     )
 
 
@@ -132,99 +138,6 @@ async def _tokenize(completion: Completion, model: PromptModel, now: float) -> l
     if not ids:
         raise bad_request("invalid_value", "the prompt is empty", param="prompt")
     return ids
-
-
-async def _reserve(
-    completion: Completion,
-    caller: Caller,
-    end_user: str | None,
-    input_tokens: int,
-    room: int,
-    now: float,
-    wiring: Wiring,
-) -> tuple[int, Reservation, bool]:
-    """The output cap and what is reserved, and whether that took waiting. Raises RequestError (429, 503)."""
-    levels, view, leases = caller.levels, wiring.policy.view, wiring.leases
-    if end_user is not None and caller.tenant.end_user_limits != _NO_LIMITS:
-        levels = (*levels, Level(id=f"user:{caller.tenant.id}:{end_user}", limits=caller.tenant.end_user_limits))
-    default = wiring.settings.default_max_output_tokens
-    cap = output_cap(levels=levels, asked=completion.max_tokens, default=default, room=room, input_tokens=input_tokens)
-    if isinstance(cap, Refusal):
-        raise over_limit(cap, headers=limit_headers(leases.plan(levels=levels, source=view, wall=now), wiring))
-    first = min(cap, wiring.settings.extension_tokens)
-    outcome, waited = await leases.reserve(
-        levels=levels, source=view, wall=now, input_tokens=input_tokens, output_cap=cap, first_output=first
-    )
-    if isinstance(outcome, Refusal):
-        raise over_limit(outcome, headers=limit_headers(leases.plan(levels=levels, source=view, wall=now), wiring))
-    return cap, outcome, waited
-
-
-def over_limit(refusal: Refusal, *, headers: tuple[tuple[bytes, bytes], ...]) -> RequestError:
-    """A 429 as OpenAI's SDK obeys it: it waits as told, and does not retry what can never fit or is used up.
-
-    A 503 where the limit may not be reached at all, but this gateway is cut off and holds nothing of it.
-    """
-    level = refusal.level.partition(":")[0]
-    level = "end user" if level == "user" else level
-    name = refusal.limit_name.replace("_", " ")
-    kind = KINDS.get(refusal.limit_name)
-    if refusal.cut_off and kind is not None and kind.shape == BUDGET:
-        message = (
-            f"the {level}'s {name} cannot be asked about: this gateway is cut off from the control plane; try later"
-        )
-        return unavailable("QuotaUnavailable", message, retry_after=2)
-    final = (b"x-should-retry", b"false")
-    code, type_ = "rate_limit_exceeded", RATE_LIMIT
-    if refusal.limit <= 0:
-        message = f"the {level}'s limit of {name} is 0, so nothing can be admitted: ask whoever sets its limits"
-        headers = (*headers, final)
-    elif refusal.retry_after is None:
-        message = f"request too large: {refusal.asked} {name} asked, the {level}'s limit is {refusal.limit}"
-        headers = (*headers, final)
-    elif kind is not None and kind.shape == BUDGET:
-        code = type_ = INSUFFICIENT_QUOTA
-        message = (
-            f"the {level}'s limit of {refusal.limit} {name} is used up or reserved: "
-            f"ask whoever sets its limits, or wait until the {kind.span} ends (UTC)"
-        )
-        headers = (*headers, final, (b"retry-after", str(math.ceil(refusal.retry_after / 1e9)).encode()))
-    else:
-        seconds = refusal.retry_after / 1e9
-        message = (
-            f"limit of {refusal.limit} {name} of this {level} reached: try again in {duration(refusal.retry_after)}"
-        )
-        headers = (
-            *headers,
-            (b"retry-after", str(max(1, math.ceil(seconds))).encode()),
-            (b"retry-after-ms", str(max(1, math.ceil(seconds * 1000))).encode()),
-        )
-    return RequestError(status=429, code=code, message=message, type=type_, headers=headers)
-
-
-def limit_headers(plan: Plan, wiring: Wiring) -> tuple[tuple[bytes, bytes], ...]:
-    """OpenAI's rate-limit headers, from the same state that admission uses. Absent limits have none."""
-    now, holdings = wiring.clock.steady_ns(), wiring.leases.holdings
-    headers: list[tuple[bytes, bytes]] = []
-    for name, headroom in (
-        (b"requests", holdings.requests_headroom(plan, now=now)),
-        (b"tokens", holdings.tokens_headroom(plan, now=now)),
-    ):
-        if headroom is not None:
-            headers.append((b"x-ratelimit-limit-" + name, str(headroom.limit).encode()))
-            headers.append((b"x-ratelimit-remaining-" + name, str(headroom.remaining).encode()))
-            headers.append((b"x-ratelimit-reset-" + name, duration(headroom.reset).encode()))
-    return tuple(headers)
-
-
-def duration(nanoseconds: int) -> str:
-    """As OpenAI writes it: 12ms, 1.5s, 2m3s."""
-    milliseconds = math.ceil(nanoseconds / 1_000_000)
-    if milliseconds < 1000:
-        return f"{milliseconds}ms"
-    minutes, rest = divmod(milliseconds, 60_000)
-    seconds = f"{rest / 1000:g}s"
-    return f"{minutes}m{seconds}" if minutes else seconds
 
 
 def _intent(

@@ -15,7 +15,7 @@ from paddock_core.telemetry_names import ERROR_TYPE
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Progress
 
-from paddock_gateway.admit import Admitted, limit_headers
+from paddock_gateway.admit import Admitted
 from paddock_gateway.dialects.base import Answer, Usage
 from paddock_gateway.engine import Connection
 from paddock_gateway.engine_events import Chunk
@@ -33,6 +33,7 @@ from paddock_gateway.errors import (
     unavailable,
 )
 from paddock_gateway.export import traceparent
+from paddock_gateway.limiting import limit_headers
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -223,12 +224,19 @@ class Pump:
             lacking = total - reservation.output_reserved
             if lacking > 0:
                 more = max(lacking, min(step, cap - reservation.output_reserved))
-                if not await leases.extend(reservation, output_tokens=more):
+                if not await leases.extend(reservation, output_tokens=more, nano=self._nano_of_more(more)):
                     return chunks[:index]
         left = reservation.output_reserved - total
         if left <= step // 4 and reservation.output_reserved < cap:
-            leases.extend_ahead(reservation, output_tokens=min(step, cap - reservation.output_reserved))
+            more = min(step, cap - reservation.output_reserved)
+            leases.extend_ahead(reservation, output_tokens=more, nano=self._nano_of_more(more))
         return chunks
+
+    def _nano_of_more(self, tokens: int) -> int:
+        """What covering so many tokens more adds to the price reserved."""
+        admitted = self._admitted
+        given, covered = self._intent.input_tokens, admitted.reservation.output_reserved + tokens
+        return admitted.nano(input_tokens=given, output_tokens=covered) - admitted.reservation.nano
 
     def _tokens(self, chunk: Chunk) -> int:
         """The engine's count, or ours where it gives none."""
@@ -305,7 +313,8 @@ class Pump:
 
     def _release(self, *, input_tokens: int, output_tokens: int) -> None:
         reservation = self._admitted.reservation
-        self._wiring.leases.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens)
+        nano = self._admitted.nano(input_tokens=input_tokens, output_tokens=output_tokens)
+        self._wiring.leases.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
 
     async def _end(self, status: str, failure: RequestError | None) -> None:
         if failure is not None:

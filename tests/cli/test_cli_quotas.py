@@ -18,6 +18,9 @@ def test_limits_of_each_level_are_set_shown_and_lifted(paddock: Any, acme: Any) 
         shown = paddock.read("quota", "show", *words)
         assert (shown["tokens_per_day"], shown["tokens_per_month"], shown["max_context_tokens"]) == (None, 20000, 4096)
         paddock("quota", "set", *words, "--unset", "tokens-per-month", "--unset", "max-context-tokens")
+    paddock("quota", "set", "--platform", "--money-per-month", "12.5")
+    assert paddock.read("quota", "show", "--platform")["money_per_month_nano"] == 12_500_000_000
+    paddock("quota", "set", "--platform", "--unset", "money-per-month-nano")
     assert "acme/web" in acme("quota", "projects", "--tenant", "acme").out
     key = acme.read("key", "create", "--tenant", "acme", "--project", "web", "--tokens-per-day", "7")
     assert (key["project"], key["limits"]["tokens_per_day"]) == ("web", 7)
@@ -30,6 +33,7 @@ def test_limits_of_each_level_are_set_shown_and_lifted(paddock: Any, acme: Any) 
         (("quota", "set", "--platform", "--tenant", "acme", "--tokens-per-day", "1"), "stands alone"),
         (("quota", "set", "--tenant", "acme", "--project", "a", "--end-users"), "no end users of its own"),
         (("quota", "set", "--tenant", "acme"), "nothing to set"),
+        (("quota", "set", "--tenant", "acme", "--money-per-month", "much"), "is no amount"),
     ],
 )
 def test_what_makes_no_sense_is_said(paddock: Any, acme: Any, words: tuple[str, ...], says: str) -> None:

@@ -240,6 +240,25 @@ async def test_an_account_begins_with_what_the_ledger_shows(api: Any) -> None:
     assert (await standing(api, "tokens_per_day"))[0] == 42
 
 
+async def test_money_is_settled_at_the_price_of_the_row(api: Any) -> None:
+    await api.tenant("acme")
+    prices = {"input_uncached": 3_000_000, "cache_read": 0, "cache_write": 0}
+    prices |= {"output_text": 7_000_000, "output_reasoning": 0}
+    body = {"model": "smollm2-135m-instruct", "currency": "EUR", "prices": prices}
+    made = await api("POST", "/v1/prices", body, status=201)
+    objects = (await api("GET", "/internal/v1/policy", by="internal", status=200))["objects"]
+    published = objects["price"][made["price_id"]]
+    assert published["price"]["prices"]["output_text"] == 7_000_000
+    gateway = Gateway(api)
+    kind = "money_per_month_nano"
+    asked = ask(TENANT, kind, month(), 1000, need=100)
+    assert (await gateway.call(asked))["grants"][0]["granted"] == 100
+    await gateway.ship({"tokens": 10, "at": time.time() + 1})
+    assert await standing(api, kind) == (3 * 9 + 7, 100 - 34, 900)
+    async with api.state.database.transaction(EVERYTHING) as session:
+        assert await accounts.rebuild(session) == 0
+
+
 async def test_accounts_are_rebuilt_from_the_ledger_and_the_drift_is_told(api: Any) -> None:
     await api.tenant("acme")
     gateway = Gateway(api)

@@ -128,6 +128,36 @@ async def test_requests_of_a_stocked_account_do_not_wait_for_the_control_plane(w
     assert after - before <= 3
 
 
+def price(world: Any, *, given: int, made: int) -> None:
+    """Prices of the model, in nano-units for a million tokens."""
+    buckets = {"input_uncached": given, "cache_read": 0, "cache_write": 0, "output_text": made, "output_reasoning": 0}
+    entry = {"currency": "EUR", "effective_from": 1.0, "prices": buckets, "model": "smollm2-135m-instruct"}
+    world.controlplane.put("price", "price-1", {"id": "price-1", "seq": 1, "price": entry})
+
+
+async def test_money_is_reserved_at_the_price_of_the_tokens_and_ends_the_answer(world: Any) -> None:
+    price(world, given=2_000_000, made=5_000_000)
+    limit(world, "tenant", "acme", money_per_month_nano=2 * INPUT + 5 * 9 + 2)
+    async with world.gateway(extension_tokens=4):
+        answer = await chat(world, max_tokens=50)
+        error = await refused(world)
+        (row,) = await world.controlplane.settled()
+    assert answer.choices[0].finish_reason == "length"
+    assert 8 <= answer.usage.completion_tokens <= 9
+    assert (row["input_tokens"], row["output_tokens"]) == (INPUT, answer.usage.completion_tokens)
+    assert used(world, "tenant:acme", "money_per_month_nano") == 2 * INPUT + 5 * row["output_tokens"]
+    assert (error.status_code, error.code) == (429, "insufficient_quota")
+
+
+async def test_what_has_no_price_is_refused_where_money_is_limited(world: Any) -> None:
+    limit(world, "tenant", "acme", money_per_month_nano=10**9)
+    async with world.gateway():
+        error = await refused(world)
+    assert (error.status_code, error.code) == (503, "PriceUnknown")
+    assert "paddock price set" in error.message
+    assert world.triton.bodies == []
+
+
 async def test_context_is_bounded_by_a_limit(world: Any) -> None:
     limit(world, "tenant", "acme", max_context_tokens=INPUT + 2)
     async with world.gateway():

@@ -70,6 +70,7 @@ def set_limits(
     max_context_tokens: limits.MaxContextTokens = None,
     tokens_per_day: limits.TokensPerDay = None,
     tokens_per_month: limits.TokensPerMonth = None,
+    money_per_month: limits.MoneyPerMonth = None,
     unset: Annotated[list[str] | None, typer.Option(help="Name of a limit to lift; may be repeated.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -83,6 +84,7 @@ def set_limits(
         max_context_tokens=max_context_tokens,
         tokens_per_day=tokens_per_day,
         tokens_per_month=tokens_per_month,
+        money_per_month_nano=limits.nano(money_per_month),
     )
     client = Client()
     target = _target(tenant=tenant, project=project, end_users=end_users, platform=platform)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from paddock_core.policy.documents import PublishedPrice
 from paddock_core.usage.buckets import NAMES
 from paddock_core.usage.money import MOST_PRICE
 from paddock_core.usage.prices import Price
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit.service import Event, record
+from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.prices import book
 from paddock_controlplane.prices.errors import PriceInPast, PriceInvalid
 from paddock_controlplane.prices.models import PriceRow
@@ -53,6 +54,8 @@ async def set_price(session: AsyncSession, *, price: Price, starts_now: bool, ac
     row = _row(price, actor)
     session.add(row)
     await session.flush()
+    seq = await session.scalar(select(PriceRow.seq).where(PriceRow.id == price.id))
+    published = PublishedPrice(id=price.id, seq=int(seq or 0), price=price)
     await record(
         session,
         Event(
@@ -67,6 +70,7 @@ async def set_price(session: AsyncSession, *, price: Price, starts_now: bool, ac
                 "effective_from": price.effective_from,
                 "prices": row.prices,
             },
+            changes=[PolicyChange(kind="price", id=price.id, body=published)],
         ),
     )
     kept = await session.scalars(

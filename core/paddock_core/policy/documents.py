@@ -7,6 +7,7 @@ from a database row to a gateway. `KINDS` maps the kind written in `policy_log` 
 from dataclasses import dataclass, field
 
 from paddock_core.catalog.types import WeightSet
+from paddock_core.usage.prices import Price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +230,16 @@ class LicensePolicy:
     """warn: what may still come true is stored with a warning that says what is lacking. deny: it is not stored."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedPrice:
+    """One entry of the price book, for gateways whose tenants have limits of money. The id is the price's."""
+
+    id: str
+    seq: int
+    """Its place in the book; of two entries for the same scope and moment the later one holds."""
+    price: Price
+
+
 KINDS: dict[str, type] = {
     "entity": Entity,
     "tenant": Tenant,
@@ -242,5 +253,6 @@ KINDS: dict[str, type] = {
     "license_policy": LicensePolicy,
     "platform_limits": PlatformLimits,
     "project": Project,
+    "price": PublishedPrice,
     "purge": Purge,
 }

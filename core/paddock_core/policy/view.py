@@ -22,6 +22,7 @@ from paddock_core.policy.documents import (
     Namespace,
     PlatformLimits,
     Project,
+    PublishedPrice,
     Purge,
     RegisteredModel,
     Statement,
@@ -29,6 +30,7 @@ from paddock_core.policy.documents import (
 )
 from paddock_core.policy.packed import Packed
 from paddock_core.policy.wire import Change, ReceivedSnapshot, Snapshot
+from paddock_core.usage.prices import PriceBook
 
 _T = TypeVar("_T", Acceptance, Statement)
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -46,6 +48,7 @@ FIELDS: dict[str, str] = {
     "license_policy": "license_policies",
     "platform_limits": "platform_limits",
     "project": "projects",
+    "price": "prices",
     "purge": "purges",
 }
 """Which attribute of the view holds a kind. A kind that is not here is a newer control plane's and is passed over."""
@@ -70,9 +73,11 @@ class PolicyView:
     license_policies: Mapping[str, LicensePolicy] = field(default_factory=lambda: _EMPTY)
     platform_limits: Mapping[str, PlatformLimits] = field(default_factory=lambda: _EMPTY)
     projects: Mapping[str, Project] = field(default_factory=lambda: _EMPTY)
+    prices: Mapping[str, PublishedPrice] = field(default_factory=lambda: _EMPTY)
     purges: Mapping[str, Purge] = field(default_factory=lambda: _EMPTY)
     """Orders that are open."""
     _facts: list[Facts] = field(default_factory=list, init=False, repr=False, compare=False)
+    _book: list[PriceBook] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def empty(cls) -> "PolicyView":
@@ -138,6 +143,13 @@ class PolicyView:
         if not self._facts:
             self._facts.append(self._make_facts())
         return self._facts[0]
+
+    def price_book(self) -> PriceBook:
+        """What requests cost; made once per view."""
+        if not self._book:
+            entries = sorted(self.prices.values(), key=lambda entry: entry.seq)
+            self._book.append(PriceBook(entry.price for entry in entries))
+        return self._book[0]
 
     def namespace_tenant(self, namespace: str) -> Tenant | None:
         """The tenant that owns a Kubernetes namespace, or None."""
