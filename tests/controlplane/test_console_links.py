@@ -148,3 +148,15 @@ async def test_a_receipt_is_one_file_where_html_is_asked_for(licensed: Any) -> N
     for accept in ("application/json, text/html;q=0.9", "*/*", "text/html;q=no"):
         plain = await licensed("GET", path, headers={"accept": accept})
         assert plain.headers["content-type"] == "application/json"
+
+
+async def test_a_receipt_outlives_the_signatorys_data(licensed: Any) -> None:
+    accepted = await licensed.accept("acme", "deployer")
+    await licensed("POST", f"/v1/license-acceptances/{accepted['id']}/erase", status=200)
+    path = f"/v1/license-acceptances/{accepted['id']}/receipt"
+    shown = await licensed("GET", path, by="acme", status=200)
+    assert (shown["person"], shown["link"]["issued_to"]) == (None, "")
+    assert shown["audit_digest"] == accepted["audit_digest"]
+    page = await licensed("GET", path, headers={"accept": "text/html"})
+    assert "Personal data was erased" in page.text
+    assert "jo@a.example" not in page.text

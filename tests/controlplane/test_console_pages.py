@@ -99,11 +99,15 @@ async def test_a_form_carries_its_own_sessions_token(licensed: Any) -> None:
     assert answer.status_code == 422
 
 
-async def test_guesses_are_slowed_down(api: Any) -> None:
+async def test_guesses_at_a_link_are_slowed_down_and_other_links_open(licensed: Any) -> None:
+    mine, other = [(await licensed.offer("acme", "deployer"))["signatory_token"] for _ in range(2)]
+    wrong = format_key("ps", mine.split("_")[1], bytes(32))
     for _ in range(30):
-        assert (await post(api, "/console/sign/open", token=WRONG)).status_code == 401
-    answer = await post(api, "/console/sign/open", token=WRONG)
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+        assert (await post(licensed, "/console/sign/open", token=wrong)).status_code == 401
+    for token in (wrong, mine):
+        answer = await post(licensed, "/console/sign/open", token=token)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
+    assert (await post(licensed, "/console/sign/open", token=other)).status_code == 303
 
 
 @pytest.mark.parametrize("cookie", ["", "paddock-signing=", "paddock-signing=nonsense", f"paddock-signing={WRONG}"])

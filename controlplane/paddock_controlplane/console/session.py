@@ -19,7 +19,7 @@ from paddock_controlplane.problems import Forbidden, Problem
 
 COOKIE = "paddock-signing"
 _PATH = "/console/sign"
-_MOST_ADDRESSES = 10_000
+_MOST_GUESSERS = 10_000
 
 
 class NoSession(Problem):
@@ -31,7 +31,7 @@ class ForeignForm(Forbidden):
 
 
 class TooManyGuesses(Problem):
-    status, code, title = 429, "TooManyGuesses", "Too many links that do not exist"
+    status, code, title = 429, "TooManyGuesses", "Too many wrong links"
     headers = {"retry-after": "60"}  # noqa: RUF012
 
 
@@ -120,25 +120,25 @@ def check_form(session: Session, token: str) -> None:
 
 
 class Guesses:
-    """Counts links that do not exist, by the address that tried them."""
+    """Counts wrong tokens, by the address that tried them and the link that they were for."""
 
     def __init__(self, *, most: int = 30, seconds: float = 60) -> None:
         self._most = most
         self._seconds = seconds
-        self._failed: dict[str, deque[float]] = {}
+        self._failed: dict[tuple[str, str], deque[float]] = {}
 
-    def check(self, address: str) -> None:
-        """Raises TooManyGuesses where an address has tried too many."""
-        tried = self._failed.get(address)
+    def check(self, guesser: tuple[str, str]) -> None:
+        """Raises TooManyGuesses where an address has tried too many for a link."""
+        tried = self._failed.get(guesser)
         while tried and tried[0] < time.monotonic() - self._seconds:
             tried.popleft()
         if tried and len(tried) >= self._most:
             raise TooManyGuesses("wait a minute, then copy the whole link from the message that you were sent")
 
-    def failed(self, address: str) -> None:
-        """Remember a link that does not exist. Memory is bounded: the address that failed longest ago is forgotten."""
-        tried = self._failed.pop(address, None) or deque(maxlen=self._most)
+    def failed(self, guesser: tuple[str, str]) -> None:
+        """Remember a wrong token. Memory is bounded: who failed longest ago is forgotten."""
+        tried = self._failed.pop(guesser, None) or deque(maxlen=self._most)
         tried.append(time.monotonic())
-        self._failed[address] = tried
-        if len(self._failed) > _MOST_ADDRESSES:
+        self._failed[guesser] = tried
+        if len(self._failed) > _MOST_GUESSERS:
             del self._failed[next(iter(self._failed))]

@@ -131,13 +131,14 @@ async def open_link(request: Request) -> Response:
     form = forms.read_form(await request.body())
     state: State = request.app.state.parts
     guesses: Guesses = request.app.state.guesses
-    address = request.client.host if request.client else ""
-    guesses.check(address)
+    key = _key(form.get("token"))
+    # By link as well: behind a proxy everybody has one address, and a guesser must not keep others out.
+    guesser = (request.client.host if request.client else "", key.id)
+    guesses.check(guesser)
     try:
-        key = _key(form.get("token"))
         text = await state.database.run(EVERYTHING, lambda database: links.open_session(database, key=key))
     except LinkUnknown:
-        guesses.failed(address)
+        guesses.failed(guesser)
         raise
     except LinkOpened as opened:
         return await _go_on(request, opened, credential=key.id)
