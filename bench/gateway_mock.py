@@ -13,6 +13,7 @@ import httptools
 import msgspec
 import uvloop
 from aiohttp import web
+from paddock_core.quotas.wire import Grant, LeaseAnswer, LeaseCall
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
@@ -89,7 +90,10 @@ class Triton(asyncio.Protocol):
 
 
 class World(asyncio.Protocol):
-    """Policy, artifacts, usage and the list of deployments, as prepared answers. A watch stays silent."""
+    """Policy, artifacts, usage and the list of deployments, as prepared answers; leases as asked for.
+
+    A watch stays silent.
+    """
 
     answers: dict[str, bytes]
 
@@ -102,7 +106,10 @@ class World(asyncio.Protocol):
         self.parser.feed_data(data)
 
     def on_message_begin(self) -> None:
-        self.url = b""
+        self.url = self.body = b""
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -115,12 +122,22 @@ class World(asyncio.Protocol):
         if path.endswith("/changes"):
             asyncio.get_running_loop().call_later(5, self.answer, self.answers["changes"])
             return
+        if path.endswith("/leases"):
+            self.answer(lend(self.body))
+            return
         self.answer(self.answers["usage" if path.endswith("/usage") else path])
 
     def answer(self, body: bytes) -> None:
         if not self.transport.is_closing():
             head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
             self.transport.write(head + body)
+
+
+def lend(body: bytes) -> bytes:
+    """Whatever a gateway asks for, at once."""
+    call = msgspec.json.decode(body, type=LeaseCall)
+    grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit) for ask in call.asks)
+    return msgspec.json.encode(LeaseAnswer(grants=grants, gateways=1, seconds=300))
 
 
 async def serve_aiohttp(port: int) -> None:
