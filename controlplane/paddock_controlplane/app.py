@@ -12,9 +12,9 @@ from paddock_core.catalog.packaged import packaged_catalog
 from starlette.exceptions import HTTPException
 
 from paddock_controlplane import health, maintenance, openapi
-from paddock_controlplane.artifacts import purge_routes
 from paddock_controlplane.active_users import routes as active_users
 from paddock_controlplane.active_users.warnings import NearThresholds
+from paddock_controlplane.artifacts import purge_routes
 from paddock_controlplane.artifacts import routes as artifacts
 from paddock_controlplane.audit import routes as audit
 from paddock_controlplane.billing import routes as billing
@@ -30,6 +30,7 @@ from paddock_controlplane.licensing import record_routes
 from paddock_controlplane.licensing import routes as licensing
 from paddock_controlplane.middleware import BodyLimit, Observe
 from paddock_controlplane.models import routes as registered_models
+from paddock_controlplane.pod_time import routes as pod_time
 from paddock_controlplane.policy import routes as policy
 from paddock_controlplane.policy.feed import PolicyFeed
 from paddock_controlplane.policy.service import CurrentView
@@ -54,7 +55,7 @@ _ROUTERS = (
     *(active_users.router, active_users.internal),
     *(registered_models.router, registered_models.internal),
     *(purge_routes.router, purge_routes.internal, audit.internal),
-    *(quotas.router, quotas.internal),
+    *(quotas.router, quotas.internal, pod_time.router, pod_time.internal),
 )
 
 

@@ -13,6 +13,7 @@ from paddock_controlplane.call import State
 from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.idempotency import service as idempotency
 from paddock_controlplane.licensing import staleness
+from paddock_controlplane.pod_time import service as pod_time
 from paddock_controlplane.policy import service as policy
 from paddock_controlplane.problems import Problem
 from paddock_controlplane.usage import clock
@@ -45,6 +46,8 @@ async def once(state: State) -> None:
     await state.database.run(EVERYTHING, lambda session: denials.close_hours(session, now=time.time()))
     await state.database.run(EVERYTHING, lambda session: staleness.suspend_overdue(session, now=time.time()))
     await state.database.run(EVERYTHING, lambda session: policy.prune(session, days=state.settings.policy_log_days))
+    days = state.settings.usage_retention_days
+    await state.database.run(EVERYTHING, lambda session: pod_time.forget(session, days=days))
     await state.quotas.look(state.database, seconds=state.settings.quota_lease_seconds)
     today = datetime.now(UTC).date()
     oldest = today - timedelta(days=state.settings.active_users_days)

@@ -17,6 +17,7 @@ _DOMAINS = (
     "licensing",
     "active_users",
     "usage",
+    "pod_time",
     "prices",
     "billing",
     "audit",

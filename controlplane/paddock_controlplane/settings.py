@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     decision_token_seconds: float = Field(default=21600, gt=0)
     """How long a decision token for a download stays valid, in seconds."""
     usage_retention_days: float = Field(default=400, ge=3)
-    """How long rows of the usage ledger are kept after they arrived, in days."""
+    """How long rows of the usage ledger are kept after they arrived, and pods' times after their end, in days."""
     active_users_days: int = Field(default=92, ge=1, le=3660)
     """How long daily sketches of active users are kept, in days; monthly ones stay."""
     policy_log_days: float = Field(default=7, gt=0)

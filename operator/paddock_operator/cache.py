@@ -75,6 +75,11 @@ class Cache:
         wanted = {names.COMPONENT: component, names.MODEL: model}.items()
         return [pod for pod in self._reflectors[POD].all() if wanted <= (pod["metadata"].get("labels") or {}).items()]
 
+    def serving_pods(self) -> list[Manifest]:
+        """Every pod that serves a deployment."""
+        found = self._reflectors[POD].all()
+        return [pod for pod in found if (pod["metadata"].get("labels") or {}).get(names.COMPONENT) == names.SERVING]
+
     def owners(self) -> set[Key]:
         """Every deployment that has an object, whether it still exists or not."""
         return {owner for reflector in self._reflectors.values() for owner in reflector.owners()}
@@ -110,7 +115,9 @@ def _slim(manifest: Manifest) -> Manifest:
 
 def _pod(manifest: Manifest) -> Manifest:
     slim = _slim(manifest)
-    return {"metadata": slim["metadata"], "spec": {"nodeName": slim["spec"].get("nodeName")}, "status": slim["status"]}
+    containers = [{"resources": item.get("resources") or {}} for item in slim["spec"].get("containers") or ()]
+    spec = {"nodeName": slim["spec"].get("nodeName"), "containers": containers}
+    return {"metadata": slim["metadata"], "spec": spec, "status": slim["status"]}
 
 
 def _node(manifest: Manifest) -> Manifest:

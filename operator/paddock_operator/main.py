@@ -35,6 +35,7 @@ from paddock_operator.logs import configure_logging
 from paddock_operator.loop import Loop
 from paddock_operator.models.loop import ModelLoop
 from paddock_operator.models.reconcile import ModelReconciler
+from paddock_operator.pod_times import PodTimes
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.probing import ProbeBook
 from paddock_operator.purging import Purger
@@ -67,6 +68,7 @@ class Operator:
     model_reconciler: ModelReconciler
     purger: Purger
     denials: Denials
+    pod_times: PodTimes
     clock: Clock
 
     def reflectors(self) -> tuple[Reflector, ...]:
@@ -97,6 +99,7 @@ class Operator:
             tasks.append(group.create_task(self.models.work(self.model_reconciler, self.leader)))
             tasks.append(group.create_task(self.purger.run(self.leader)))
             tasks.append(group.create_task(self.denials.run(self.leader)))
+            tasks.append(group.create_task(self.pod_times.run(self.leader)))
             await asyncio.sleep(0)
             await events.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
             for task in tasks:
@@ -200,6 +203,7 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
                 ),
                 purger=purger,
                 denials=denials,
+                pod_times=PodTimes(cache=cache, control_plane=control_plane, clock=clock),
                 clock=clock,
             )
         finally:

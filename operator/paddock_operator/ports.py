@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from paddock_core.audit.denials import Denial
 from paddock_core.policy.documents import RegisteredModel
 from paddock_core.policy.view import PolicyView
+from paddock_core.usage.pod_time import Sighting
 
 from paddock_operator.kinds import Kind
 
@@ -97,6 +98,9 @@ class ControlPlane(Protocol):
 
     async def tell_denials(self, denials: Sequence[Denial]) -> None:
         """Tell what was denied, for the audit log. Raises ControlPlaneError."""
+
+    async def tell_pod_times(self, sightings: Sequence[Sighting]) -> None:
+        """Tell which pods were seen, and when. Raises ControlPlaneError."""
 
 
 class ModelRegistry(Protocol):

@@ -55,6 +55,8 @@ class PolicyServer:
     """Entity and model of every telling that files are needed."""
     purges_started: list[str] = field(default_factory=list)
     denials: list[dict[str, Any]] = field(default_factory=list)
+    pod_times: list[dict[str, Any]] = field(default_factory=list)
+    """Every sighting of a pod, in the order of telling."""
     model_calls: list[str] = field(default_factory=list)
     """Every call about a registered model, as `METHOD id`."""
     refusals: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict)
@@ -132,6 +134,10 @@ class PolicyServer:
         self.denials.extend((await request.json())["denials"])
         return web.Response(status=204)
 
+    async def tell_pod_times(self, request: web.Request) -> web.Response:
+        self.pod_times.extend((await request.json())["pods"])
+        return web.json_response({"pods": len(self.pod_times)})
+
     async def put_model(self, request: web.Request) -> web.Response:
         refused = self._model_call(request)
         if refused is not None:
@@ -178,6 +184,7 @@ async def serving(server: PolicyServer, *, port: int) -> AsyncIterator[PolicySer
     app.router.add_post("/internal/v1/artifact-references", server.refer)
     app.router.add_post("/internal/v1/purges/{purge}/start", server.start_purge)
     app.router.add_post("/internal/v1/denials", server.tell_denials)
+    app.router.add_post("/internal/v1/pod-time", server.tell_pod_times)
     app.router.add_put("/internal/v1/models/{model}", server.put_model)
     app.router.add_delete("/internal/v1/models/{model}", server.drop_model)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -31,13 +31,21 @@ RESULT = "paddock.dev/result"
 WEIGHTS_NAMESPACE = "paddock-weights"
 PLATFORM_NAMESPACE = "paddock-system"
 
+_SERVING_PREFIX = "paddock-serving-"
+
 SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 """Label selector of everything that the operator created."""
 
 
 def serving_namespace(tenant: str) -> str:
     """Namespace of the platform in which this tenant's models run."""
-    return f"paddock-serving-{tenant}"
+    return _SERVING_PREFIX + tenant
+
+
+def tenant_served_in(namespace: str) -> str | None:
+    """The tenant whose models run in this namespace of the platform; None for any other namespace."""
+    tenant = namespace.removeprefix(_SERVING_PREFIX)
+    return tenant if tenant and tenant != namespace else None
 
 
 def serving_name(*, namespace: str, name: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from opentelemetry import propagate
 from paddock_core.audit.denials import Denial
 from paddock_core.policy.documents import RegisteredModel
+from paddock_core.usage.pod_time import Sighting
 
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError, RegistrationRefusedError
 
@@ -54,6 +55,10 @@ class HttpControlPlane:
     async def tell_denials(self, denials: Sequence[Denial]) -> None:
         body = {"source": "operator", "denials": msgspec.to_builtins(list(denials))}
         _need_success(await self._ask("POST", "/internal/v1/denials", body))
+
+    async def tell_pod_times(self, sightings: Sequence[Sighting]) -> None:
+        body = {"pods": msgspec.to_builtins(list(sightings))}
+        _need_success(await self._ask("POST", "/internal/v1/pod-time", body))
 
     async def put_model(self, model: RegisteredModel) -> None:
         body = msgspec.to_builtins(model)
