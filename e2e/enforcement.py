@@ -19,7 +19,7 @@ from openai import OpenAI
 from paddock_controlplane.decision_tokens import DecisionTokens
 from paddock_core.serving.contract import SECRET_HEADER, deployment_secret
 from paddock_local.demo import steps, story
-from paddock_local.demo.cast import OPERATOR, QUESTION, SERVED, TENANTS
+from paddock_local.demo.cast import LICENSE, OPERATOR, QUESTION, SERVED, TENANTS
 from paddock_local.demo.world import StoryError, World
 from paddock_local.stack import Stack
 
@@ -362,3 +362,31 @@ def ledger_row(world: World, answer: str) -> dict[str, Any] | None:
         after = page["next"]
         if not after:
             return None
+
+
+def call(world: World, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+    """A request to the control plane, as the platform where no other token is given; its JSON."""
+    headers = {"authorization": f"Bearer {token or world.admin_token_file.read_text().strip()}"}
+    answer = httpx.request(method, world.controlplane_url + path, json=body, headers=headers, timeout=30)
+    return answer.raise_for_status().json()
+
+
+def license_by_grant(world: World, *, seconds: float) -> None:
+    """acme had more than 700 million users after all; the vendor's grant, reviewed by two people, ends soon."""
+    grant = {
+        "entity": TENANTS["acme"].entity,
+        "licenses": [LICENSE],
+        "assurance": "document",
+        "grantor": "the licensor",
+        "reference": "e2e",
+        "document_sha256": "0" * 64,
+        "valid_from": time.time() - 60,
+        "valid_to": time.time() + seconds,
+    }
+    made = call(world, "POST", "/v1/license-grants", grant)
+    for name in ("first", "second"):
+        person = {"name": name, "email": f"{name}-{made['id']}@platform.example"}
+        token = call(world, "POST", "/v1/license-reviewers", person)["reviewer_token"]
+        call(world, "POST", f"/v1/license-grants/{made['id']}/reviews", token=token)
+    users = {"band": "gt_700m", "method": "counted again", "reason": "a test"}
+    call(world, "POST", "/v1/license-statements", {"entity": TENANTS["acme"].entity, "license": LICENSE, **users})

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import openai
@@ -15,6 +16,7 @@ from e2e import enforcement as act
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 HOUR = 3600.0
+GRANT_SECONDS = 30.0
 GATEWAYS = {"the first": None, "a second": 0.0, "an hour ahead": HOUR, "an hour behind": -HOUR}
 WEBHOOK = "validatingwebhookconfiguration"
 
@@ -124,6 +126,22 @@ class TestWhileThePodsStay:
                 assert {gateway.refuses() for _ in range(5)} == {"PolicyExpired"}
             source.start()
             assert act.eventually(lambda: _is(gateway.refuses(), "AcceptanceMissing"), what="news of the revocation")
+
+    def test_a_license_ends_in_time_by_no_gateways_own_clock(self, world, pods_stay, licensed, gateways):
+        """A grant is over: the gateway whose clock is an hour behind knows it too."""
+        act.license_by_grant(world, seconds=GRANT_SECONDS)
+        began = time.monotonic()
+        try:
+            for gateway in gateways.values():
+                assert gateway.serves(), "the grant permits it"
+            assert time.monotonic() - began < GRANT_SECONDS, "this machine is too slow to show anything"
+            for name, gateway in gateways.items():
+                code = act.eventually(gateway.refuses, what=f"{name} to refuse", seconds=GRANT_SECONDS + 60)
+                assert code == "GrantExpired", name
+            assert time.monotonic() - began > GRANT_SECONDS - 5, "none ended it early"
+        finally:
+            act.revoke(world)
+            act.accept(world)  # with a statement of fewer users
 
 
 def test_while_the_control_plane_is_down_nobody_else_gets_in(stack, world, licensed, gateways):

@@ -1,14 +1,17 @@
 """Each point at which a license is enforced, on the real parts: with the point taken out, its test here fails."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from paddock_local.demo import steps
 from paddock_local.demo.cast import LICENSE, MODEL, TENANTS
 
 from e2e import enforcement as act
 
+ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
@@ -119,3 +122,46 @@ def test_what_the_license_asks_to_be_shown_is_told(world, gateway):
     assert any("Built with the Paddock demonstration model" in duty["text"] for duty in shown["duties"]), shown[
         "duties"
     ]
+
+
+def made_from_the_demonstration_model(public_name):
+    """A LlamaModel of acme's, with a name of its own."""
+    (document, _) = yaml.safe_load_all((ROOT / "examples" / "fine-tune.yaml").read_text())
+    document["metadata"]["name"] = "made-by-acme"
+    document["spec"] |= {"publicName": public_name, "published": True}
+    return document
+
+
+def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, gateway):
+    """The demonstration license asks for a name that begins with "Demo". By kubectl, and past it by the API."""
+    good, bad = made_from_the_demonstration_model("Demo-Acme"), made_from_the_demonstration_model("AcmeGPT")
+    try:
+        said = act.apply(world, bad, who="kubernetes-admin")
+        assert said.code != 0
+        assert "NamePrefixRequired" in said.err
+        assert act.apply(world, good, who="kubernetes-admin").code == 0
+        act.eventually(lambda: registered(world, "Demo-Acme"), what="the model to be registered", seconds=60)
+    finally:
+        world.kubectl("delete", "llamamodel", "made-by-acme", "--ignore-not-found", who="kubernetes-admin")
+    act.eventually(lambda: not registered(world, "Demo-Acme"), what="the model to go", seconds=60)
+    internal = (world.admin_token_file.parent / "internal-token").read_text().strip()
+    body = {"base": MODEL, "kind": "fine_tune", "public_name": "AcmeGPT", "owner": "acme", "published": True}
+    for path, method, token in (
+        ("/v1/models", "POST", world.secret("acme-admin")),
+        ("/internal/v1/models/made-by-acme", "PUT", internal),
+    ):
+        document = {"id": "made-by-acme", **body}
+        answer = httpx.request(
+            method,
+            world.controlplane_url + path,
+            json=document,
+            headers={"authorization": f"Bearer {token}"},
+            timeout=30,
+        )
+        assert (answer.status_code, answer.json()["code"]) == (403, "NamePrefixRequired"), answer.text
+    assert not registered(world, "AcmeGPT")
+
+
+def registered(world, public_name):
+    """Whether the control plane knows a model of acme's by this name."""
+    return public_name in json.dumps(world.paddock("model", "list").json)
