@@ -32,7 +32,8 @@ MOST_DELAY_SECONDS = 2.0
 HABIT_NS = 60 * SECOND
 """What requests of an account usually cost is kept in stock for so long after the last one."""
 _TRIES = 4
-_CONFLICT = 409
+_UNHEARD = frozenset({400, 409, 413, 422})
+"""Answers after which the same call would only fail again."""
 
 
 class Leases:
@@ -111,7 +112,10 @@ class Leases:
     def extend_ahead(self, reservation: Reservation, *, output_tokens: int, nano: int = 0) -> None:
         """Cover more output before it is needed, if that takes no waiting; else have it borrowed meanwhile."""
         shortage = self.holdings.extend(reservation, output_tokens=output_tokens, nano=nano)
-        if shortage is not None and not self.cut_off and self._hopeless(shortage, self._clock.steady_ns()) is None:
+        if shortage is None or self.cut_off or self._pending is not None:
+            return
+        asked = any(holding.needed for holding, _ in shortage.lacking)
+        if not asked and self._hopeless(shortage, self._clock.steady_ns()) is None:
             self._ask_for(shortage)  # nobody waits for it
 
     def settle(self, reservation: Reservation, *, input_tokens: int, output_tokens: int, nano: int = 0) -> None:
@@ -224,7 +228,6 @@ class Leases:
             if answer is not None:
                 self._take(answer, asked)
             else:
-                _log.warning("the control plane has taken the leases back: beginning anew")
                 self._begin_anew()
                 self._kick.set()
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
@@ -236,16 +239,20 @@ class Leases:
                 waiting.set_result(None)
 
     async def _post(self, session: aiohttp.ClientSession, call: LeaseCall) -> LeaseAnswer | None:
-        """None says that our session is not known any more."""
+        """None says that our session is not known any more, or that the call itself was refused: both begin anew."""
         timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
         body = msgspec.json.encode(call)
         async with session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
             content = await response.read()
-            if response.status == _CONFLICT:
-                return None
-            if response.status != 200:
-                raise aiohttp.ClientError(f"{response.status}: {content[:300]!r}")
-            return msgspec.json.decode(content, type=LeaseAnswer)
+        if response.status in _UNHEARD:
+            _log.warning("a call for leases was refused", extra={"answer": f"{response.status}: {content[:300]!r}"})
+            return None
+        if response.status != 200:
+            raise aiohttp.ClientError(f"{response.status}: {content[:300]!r}")
+        answer = msgspec.json.decode(content, type=LeaseAnswer)
+        if len(answer.grants) != len(call.asks):
+            raise aiohttp.ClientError("the answer does not fit the call")
+        return answer
 
     def _compose(self) -> tuple[LeaseCall, list[Holding]]:
         held = [item for item in self.holdings.accounts.values() if item.needed or item.ahead or item.back]

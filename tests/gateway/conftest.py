@@ -105,7 +105,9 @@ class ControlPlane:
     """Units of pools and budgets that gateways hold or have used up."""
     lease_calls: list[LeaseCall] = field(default_factory=list)
     lease_seconds: float = 300.0
+    lease_answers: dict[tuple[str, int], bytes] = field(default_factory=dict)
     lose_leases: bool = False
+    drop_answer: bool = False
     gateways: int = 1
     users: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     users_down: bool = False
@@ -196,6 +198,9 @@ class ControlPlane:
         if self.lose_leases:
             self.lose_leases = False
             return web.Response(status=409)
+        known = self.lease_answers.get((call.session, call.number))
+        if known is not None:
+            return web.Response(body=known, content_type="application/json")
         grants = []
         for ask in call.asks:
             key = (ask.level, ask.kind, ask.period)
@@ -209,7 +214,11 @@ class ControlPlane:
                 self.lent[key] = used + given.granted
             grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns))
         answer = LeaseAnswer(grants=tuple(grants), gateways=self.gateways, seconds=self.lease_seconds)
-        return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+        body = self.lease_answers[call.session, call.number] = msgspec.json.encode(answer)
+        if self.drop_answer and call.asks:
+            self.drop_answer = False
+            return web.Response(status=503)
+        return web.Response(body=body, content_type="application/json")
 
     async def _artifact(self, request: web.Request) -> web.Response:
         assert request.match_info["digest"] == self.digest
