@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pypdf import PdfReader
 
-pytestmark = pytest.mark.postgres
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
 
 DEMO = Path(__file__).parents[3] / "examples" / "licenses" / "paddock-demo"
 TYPED = {
