@@ -12,6 +12,8 @@ pytestmark = pytest.mark.postgres
 SHA = "0" * 64
 PLATFORM, TENANT, INTERNAL, SIGNATORY, DECISION = "platform", "acme", "internal", "signatory", "decision"
 EVERYBODY = {PLATFORM, TENANT, INTERNAL, SIGNATORY, DECISION}
+REVIEWER, PURGE = "reviewer", "purge"
+CALLERS = EVERYBODY | {REVIEWER, PURGE}
 ALLOWED: dict[str, set[str]] = {
     "registerEntity": {PLATFORM},
     "listEntities": {PLATFORM, TENANT},
@@ -61,8 +63,18 @@ ALLOWED: dict[str, set[str]] = {
     "correctStatement": {PLATFORM, TENANT},
     "listStatements": {PLATFORM, TENANT},
     "addGrant": {PLATFORM},
-    "listGrants": {PLATFORM, TENANT},
-    "reviewGrant": {PLATFORM},
+    "listGrants": {PLATFORM, TENANT, REVIEWER},
+    "reviewGrant": {REVIEWER},
+    "addReviewer": {PLATFORM},
+    "listReviewers": {PLATFORM},
+    "endReviewer": {PLATFORM},
+    "eraseSignatory": {PLATFORM},
+    "erasePerson": {PLATFORM},
+    "listPurges": {PLATFORM},
+    "startPurge": {INTERNAL},
+    "finishPurge": {PURGE},
+    "referToArtifacts": {INTERNAL},
+    "tellDenials": {INTERNAL},
     "withdrawGrant": {PLATFORM},
     "readLicensePolicy": {PLATFORM, TENANT},
     "setLicensePolicy": {PLATFORM},
@@ -131,7 +143,11 @@ BODIES: dict[str, Any] = {
         "document_sha256": SHA,
         "assurance": "document",
     },
-    "reviewGrant": SIGNATORY_BODY,
+    "addReviewer": {"name": "J", "email": "another@a.example"},
+    "erasePerson": {"email": "nobody@a.example"},
+    "finishPurge": {"removed": []},
+    "referToArtifacts": {"entity": "acme", "model": "none", "weights": f"sha256:{SHA}", "tokenizer": f"sha256:{SHA}"},
+    "tellDenials": {"source": "gateway", "denials": []},
     "withdrawGrant": {"reason": "x"},
     "setLicensePolicy": {},
     "checkLicense": {"entity": "acme", "role": "deployer", "verb": "invoke", "model": "none"},
@@ -168,6 +184,8 @@ PARAMETERS = {
     "acceptance": "acc-" + "a" * 12,
     "offer": "off-" + "a" * 12,
     "grant": "gra-" + "a" * 12,
+    "purge": "pur-" + "a" * 12,
+    "reviewer": "a" * 12,
     "statement": "stm-" + "a" * 12,
     "digest": f"sha256:{SHA}",
 }
@@ -179,6 +197,9 @@ async def everybody(licensed: Any) -> Any:
     offer = await licensed.offer("acme", "deployer")
     licensed.tokens[SIGNATORY] = offer["signatory_token"]
     licensed.tokens[DECISION], _ = licensed.state.decisions.issue(subject="smollm2-135m-instruct")
+    licensed.tokens[PURGE], _ = licensed.state.decisions.issue(subject=PARAMETERS["purge"], verb="purge")
+    person = {"name": "R", "email": "r@a.example"}
+    licensed.tokens[REVIEWER] = (await licensed("POST", "/v1/license-reviewers", person, status=201))["reviewer_token"]
     return licensed
 
 
@@ -201,7 +222,7 @@ async def _admitted(api: Any, method: str, path: str, name: str) -> None:
     for token in ("", "nonsense", "pk_" + "a" * 12 + "_" + SHA + "_00000000"):
         answer = await api(method, path, BODIES.get(name), by=token)
         assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer"), (name, token)
-    for who in sorted(EVERYBODY):
+    for who in sorted(CALLERS):
         answer = await api(method, path, BODIES.get(name), by=who)
         refused = answer.status_code == 403 and answer.json()["code"] in ("Forbidden", "SignatoryRequired")
         assert refused != (who in ALLOWED[name]), (name, who, answer.status_code, answer.text)

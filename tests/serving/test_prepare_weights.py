@@ -156,6 +156,9 @@ def test_the_job_asks_stores_publishes_and_reports(remote: Remote, tmp_path: Pat
         ("PUT", f"/internal/v1/artifacts/{result['tokenizer']}"),
     ]
     assert "dt.token" not in done.stderr
+    agreement = packaged_catalog().licenses["paddock-demo"].texts[0].canonical
+    assert f"sha256:{agreement}" in (tmp_path / digest / "Notice").read_text(encoding="utf-8")
+    assert (tmp_path / digest / f".of-{MODEL}").is_file()
     assert prepare(remote, tmp_path).returncode == 0
     assert json.loads((tmp_path / "termination").read_text(encoding="utf-8")) == result
 

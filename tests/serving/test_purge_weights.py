@@ -17,9 +17,10 @@ from paddock_serving.errors import ControlPlaneUnreachableError, DownloadDeniedE
 from paddock_serving.settings import PurgeSettings
 from paddock_serving.weights import purge as module
 from paddock_serving.weights.notice import notice_text, write_notice
+from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.purge import purge
 from paddock_serving.weights.sources.base import Checkpoint, Expected
-from paddock_serving.weights.store import Store
+from paddock_serving.weights.store import Store, write_durably
 
 ORDER = "pur-aaaaaaaaaaaa"
 CONTENT = {"a.safetensors": b"weights" * 1000, "config.json": b"{}"}
@@ -213,8 +214,8 @@ def _die_at(kill_at: int, patched: pytest.MonkeyPatch) -> None:
 
     patched.setattr(Path, "unlink", counted(Path.unlink))
     patched.setattr(Path, "rmdir", counted(Path.rmdir))
-    patched.setattr(module, "write_durably", counted(module.write_durably))
-    patched.setattr(module.ControlPlane, "tell_removed", counted(module.ControlPlane.tell_removed))
+    patched.setattr(module, "write_durably", counted(write_durably))
+    patched.setattr(ControlPlane, "tell_removed", counted(ControlPlane.tell_removed))
 
 
 def test_a_control_plane_that_refuses_is_told_again_by_the_next_run(root: Path, told: Told) -> None:

@@ -17,6 +17,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from paddock_controlplane.audit import denials
+from paddock_controlplane.audit.denials import Denial
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.call import State
 from paddock_controlplane.db import EVERYTHING
@@ -134,14 +136,18 @@ async def judged(state: State, *, model: RegisteredModel, actor: str) -> Judged:
         lineage = trace(model=model.id, registered={**facts.models, model.id: model}, catalog=state.catalog)
         licenses = tuple(dict.fromkeys((*lineage.licenses, *lineage.output_licenses)))
         return Judged(model=model, decision=decision, licenses=licenses)
-    denial = Event(
-        actor=actor,
-        action="license.deny",
-        subject=model.id,
-        tenant=model.owner,
-        detail={"verb": model.kind, "base": model.base, "reason": decision.reason.value},
+    now, owner = time.time(), facts.tenants.get(model.owner or "")
+    denial = Denial(
+        source=actor,
+        entity=facts.operator if owner is None else owner.entity,
+        role="deployer" if owner is not None else "operator",
+        verb=model.kind,
+        model=model.id,
+        reason=decision.reason.value,
+        first_at=now,
+        last_at=now,
     )
-    await state.database.run(EVERYTHING, lambda session: record(session, denial))
+    await state.database.run(EVERYTHING, lambda session: denials.add(session, [denial], now=now))
     raise RegistrationDenied(decision.message, decision=decision, reason=decision.reason.value)
 
 
