@@ -177,6 +177,7 @@ PARAMETERS = {
     "entity": "acme",
     "tenant": "acme",
     "namespace": "acme-ns",
+    "project": "web",
     "key": "a" * 12,
     "token": "a" * 12,
     "model": "smollm2-135m-instruct",
@@ -186,6 +187,7 @@ PARAMETERS = {
     "grant": "gra-" + "a" * 12,
     "purge": "pur-" + "a" * 12,
     "reviewer": "a" * 12,
+    "project": "chat",
     "statement": "stm-" + "a" * 12,
     "digest": f"sha256:{SHA}",
 }
