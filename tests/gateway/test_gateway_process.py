@@ -33,7 +33,7 @@ async def start(world: Any, **extra: str) -> asyncio.subprocess.Process:
     )
     log.close()
     async with httpx.AsyncClient() as http:
-        for _ in range(200):
+        for _ in range(1200):
             assert process.returncode is None, (world.folder / "gateway.log").read_text()
             try:
                 if (await http.get(world.url + "/readyz")).status_code == 200:
