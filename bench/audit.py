@@ -119,6 +119,7 @@ async def measure(dsn: str, folder: Path, entries: int) -> None:
     await migrate(dsn)
     connection = await asyncpg.connect(host=str(folder), port=PORT, user="postgres", database="postgres")
     digest = await fill(connection, entries)
+    load = os.getloadavg()[0]
     with control_plane(dsn, folder) as pid:
         head = head_of(key=b"audit_key-of-the-benchmark", seq=entries, digest=digest)
         found = {"seq": head.seq, "digest": head.digest, "signature": head.signature}
@@ -142,9 +143,8 @@ async def measure(dsn: str, folder: Path, entries: int) -> None:
         f"| {result['entries']:,} | {seconds:.1f} | {entries / seconds:,.0f} | {own:.1f} s | {serving:.1f} s"
         f" | {TARGET_SECONDS:.0f} s |"
     )
-    print(
-        f"\nA changed entry was found at {changed['at']:,}, a removed one at {removed['at']:,}: both where they were."
-    )
+    print(f"\nLoad average of the machine before: {load:.1f}.", end="")
+    print(f" A changed entry was found at {changed['at']:,}, a removed one at {removed['at']:,}: both where they were.")
 
 
 async def main(entries: int) -> None:
