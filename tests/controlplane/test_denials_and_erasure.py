@@ -95,12 +95,10 @@ async def verified(api: Any) -> bool:
 async def personal(server: Any, database: str, *, entity: str = "%") -> str:
     """Every row of every table with personal data, as text; of one entity where it is named."""
     connection = await server.connect(database)
-    found = [
-        str(await connection.fetch("SELECT * FROM reviewers")),
-        str(await connection.fetch("SELECT * FROM audit_log")),
-    ]
-    for table in ("people", "offers", "signatory_credentials", "acceptances", "grant_reviews"):
-        found.append(str(await connection.fetch(f"SELECT * FROM {table} WHERE entity LIKE $1", entity)))
+    owned = ("people", "offers", "signatory_credentials", "acceptances", "grant_reviews")
+    queries = ["SELECT * FROM reviewers", "SELECT * FROM audit_log"]
+    queries += [f"SELECT * FROM {table} WHERE entity LIKE '{entity}'" for table in owned]
+    found = [str(await connection.fetch(query)) for query in queries]
     await connection.close()
     return "\n".join(found)
 
