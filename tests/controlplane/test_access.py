@@ -187,7 +187,6 @@ PARAMETERS = {
     "grant": "gra-" + "a" * 12,
     "purge": "pur-" + "a" * 12,
     "reviewer": "a" * 12,
-    "project": "chat",
     "statement": "stm-" + "a" * 12,
     "digest": f"sha256:{SHA}",
 }
