@@ -4,7 +4,7 @@ The same batches go in over HTTP, into a control plane that is a process of its 
 PostgreSQL runs with its defaults, so each commit is flushed to disk. Everything shares this machine's cores, the sender
 of the batches too. Afterwards the rows are counted and compared with the sums.
 
-Usage: python bench/ledger.py [--rows 300000] [--batch 2000] [--at-once 2]
+Usage: python bench/ledger.py [--rows 200000] [--batch 2000] [--at-once 4]
 """
 
 import argparse
@@ -196,7 +196,7 @@ async def check(dsn: str, rows: int) -> None:
 
 async def by_function(dsn: str, sent: list[bytes], *, at_once: int, folder: Path) -> Measured:
     """Decoding and the service function, in this process."""
-    database, prices, left = Database(dsn=dsn), Prices(), list(sent)
+    database, prices, left = Database(dsn=dsn), Prices(), sent[::-1]
 
     async def work() -> None:
         while left:
@@ -253,7 +253,7 @@ async def until_ready(session: aiohttp.ClientSession) -> None:
 async def _post_all(
     session: aiohttp.ClientSession, sent: list[bytes], at_once: int, folder: Path, pid: int, way: str
 ) -> Measured:
-    left = list(sent)
+    left = sent[::-1]
 
     async def work() -> None:
         while left:
@@ -348,7 +348,7 @@ async def measure(dsn: str, folder: Path, rows: int, at_once: int) -> None:
             f" | {item.postgres_us:.1f} µs a row | {cores * 1e6 / both:.0f} |"
         )
     print(f"\n{rows} rows in batches of {BATCH}, {at_once} at once; then each was there once and priced, and the sums")
-    print(f"were as the rows give. Target: {TARGET} rows/s. Load average of the machine before: {load:.1f}.\n")
+    print(f"were as the rows give. Target: {TARGET} rows/s. Load average before: {load:.1f}; niceness: {os.nice(0)}.\n")
     print("| step of one batch, by itself | ms | µs a row |")
     print("|---|---|---|")
     for step, milliseconds in steps.items():
@@ -357,9 +357,9 @@ async def measure(dsn: str, folder: Path, rows: int, at_once: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=300_000)
+    parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=2000)
-    parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--at-once", type=int, default=4)
     given = parser.parse_args()
     BATCH = given.batch
     asyncio.run(main(given.rows // BATCH * BATCH, given.at_once))
