@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 SECOND = 1_000_000_000
 LOOK_SECONDS = 0.5
 """How often holdings are looked through."""
+ACCOUNTS_A_SECOND = 10_000
+"""With more accounts than fit into LOOK_SECONDS at this pace, holdings are looked through less often."""
 HEARTBEAT_SECONDS = 5.0
 CALL_SECONDS = 5.0
 """How long a call may take before this gateway counts as cut off; only then do requests stop waiting for it."""
@@ -58,6 +60,8 @@ class Leases:
         self._kick = asyncio.Event()
         self._round: asyncio.Future[None] | None = None
         self._looked_at = 0
+        self._asking = False
+        """True if there is anything to ask for or to give back."""
 
     # what requests use
 
@@ -157,6 +161,7 @@ class Leases:
             holding.habit, holding.habit_at = max(holding.habit, cost), now
         if self._round is None:
             self._round = asyncio.get_running_loop().create_future()
+        self._asking = True
         self._kick.set()
         return self._round
 
@@ -173,9 +178,10 @@ class Leases:
                 pass
             self._kick.clear()
             now = self._clock.steady()
-            if now - self._looked_at / SECOND >= LOOK_SECONDS:
+            pause = max(LOOK_SECONDS, len(self.holdings.accounts) / ACCOUNTS_A_SECOND)
+            if now - self._looked_at / SECOND >= pause:
                 self._look()
-            if self._round is None and self._pending is None and not self._asking() and now - last < HEARTBEAT_SECONDS:
+            if not self._asking and self._pending is None and now - last < HEARTBEAT_SECONDS:
                 continue
             await self.call(session)
             last = now
@@ -190,9 +196,6 @@ class Leases:
         for holding in self.holdings.accounts.values():
             holding.needed, holding.ahead, holding.back = 0, 0, max(0, holding.free - holding.topped)
         await self.call(session)
-
-    def _asking(self) -> bool:
-        return any(held.needed or held.ahead or held.back for held in self.holdings.accounts.values())
 
     def _look(self) -> None:
         """From what went since the last look: what to borrow ahead, and what to give back."""
@@ -212,8 +215,10 @@ class Leases:
             holding.back = holding.free - stock if holding.free > 2 * stock else 0
             if not holding.ahead or holding.short(holding.free + holding.ahead // 2, now):
                 holding.ahead = 0
+            self._asking = self._asking or bool(holding.ahead or holding.back)
         for holding in self.holdings.idle(now=now, after=HABIT_NS):
             holding.ahead, holding.back = 0, max(0, holding.free)
+            self._asking = self._asking or bool(holding.back)
             if not holding.free:
                 del self.holdings.accounts[holding.key]
 
@@ -257,6 +262,7 @@ class Leases:
     def _compose(self) -> tuple[LeaseCall, list[Holding]]:
         held = [item for item in self.holdings.accounts.values() if item.needed or item.ahead or item.back]
         held.sort(key=lambda item: not item.needed)
+        self._asking = len(held) > MOST_ASKS
         del held[MOST_ASKS:]
         asks = tuple(_ask(holding) for holding in held)
         self._number += 1

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey, Index, Numeric
+from sqlalchemy import FetchedValue, ForeignKey, Index, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -47,6 +47,8 @@ class AccountRow(Base):
     bucket: Mapped[Decimal] = mapped_column(Numeric)
     at: Mapped[int]
     used_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (Index("quota_accounts_budgets", "period", postgresql_where=text("period <> ''")),)
 
 
 class LeaseRow(Base):

@@ -34,6 +34,9 @@ CREATE TABLE quota_accounts (
     PRIMARY KEY (level, kind, period)
 );
 -- --
+-- Whether there are budgets at all is asked for every batch of the ledger.
+CREATE INDEX quota_accounts_budgets ON quota_accounts (period) WHERE period <> '';
+-- --
 -- What a gateway instance holds. `orphaned` is of its earlier processes: their last records may still come.
 CREATE TABLE quota_leases (
     instance text NOT NULL,
