@@ -332,7 +332,7 @@ def download_token(world: World, model: str) -> str:
 def token_for_another_model(world: World) -> str:
     """A token that the control plane itself would sign, but for a model that nobody is about to fetch."""
     key = (world.admin_token_file.parent / "platform-key").read_bytes().strip()
-    return DecisionTokens(platform_key=key, seconds=600).issue(model="llama-7b")[0]
+    return DecisionTokens(platform_key=key, seconds=600).issue(subject="llama-7b")[0]
 
 
 @contextlib.contextmanager

@@ -158,7 +158,7 @@ def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, ga
             headers={"authorization": f"Bearer {token}"},
             timeout=30,
         )
-        assert (answer.status_code, answer.json()["code"]) == (403, "NamePrefixRequired"), answer.text
+        assert (answer.status_code, answer.json()["reason"]) == (403, "NamePrefixRequired"), answer.text
     assert not registered(world, "AcmeGPT")
 
 
