@@ -65,28 +65,25 @@ CREATE TABLE quota_sessions (
 -- Moves what the ledger has just taken in from leased to spent. It runs in the ledger's own transaction, once for a
 -- batch, so an account and the ledger cannot differ, whatever is sent twice. The lock keeps accounts from being made
 -- between a row and its sum; accounts are locked in the order of their key, as everywhere.
+CREATE TYPE quota_brought AS (level text, kind text, period text, instance text, old_amount bigint, new_amount bigint);
+-- --
 CREATE FUNCTION paddock_quota_settle() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE
-    item record;
-    held record;
-    old_part bigint;
-    new_part bigint;
+    brought quota_brought[];
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(hashtext('paddock.quota_accounts'));
     IF NOT EXISTS (SELECT FROM quota_accounts WHERE period <> '') THEN
         RETURN NULL;
     END IF;
-    FOR item IN
-        WITH grouped AS (
-            SELECT e.tenant, coalesce(e.project, '') AS project, e.key_id, coalesce(e.end_user_hash, '') AS person,
-                e.gateway_instance AS instance, (to_timestamp(e.t_admit) AT TIME ZONE 'UTC')::date AS day,
-                coalesce(e.t_admit < s.started_at, false) AS earlier,
-                sum(e.input_tokens + e.output_tokens) AS tokens, sum(coalesce(e.cost_nano, 0)) AS nano
-            FROM entered AS e LEFT JOIN quota_sessions AS s ON s.instance = e.gateway_instance
-            GROUP BY 1, 2, 3, 4, 5, 6, 7
-        )
-        SELECT a.level, a.kind, a.period, g.instance, g.earlier,
-            sum(CASE WHEN k.money THEN g.nano ELSE g.tokens END)::bigint AS amount
+    WITH grouped AS (
+        SELECT e.tenant, coalesce(e.project, '') AS project, e.key_id, coalesce(e.end_user_hash, '') AS person,
+            e.gateway_instance AS instance, (to_timestamp(e.t_admit) AT TIME ZONE 'UTC')::date AS day,
+            coalesce(e.t_admit < s.started_at, false) AS earlier,
+            sum(e.input_tokens + e.output_tokens) AS tokens, sum(coalesce(e.cost_nano, 0)) AS nano
+        FROM entered AS e LEFT JOIN quota_sessions AS s ON s.instance = e.gateway_instance
+        GROUP BY 1, 2, 3, 4, 5, 6, 7
+    ), spread AS (
+        SELECT a.level, a.kind, a.period, g.instance, g.earlier, CASE WHEN k.money THEN g.nano ELSE g.tokens END AS amount
         FROM grouped AS g
         CROSS JOIN LATERAL (VALUES ('platform'), ('tenant:' || tenant), ('project:' || tenant || '/' || project),
             ('key:' || key_id), ('user:' || tenant || ':' || person)) AS l (level)
@@ -94,26 +91,34 @@ BEGIN
             ('tokens_per_month', to_char(day, 'YYYY-MM'), false),
             ('money_per_month_nano', to_char(day, 'YYYY-MM'), true)) AS k (kind, period, money)
         JOIN quota_accounts AS a ON a.level = l.level AND a.kind = k.kind AND a.period = k.period
-        GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
-    LOOP
-        PERFORM FROM quota_accounts
-            WHERE level = item.level AND kind = item.kind AND period = item.period FOR UPDATE;
-        SELECT leased, orphaned INTO held FROM quota_leases
-            WHERE instance = item.instance AND level = item.level AND kind = item.kind AND period = item.period
-            FOR UPDATE;
-        old_part := 0;
-        new_part := 0;
-        IF FOUND THEN
-            IF item.earlier THEN
-                old_part := greatest(0, least(held.orphaned, item.amount));
-            END IF;
-            new_part := greatest(0, least(held.leased, item.amount - old_part));
-            UPDATE quota_leases SET leased = leased - new_part, orphaned = orphaned - old_part
-                WHERE instance = item.instance AND level = item.level AND kind = item.kind AND period = item.period;
-        END IF;
-        UPDATE quota_accounts SET spent = spent + item.amount, leased = leased - old_part - new_part, used_at = now()
-            WHERE level = item.level AND kind = item.kind AND period = item.period;
-    END LOOP;
+    ), summed AS (
+        SELECT level, kind, period, instance, coalesce(sum(amount) FILTER (WHERE earlier), 0)::bigint AS old_amount,
+            coalesce(sum(amount) FILTER (WHERE NOT earlier), 0)::bigint AS new_amount
+        FROM spread GROUP BY 1, 2, 3, 4
+    )
+    SELECT array_agg(ROW(level, kind, period, instance, old_amount, new_amount)::quota_brought) INTO brought FROM summed;
+    IF brought IS NULL THEN
+        RETURN NULL;
+    END IF;
+    PERFORM FROM quota_accounts WHERE (level, kind, period) IN (SELECT b.level, b.kind, b.period FROM unnest(brought) AS b)
+        ORDER BY level, kind, period FOR UPDATE;
+    -- Under those locks nobody else changes these leases. Old rows settle what is orphaned first, then what is leased.
+    WITH covered AS (
+        SELECT b.level, b.kind, b.period, b.instance,
+            greatest(0, least(l.orphaned, b.old_amount)) AS old_part,
+            greatest(0, least(l.leased, b.old_amount + b.new_amount - greatest(0, least(l.orphaned, b.old_amount))))
+                AS new_part
+        FROM unnest(brought) AS b JOIN quota_leases AS l USING (instance, level, kind, period)
+    ), settled AS (
+        UPDATE quota_leases AS l SET orphaned = l.orphaned - c.old_part, leased = l.leased - c.new_part FROM covered AS c
+        WHERE (l.instance, l.level, l.kind, l.period) = (c.instance, c.level, c.kind, c.period)
+    ), summed AS (
+        SELECT b.level, b.kind, b.period, sum(b.old_amount + b.new_amount)::bigint AS amount,
+            coalesce(sum(c.old_part + c.new_part), 0)::bigint AS freed
+        FROM unnest(brought) AS b LEFT JOIN covered AS c USING (instance, level, kind, period) GROUP BY 1, 2, 3
+    )
+    UPDATE quota_accounts AS a SET spent = a.spent + s.amount, leased = a.leased - s.freed, used_at = now()
+        FROM summed AS s WHERE (a.level, a.kind, a.period) = (s.level, s.kind, s.period);
     RETURN NULL;
 END $$;
 -- --
