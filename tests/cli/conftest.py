@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -114,34 +115,49 @@ def database() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def paddock(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """The platform team's shell, with a control plane behind it."""
-    folder = tmp_path_factory.mktemp("controlplane")
+@contextmanager
+def _control_plane(database: str, folder: Path, port: int, *, migrate: bool = True) -> Iterator[Shell]:
+    """The platform team's shell, with a control plane on this database behind it."""
     environment = {
         "PATH": os.defpath,
         "PADDOCK_CONTROLPLANE_DATABASE_URL": database,
-        "PADDOCK_CONTROLPLANE_PORT": str(PORT),
-        "PADDOCK_CONTROLPLANE_PUBLIC_URL": f"http://127.0.0.1:{PORT}",
+        "PADDOCK_CONTROLPLANE_PORT": str(port),
+        "PADDOCK_CONTROLPLANE_PUBLIC_URL": f"http://127.0.0.1:{port}",
         "PADDOCK_CONTROLPLANE_ARTIFACTS_DIR": str(folder / "artifacts"),
     }
     for name in ("admin_token", "internal_token", "platform_key", "audit_key"):
         (folder / name).write_text(f"{name} of at least sixteen characters", encoding="utf-8")
         environment[f"PADDOCK_CONTROLPLANE_{name.upper()}_FILE"] = str(folder / name)
     program = [sys.executable, "-c", "from paddock_controlplane.main import main; main()"]
-    migrated = subprocess.run([*program, "migrate"], env=environment, capture_output=True, text=True, check=False)
-    assert migrated.returncode == 0, migrated.stderr
+    if migrate:
+        done = subprocess.run([*program, "migrate"], env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*program, "serve"], env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{PORT}"
-    deadline = time.monotonic() + START_SECONDS
-    while not _ready(url):
-        assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield Shell(url=url, token_file=folder / "admin_token", home=folder)
-    process.terminate()
-    process.wait(30)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + START_SECONDS
+        while not _ready(url):
+            assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield Shell(url=url, token_file=folder / "admin_token", home=folder)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def paddock(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """The platform team's shell, with a control plane behind it."""
+    with _control_plane(database, tmp_path_factory.mktemp("controlplane"), PORT) as shell:
+        yield shell
+
+
+@pytest.fixture
+def control_plane(tmp_path: Path) -> Callable[..., AbstractContextManager[Shell]]:
+    """Runs a control plane on the database with a DSN."""
+    return lambda dsn, **other: _control_plane(dsn, tmp_path, _free_port(), **other)
 
 
 def _ready(url: str) -> bool:
