@@ -150,7 +150,7 @@ def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, ga
         ("/v1/models", "POST", world.secret("acme-admin")),
         ("/internal/v1/models/made-by-acme", "PUT", internal),
     ):
-        document = {"id": "made-by-acme", **body}
+        document = {"id": "made-by-acme", **body} if method == "POST" else body
         answer = httpx.request(
             method,
             world.controlplane_url + path,
@@ -158,7 +158,8 @@ def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, ga
             headers={"authorization": f"Bearer {token}"},
             timeout=30,
         )
-        assert (answer.status_code, answer.json()["reason"]) == (403, "NamePrefixRequired"), answer.text
+        assert answer.status_code == 403, answer.text
+        assert "NamePrefixRequired" in answer.text
     assert not registered(world, "AcmeGPT")
 
 
