@@ -36,9 +36,15 @@ async def _owned(server: Any) -> str:
     return dsn
 
 
-async def _events(api: Any, cursor: str = "") -> list[dict[str, Any]]:
-    answer = await api("GET", f"/v1/usage/events?cursor={cursor}")
-    return [json.loads(line) for line in answer.text.splitlines()]
+async def _events(api: Any, count: int, cursor: str = "") -> list[dict[str, Any]]:
+    """So many events after the cursor: any transaction under way on the server holds the stream back a while."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(90):
+        while len(found) < count:
+            answer = await api("GET", f"/v1/usage/events?cursor={cursor}")
+            found = [json.loads(line) for line in answer.text.splitlines()]
+            await asyncio.sleep(0.01)
+    return found
 
 
 async def _holds(api: Any, ledger: Any) -> dict[str, Any]:
@@ -75,7 +81,7 @@ async def test_a_restored_platform_is_the_same_and_goes_on(
         await ledger.price(api, 3)
         await ledger.enter(api, rows)
         await api("POST", "/v1/statements", {"tenant": "acme", "month": "2026-01"}, status=201)
-        before, seen = await _holds(api, ledger), await _events(api)
+        before, seen = await _holds(api, ledger), await _events(api, 20)
         await asyncio.to_thread(_paddock, "backup", "--dsn-file", str(source), "--out", str(file))
         await ledger.enter(api, [ledger.record(99)])  # after the backup: its gateway still has it in its journal
     assert file.stat().st_mode & 0o077 == 0
@@ -89,7 +95,7 @@ async def test_a_restored_platform_is_the_same_and_goes_on(
         assert await _holds(api, ledger) == before
         assert await ledger.enter(api, rows) == (0, 20)
         assert await ledger.enter(api, [ledger.record(100)]) == (1, 0)
-        fresh = await _events(api, seen[-1]["cursor"])
+        fresh = await _events(api, 1, seen[-1]["cursor"])
         assert [event["data"]["input_uncached_tokens"] for event in fresh] == [110]
         assert (await ledger.total(api))["requests"] == 21
 
