@@ -91,15 +91,16 @@ class Postgres:
         """Put a backup in the place of what the database holds.
 
         Raises:
-            CliError: the database holds rows and `replace` is false, the control plane runs, or a program failed.
+            UsageError: the database holds rows and `replace` is false.
+            CliError: a control plane uses it, or a program failed.
         """
         self._run("pg_restore", "--list", str(file))
         if self._ask(_USERS) != "0":
             raise CliError("a control plane uses this database", advice="stop every control plane first")
         filled = self._filled()
         if filled and not replace:
-            raise CliError(
-                f"the database holds rows already, in {', '.join(filled[:3])} and so on",
+            raise UsageError(
+                f"the database is not empty: it holds rows in {', '.join(filled[:3])} and so on",
                 advice="restore into an empty database, or give --replace: what it holds is then lost",
             )
         self._load(file)
@@ -177,7 +178,7 @@ def settings_of(dsn: str) -> dict[str, str]:
     parts = urlsplit(dsn)
     database = unquote(parts.path.lstrip("/"))
     if not parts.scheme.startswith("postgresql") or not database:
-        raise UsageError("the DSN is not of the form postgresql+asyncpg://user@host/database", advice=_WHERE)
+        raise UsageError("this holds no DSN of the form postgresql+asyncpg://user@host/database", advice=_WHERE)
     found = {"PGDATABASE": database, "PGHOST": parts.hostname, "PGPORT": parts.port and str(parts.port)}
     found |= {"PGUSER": parts.username and unquote(parts.username)}
     found |= {"PGPASSWORD": parts.password and unquote(parts.password)}

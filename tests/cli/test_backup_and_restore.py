@@ -215,7 +215,7 @@ def test_what_is_at_rest_is_restored_to_the_last_row(
     shell("db", "restore", str(file), "--dsn", target)
     assert _tables(target) == _tables(source)
     kept = _tables(target)
-    refused = shell("db", "restore", str(file), "--dsn", target, code=1)
+    refused = shell("db", "restore", str(file), "--dsn", target, code=2)
     assert "--replace" in refused.err
     _sql(target, "INSERT INTO usage_retired (day, rows) VALUES ('2020-01-01', 1) RETURNING day")
     shell("db", "restore", str(file), "--dsn", target, "--replace")
