@@ -44,6 +44,7 @@ from paddock_controlplane.settings import Settings
 from paddock_controlplane.telemetry import Telemetry, build
 from paddock_controlplane.tenants import admin_routes
 from paddock_controlplane.tenants import routes as tenants
+from paddock_controlplane.token_files import FileToken
 from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.partitions import Partitions
 from paddock_controlplane.usage.watch import LedgerWatch
@@ -101,8 +102,8 @@ def _parts(settings: Settings, catalog: Catalog) -> State:
     decisions = DecisionTokens(platform_key=platform_key, seconds=settings.decision_token_seconds)
     authenticator = Authenticator(
         database=database,
-        admin=settings.secret("admin_token"),
-        internal=settings.secret("internal_token"),
+        admin=FileToken(lambda: settings.secret("admin_token")),
+        internal=FileToken(lambda: settings.secret("internal_token")),
         decisions=decisions,
     )
     return State(

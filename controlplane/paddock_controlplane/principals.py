@@ -24,6 +24,7 @@ from paddock_controlplane.licensing.reviewer_models import ReviewerRow
 from paddock_controlplane.problems import Unauthorized
 from paddock_controlplane.tenants import admins
 from paddock_controlplane.tenants.models import TenantAdminRow, TenantRow
+from paddock_controlplane.token_files import FileToken
 
 Kind = Literal["platform", "internal", "tenant", "signatory", "reviewer", "decision", "purge"]
 
@@ -53,7 +54,7 @@ class Principal:
 class Authenticator:
     """Knows the tokens from files, and where to look for the others."""
 
-    def __init__(self, *, database: Database, admin: bytes, internal: bytes, decisions: DecisionTokens) -> None:
+    def __init__(self, *, database: Database, admin: FileToken, internal: FileToken, decisions: DecisionTokens) -> None:
         self._database = database
         self._admin = admin
         self._internal = internal
@@ -70,9 +71,9 @@ class Authenticator:
         if scheme.lower() != "bearer" or not token:
             raise Unauthorized("send a token: `Authorization: Bearer ...`")
         presented = token.encode()
-        if hmac.compare_digest(presented, self._admin):
+        if self._admin.matches(presented):
             return Principal(kind="platform", name="platform")
-        if hmac.compare_digest(presented, self._internal):
+        if self._internal.matches(presented):
             return Principal(kind="internal", name="internal")
         claims = self._decisions.claims_of(token)
         if claims is not None and claims.verb == "purge":

@@ -38,6 +38,7 @@ from paddock_gateway.protocol import bounded
 from paddock_gateway.recover import Reaper, left_open, recover
 from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.route import LicenseGate
+from paddock_gateway.secrets import SecretFile, presenting
 from paddock_gateway.settings import Settings
 from paddock_gateway.ship import Shipper
 from paddock_gateway.telemetry import Telemetry, start_telemetry
@@ -121,7 +122,8 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     """Everything but the server itself. On the way out: journal closed, records shipped as far as possible."""
     internal = read_secret(settings.internal_token_file)
     folder = settings.journal_dir / settings.instance
-    async with _lock(folder), aiohttp.ClientSession(trust_env=False) as session:
+    shown = presenting(SecretFile(settings.internal_token_file, text=internal))
+    async with _lock(folder), aiohttp.ClientSession(trust_env=False, middlewares=(shown,)) as session:
         journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
         exported = start_export(settings.instance)
         users = ActiveUsers(

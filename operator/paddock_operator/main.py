@@ -43,6 +43,7 @@ from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.reflector import Reflector
 from paddock_operator.report import Reporter
+from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
 
@@ -142,7 +143,7 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
     models = ModelLoop(cluster=cluster, clock=clock, queue=_queue())
     cache = Cache(cluster=cluster, clock=clock, changed=loop.child_changed, job_changed=loop.job_changed)
     internal = controlplane.connect(
-        url=settings.controlplane_url, token=settings.read_secret(settings.internal_token_file)
+        url=settings.controlplane_url, token=SecretFile(lambda: settings.read_secret(settings.internal_token_file)).read
     )
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     control_plane = controlplane.HttpControlPlane(internal)

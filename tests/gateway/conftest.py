@@ -94,6 +94,8 @@ class ControlPlane:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     deliveries: list[str] = field(default_factory=list)
     down: bool = False
+    tokens: set[str] = field(default_factory=lambda: {INTERNAL})
+    """What opens its internal API."""
     refuses: Callable[[dict[str, Any]], bool] = lambda _: False
     hangs: Callable[[dict[str, Any]], bool] = lambda _: False
     failed: int = 0
@@ -133,7 +135,7 @@ class ControlPlane:
             if self.down:
                 self.failed += request.path == "/internal/v1/usage"
                 raise web.HTTPServiceUnavailable
-            assert request.headers["authorization"] == f"Bearer {INTERNAL}"
+            assert request.headers["authorization"].removeprefix("Bearer ") in self.tokens
             response: web.StreamResponse = await handler(request)
             return response
 

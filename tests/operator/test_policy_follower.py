@@ -30,7 +30,7 @@ async def following(
     policy: Any, helpers: Any, folder: Path, *, boot: str = "boot-1", clock: Clock | None = None
 ) -> AsyncIterator[tuple[PolicyFollower, list[Any]]]:
     heard: list[Any] = []
-    async with connect(url=policy.url, token=helpers.TOKEN.encode()) as client:
+    async with connect(url=policy.url, token=helpers.TOKEN.encode) as client:
         follower = PolicyFollower(
             client=client,
             clock=clock or Clock(),
@@ -151,7 +151,7 @@ async def test_keys_of_tenants_are_not_kept_on_disk(policy: Any, helpers: Any, t
 
 
 async def test_download_tokens(policy: Any, helpers: Any) -> None:
-    async with connect(url=policy.url, token=helpers.TOKEN.encode()) as client:
+    async with connect(url=policy.url, token=helpers.TOKEN.encode) as client:
         assert await HttpControlPlane(client).download_token(model="m", entity="e") == "token-for-m"
         policy.denies_downloads = True
         with pytest.raises(DownloadDeniedError, match="OperatorNotLicensed: accept as operator first"):
@@ -159,7 +159,7 @@ async def test_download_tokens(policy: Any, helpers: Any) -> None:
         policy.down = True
         with pytest.raises(ControlPlaneError, match="503"):
             await HttpControlPlane(client).download_token(model="m", entity="e")
-    async with connect(url="http://127.0.0.1:9", token=b"t") as client:
+    async with connect(url="http://127.0.0.1:9", token=lambda: b"t") as client:
         with pytest.raises(ControlPlaneError, match="does not answer"):
             await HttpControlPlane(client).download_token(model="m", entity="e")
 

@@ -13,7 +13,7 @@ async def test_calls_carry_the_traceparent() -> None:
         return httpx.Response(204)
 
     tracer = TracerProvider().get_tracer("test")
-    async with connect(url="http://controlplane.test", token=b"token") as client:
+    async with connect(url="http://controlplane.test", token=lambda: b"token") as client:
         client._transport = httpx.MockTransport(answer)
         with tracer.start_as_current_span("reconcile") as span:
             await client.get("/internal/v1/policy")

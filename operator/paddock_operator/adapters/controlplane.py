@@ -1,6 +1,6 @@
 """The control plane's internal API, beside the policy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httpx
@@ -15,10 +15,14 @@ from paddock_operator.errors import ControlPlaneError, DownloadDeniedError, Regi
 TIMEOUT_SECONDS = 10.0
 
 
-def connect(*, url: str, token: bytes) -> httpx.AsyncClient:
-    """An HTTP client that carries the internal token."""
-    headers = {"Authorization": f"Bearer {token.decode()}", "User-Agent": "paddock-operator"}
-    hooks = {"request": [_trace]}
+def connect(*, url: str, token: Callable[[], bytes]) -> httpx.AsyncClient:
+    """An HTTP client that carries the internal token, as `token` gives it for each request."""
+
+    async def show(request: httpx.Request) -> None:
+        request.headers["Authorization"] = f"Bearer {token().decode()}"
+
+    headers = {"User-Agent": "paddock-operator"}
+    hooks = {"request": [_trace, show]}
     return httpx.AsyncClient(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False, event_hooks=hooks)
 
 
