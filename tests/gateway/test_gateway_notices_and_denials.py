@@ -115,9 +115,7 @@ async def test_a_tokenizer_that_no_deployment_needs_is_forgotten(tmp_path: Path)
     for name in ("a" * 64, "b" * 64):
         (folder / name).write_bytes(b"x")
     async with aiohttp.ClientSession() as session:
-        models = PromptModels(
-            url="http://nowhere", token="t", cache_dir=tmp_path, family=str, session=session
-        )
+        models = PromptModels(url="http://nowhere", token="t", cache_dir=tmp_path, family=str, session=session)
         wanted = {"sha256:" + "a" * 64}
         models.sweep(wanted)
         assert len(list(folder.iterdir())) == 2, "a deployment that changes is without a route for a moment"
