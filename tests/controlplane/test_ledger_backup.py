@@ -82,15 +82,15 @@ async def test_a_restored_platform_is_the_same_and_goes_on(
         await ledger.enter(api, rows)
         await api("POST", "/v1/statements", {"tenant": "acme", "month": "2026-01"}, status=201)
         before, seen = await _holds(api, ledger), await _events(api, 20)
-        await asyncio.to_thread(_paddock, "backup", "--dsn-file", str(source), "--out", str(file))
+        await asyncio.to_thread(_paddock, "backup", "--dsn-file", str(source), str(file))
         await ledger.enter(api, [ledger.record(99)])  # after the backup: its gateway still has it in its journal
     assert file.stat().st_mode & 0o077 == 0
-    assert "is there already" in _paddock("backup", "--dsn-file", str(source), "--out", str(file), code=2)
+    assert "is there already" in _paddock("backup", "--dsn-file", str(source), str(file), code=2)
     await frail.create("empty")
     target = tmp_path / "target"
     target.write_text(frail.dsn("empty"))
-    await asyncio.to_thread(_paddock, "restore", "--dsn-file", str(target), "--file", str(file))
-    assert "is not empty" in _paddock("restore", "--dsn-file", str(target), "--file", str(file), code=2)
+    await asyncio.to_thread(_paddock, "restore", "--dsn-file", str(target), str(file))
+    assert "is not empty" in _paddock("restore", "--dsn-file", str(target), str(file), code=2)
     async with run_app(target.read_text()) as api:
         assert await _holds(api, ledger) == before
         assert await ledger.enter(api, rows) == (0, 20)
@@ -103,7 +103,7 @@ async def test_a_restored_platform_is_the_same_and_goes_on(
 def test_what_is_no_backup_or_no_database_is_told(tmp_path: Path) -> None:
     nonsense, backup = tmp_path / "dsn", tmp_path / "backup"
     nonsense.write_text("sqlite:///x")
-    assert "holds no DSN" in _paddock("backup", "--dsn-file", str(nonsense), "--out", str(backup), code=2)
+    assert "holds no DSN" in _paddock("backup", "--dsn-file", str(nonsense), str(backup), code=2)
     nonsense.write_text(f"postgresql+asyncpg://u@/d?host={tmp_path}&port=1")
-    assert "pg_dump" in _paddock("backup", "--dsn-file", str(nonsense), "--out", str(backup), code=1)
+    assert "pg_dump" in _paddock("backup", "--dsn-file", str(nonsense), str(backup), code=1)
     assert not list(tmp_path.glob("backup*"))

@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 
-from sqlalchemy import FetchedValue, Index
+from sqlalchemy import FetchedValue, ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -13,7 +13,7 @@ class UsersRow(Base):
 
     __abstract__ = True
 
-    tenant: Mapped[str] = mapped_column(primary_key=True)
+    tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
     product: Mapped[str] = mapped_column(primary_key=True)
     sketch: Mapped[bytes]
 
@@ -42,9 +42,9 @@ class MarkRow(Base):
     __tablename__ = "active_users_marks"
 
     month: Mapped[str] = mapped_column(primary_key=True)
-    entity: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"), primary_key=True)
     license: Mapped[str] = mapped_column(primary_key=True)
-    percent: Mapped[int] = mapped_column(primary_key=True)
+    percent: Mapped[int] = mapped_column(Integer, primary_key=True)
     low: Mapped[int]
     high: Mapped[int]
     at: Mapped[datetime] = mapped_column(server_default=FetchedValue())

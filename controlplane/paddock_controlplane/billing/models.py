@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import FetchedValue
+from sqlalchemy import FetchedValue, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -21,3 +21,5 @@ class StatementRow(Base):
     digest: Mapped[str]
     signature: Mapped[str]
     at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+
+    __table_args__ = (UniqueConstraint("tenant", "month"),)

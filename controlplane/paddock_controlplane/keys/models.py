@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey, Index
+from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -30,4 +30,7 @@ class ApiKeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     revoked_at: Mapped[datetime | None]
 
-    __table_args__ = (Index("api_keys_tenant", "tenant"),)
+    __table_args__ = (
+        Index("api_keys_tenant", "tenant"),
+        ForeignKeyConstraint(("tenant", "project"), ("projects.tenant", "projects.name")),
+    )

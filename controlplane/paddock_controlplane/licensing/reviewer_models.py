@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import FetchedValue
+from sqlalchemy import FetchedValue, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -21,3 +21,7 @@ class ReviewerRow(Base):
     salt: Mapped[bytes]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index("reviewers_one_address", text("lower(email)"), unique=True, postgresql_where=text("ended_at IS NULL")),
+    )

@@ -16,7 +16,7 @@ class PriceRow(Base):
     __tablename__ = "prices"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    seq: Mapped[int] = mapped_column(server_default=FetchedValue())
+    seq: Mapped[int] = mapped_column(server_default=FetchedValue(), unique=True)
     tenant: Mapped[str]
     deployment: Mapped[str]
     model: Mapped[str]

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey, Index, Numeric, text
+from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -63,7 +63,14 @@ class LeaseRow(Base):
     leased: Mapped[int]
     orphaned: Mapped[int]
 
-    __table_args__ = (Index("quota_leases_account", "level", "kind", "period"),)
+    __table_args__ = (
+        Index("quota_leases_account", "level", "kind", "period"),
+        ForeignKeyConstraint(
+            ("level", "kind", "period"),
+            ("quota_accounts.level", "quota_accounts.kind", "quota_accounts.period"),
+            ondelete="CASCADE",
+        ),
+    )
 
 
 class SessionRow(Base):

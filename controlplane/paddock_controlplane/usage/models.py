@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import FetchedValue, Index
+from sqlalchemy import FetchedValue, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -56,6 +56,8 @@ class UsageRow(Base):
     __table_args__ = (
         Index("usage_tenant", "tenant", "usage_id"),
         Index("usage_arrival", "arrival"),
+        Index("usage_corrects", "corrects", postgresql_where=text("corrects IS NOT NULL")),
+        Index("usage_t_admit", "t_admit", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
         {"postgresql_partition_by": "RANGE (usage_id)"},
     )
 
