@@ -1,6 +1,6 @@
 """The pictures of the documentation, taken anew each time so that they can be: of the form, its errors, the receipt.
 
-PADDOCK_PICTURES=docs/images .paddock/venv/bin/pytest tests/controlplane/console/test_console_pictures.py
+PADDOCK_PICTURES=docs/pictures .paddock/venv/bin/pytest tests/controlplane/console/test_console_pictures.py
 """
 
 import os
