@@ -72,6 +72,8 @@ class RegistrationBody(Body):
     """The name under which others see it; its id if not given. Many licenses say how it begins."""
     teachers: list[ModelId] = Field(default_factory=list, max_length=8)
     """Models on whose outputs it was trained."""
+    merged_with: list[ModelId] = Field(default_factory=list, max_length=8)
+    """The other models whose weights went into it, for a merge; each binds it as its base does."""
     published: bool | None = None
     """True lets every tenant see and deploy it; false says that it is private; unset is not known to be private."""
     owner: Id | None = None
@@ -87,6 +89,7 @@ class RegistrationBody(Body):
             kind=self.kind,
             public_name=self.public_name,
             teachers=tuple(dict.fromkeys(self.teachers)),
+            merged_with=tuple(dict.fromkeys(self.merged_with)),
             published=self.published,
             owner=owner,
             precision="" if self.weights is None else self.weights.precision,

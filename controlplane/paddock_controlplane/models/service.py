@@ -83,6 +83,7 @@ def document(row: RegisteredModelRow) -> RegisteredModel:
         kind=row.kind,
         public_name=row.public_name,
         teachers=tuple(row.teachers),
+        merged_with=tuple(row.merged_with),
         published=row.published,
         owner=row.owner,
         precision=row.precision,
@@ -212,7 +213,7 @@ async def remove(session: AsyncSession, *, facts: Facts, model_id: str, managed_
         raise ModelNotRegistered(f"no registered model {model_id}: see `paddock model list`")
     if row.managed_by != managed_by:
         raise ModelManaged(f"{model_id} belongs to a LlamaModel object: `kubectl delete llamamodel {model_id}`")
-    made = sum(1 for other in facts.models.values() if model_id in (other.base, *other.teachers))
+    made = sum(1 for other in facts.models.values() if model_id in (other.base, *other.merged_with, *other.teachers))
     if made:
         raise ModelInUse(f"{made} registered models were made from {model_id}: delete those first")
     model = document(row)
@@ -238,7 +239,12 @@ async def find(session: AsyncSession, model_id: str) -> RegisteredModel | None:
 
 def _values(model: RegisteredModel) -> dict[str, object]:
     values = {name: getattr(model, name) for name in RegisteredModel.__dataclass_fields__}
-    return {**values, "teachers": list(model.teachers), "weights": msgspec.to_builtins(model.weights)}
+    return {
+        **values,
+        "teachers": list(model.teachers),
+        "merged_with": list(model.merged_with),
+        "weights": msgspec.to_builtins(model.weights),
+    }
 
 
 def _event(action: str, judged: Judged, actor: str) -> Event:
@@ -248,6 +254,7 @@ def _event(action: str, judged: Judged, actor: str) -> Event:
         "kind": model.kind,
         "public_name": model.public_name,
         "teachers": list(model.teachers),
+        "merged_with": list(model.merged_with),
         "published": model.published,
         "clauses": list(decision.clauses),
         "acceptances": list(decision.acceptances),

@@ -21,6 +21,7 @@ class RegisteredModelRow(Base):
     kind: Mapped[str]
     public_name: Mapped[str | None]
     teachers: Mapped[list[str]] = mapped_column(JSONB)
+    merged_with: Mapped[list[str]] = mapped_column(JSONB)
     published: Mapped[bool | None]
     precision: Mapped[str]
     weights: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))

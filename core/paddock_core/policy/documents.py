@@ -190,10 +190,12 @@ class RegisteredModel:
     public_name: str | None = None
     teachers: tuple[str, ...] = ()
     """Models whose outputs it was trained on."""
+    merged_with: tuple[str, ...] = ()
+    """The other models whose weights went into it beside its base's."""
     published: bool | None = None
     """True where others than its owner get to see it, and may deploy it; None where that is not recorded."""
     owner: str | None = None
-    """The tenant that registered it; None: the platform did, and every tenant may deploy it."""
+    """The tenant that registered it; None: the platform did, and every tenant may deploy it; empty: not recorded."""
     precision: str = ""
     """Of its weights."""
     weights: WeightSet | None = None
