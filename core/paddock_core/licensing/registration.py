@@ -10,7 +10,8 @@ from paddock_core.catalog.types import ModelEntry, WeightSet
 from paddock_core.licensing.decide import decide
 from paddock_core.licensing.index import with_models
 from paddock_core.licensing.kinds import MODEL_KINDS
-from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, resolve, trace
+from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageError, trace
+from paddock_core.licensing.same_bytes import same_bytes
 from paddock_core.licensing.types import Decision, Facts, Request, Role
 from paddock_core.policy.documents import RegisteredModel, Tenant
 
@@ -106,16 +107,31 @@ def _lineage(model: RegisteredModel, candidate: Facts, catalog: Catalog, owner: 
 
 def _own_weights(model: RegisteredModel, lineage: Lineage, facts: Facts, catalog: Catalog) -> None:
     """Bytes that are known here under a license are not had without it by registering them under another model."""
-    digests = set() if model.weights is None else _digests(model.weights)
-    ours = {*lineage.licenses, *lineage.output_licenses}
-    for other, weights in _known_weights(model.id, facts, catalog):
-        if digests.isdisjoint(_digests(weights)):
+    if model.weights is None:
+        return
+    for other, known in _known_weights(model.id, facts, catalog):
+        what = same_bytes(known=known, other=model.weights)
+        if what is None:
             continue
-        found = resolve(model=other, registered=facts.models, catalog=catalog)
-        missing = set() if found is None else set(found.licenses) - ours
+        try:
+            missing = _lost(lineage, trace(model=other, registered=facts.models, catalog=catalog))
+        except LineageError:
+            missing = ["as a model whose licenses can no longer be told"]
         if missing:
-            text = f"a file of its weights is known here under {', '.join(sorted(missing))}, which its base is not"
-            raise RegistrationError("WeightsOfAnother", f"{text} under: name the model that it was made from")
+            text = f"{what} of its weights is known here {', '.join(missing)}, and its base is not"
+            raise RegistrationError("WeightsOfAnother", f"{text}: name the model that it was made from")
+
+
+def _lost(ours: Lineage, theirs: Lineage) -> list[str]:
+    """What would no longer bind the bytes. A teacher's license does not make bytes its own: it is there for outputs."""
+    materials = sorted(set(theirs.licenses) - set(ours.licenses))
+    outputs = sorted(set(theirs.output_licenses) - {*ours.licenses, *ours.output_licenses})
+    sees = sorted(set(theirs.model.modality) - set(ours.model.modality))
+    return [
+        *(f"under {name}" for name in materials),
+        *(f"as taught by a model under {name}" for name in outputs if name not in materials),
+        *(f"as a model of {name}s" for name in sees),
+    ]
 
 
 def _known_weights(model: str, facts: Facts, catalog: Catalog) -> Iterator[tuple[str, WeightSet]]:
@@ -124,8 +140,3 @@ def _known_weights(model: str, facts: Facts, catalog: Catalog) -> Iterator[tuple
     for made in facts.models.values():
         if made.id != model and made.weights is not None:
             yield made.id, made.weights
-
-
-def _digests(weights: WeightSet) -> set[str]:
-    """Of the files that hold weights: tokenizers and configurations are the same for many models."""
-    return {file.sha256 for file in weights.files if file.sha256 and file.name.endswith(f".{weights.format}")}

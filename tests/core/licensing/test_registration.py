@@ -139,6 +139,64 @@ def test_bytes_of_a_model_of_the_catalogue_keep_its_license(facts: Facts) -> Non
     assert refused(facts, catalog, made(base=base, precision="q", weights=own)) == "WeightsOfAnother"
 
 
+def test_a_known_source_keeps_its_license_where_no_digest_is_known(facts: Facts) -> None:
+    catalog = packaged_catalog()
+    entry = catalog.models["llama-3.1-8b-instruct"]
+    own = entry.weights[entry.default_precision]
+    assert not own.files, "the catalogue knows no digest of it: its source is all there is"
+    for place in (own.source["repository"], own.source["repository"].lower(), own.source["repository"] + "/"):
+        taken = replace(weights(), source={"kind": own.source["kind"], "repository": place, "more": "x"})
+        assert refused(facts, catalog, made(base="llama-2-7b-chat", weights=taken)) == "WeightsOfAnother"
+    judge(
+        model=made(base=entry.id, weights=replace(weights(), source=own.source)), facts=facts, catalog=catalog, at=NOW
+    )
+    other = replace(weights(), source={"kind": own.source["kind"], "repository": "acme/own"})
+    judge(model=made(base="llama-2-7b-chat", weights=other), facts=facts, catalog=catalog, at=NOW)
+
+
+def test_the_source_of_a_registered_model_keeps_its_license_too(facts: Facts, catalog: Catalog) -> None:
+    there = replace(weights("3" * 64), source={"kind": "hub", "repository": "acme/own"})
+    known = with_models(facts, made("studied", "study", public_name=None, owner=None, weights=there))
+    assert refused(known, catalog, made(weights=replace(there, files=weights("4" * 64).files))) == "WeightsOfAnother"
+    nowhere = replace(weights("4" * 64), source={"kind": "local"})
+    known = with_models(facts, made("studied", "study", public_name=None, owner=None, weights=nowhere))
+    assert judge(model=made(weights=weights("5" * 64)), facts=known, catalog=catalog, at=NOW).allowed
+
+
+@pytest.mark.parametrize("name", ["w.gguf", "w.json", "tokenizer.json", "noise"])
+@pytest.mark.parametrize("form", ["gguf", "safetensors"])
+def test_another_name_or_format_of_a_known_file_hides_nothing(
+    facts: Facts, catalog: Catalog, name: str, form: str
+) -> None:
+    known = with_models(facts, made("studied", "study", public_name=None, owner=None, weights=weights()))
+    hidden_file = replace(weights("2" * 64), format=form)
+    hidden_file = replace(hidden_file, files=(*hidden_file.files, WeightFile(name=name, sha256="1" * 64)))
+    assert refused(known, catalog, made(weights=hidden_file)) == "WeightsOfAnother"
+    large = replace(weights(), files=(WeightFile(name="w.json", bytes=2**30, sha256="1" * 64),))
+    known = with_models(facts, made("studied", "study", public_name=None, owner=None, weights=large))
+    assert refused(known, catalog, made(weights=hidden_file)) == "WeightsOfAnother"
+
+
+def test_a_teachers_license_does_not_make_bytes_ours(facts: Facts, catalog: Catalog) -> None:
+    known = with_models(facts, made("other", "second-model", owner=None, weights=weights()))
+    more = replace(catalog, models={**catalog.models, "second-model": replace(catalog.models["text"], id="second-model",
+                                                                             licenses=("second",))})  # fmt: skip
+    taught = made(teachers=("second-model",), weights=weights())
+    assert "second" in trace(model="mine", registered={"mine": taught}, catalog=more).output_licenses
+    assert refused(known, more, taught) == "WeightsOfAnother"
+    honest = made(base="second-model", weights=weights())
+    assert judge(model=honest, facts=known, catalog=more, at=NOW).allowed
+
+
+def test_bytes_that_were_taught_or_that_see_stay_so(facts: Facts, catalog: Catalog) -> None:
+    taught = with_models(facts, made("pupil", teachers=("study",), owner=None, weights=weights()))
+    assert refused(taught, catalog, made(weights=weights())) == "WeightsOfAnother"
+    broken = with_models(facts, made("broken", "gone", owner=None, weights=weights()))
+    assert refused(broken, catalog, made(weights=weights())) == "WeightsOfAnother"
+    seeing = with_models(facts, made("seeing", "vision", owner=None, weights=weights()))
+    assert refused(seeing, catalog, made(weights=weights())) == "WeightsOfAnother"
+
+
 def test_the_tables_are_made_once_for_facts_that_differ_in_models(facts: Facts) -> None:
     more = with_models(facts, made())
     assert index_of(more) is index_of(facts)
