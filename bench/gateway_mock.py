@@ -1,12 +1,14 @@
 """What stands around the gateway in the benchmark: a Triton with a pace of its own, a tiny control plane.
 
-Run as `python bench/gateway_mock.py triton PORT`, `... aiohttp PORT` or `... world PORT FILE`, the file being a JSON of
-answers by path. `aiohttp` is the same Triton as an ordinary Python server, which writes one token at a time.
+Run as `python bench/gateway_mock.py triton PORT`, `... openai PORT`, `... aiohttp PORT` or `... world PORT FILE`, the
+file being a JSON of answers by path. `aiohttp` is the same Triton as an ordinary Python server, which writes one token
+at a time; `openai` gives the same answer whole, as OpenAI's API does, for a proxy that speaks nothing else.
 """
 
 import asyncio
 import json
 import sys
+from functools import cache
 from pathlib import Path
 
 import httptools
@@ -17,6 +19,8 @@ from paddock_core.quotas.wire import Grant, LeaseAnswer, LeaseCall
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 END = b"0\r\n\r\n"
+FILL_NS = 20_000_000_000
+"""How full the world tells a rate's account to be: a third, so that gateways reckon with it as they would anywhere."""
 INTERVAL_SEED = "interval_ms"
 """The mock's pace travels in the sampling seed, so that the same body drives it through every proxy."""
 
@@ -89,6 +93,32 @@ class Triton(asyncio.Protocol):
             self.transport.write(LAST + END)
 
 
+@cache
+def _completion(tokens: int) -> bytes:
+    message = {"role": "assistant", "content": " token" * tokens, "refusal": None}
+    body = {
+        "id": "chatcmpl-bench",
+        "object": "chat.completion",
+        "created": 1_800_000_000,
+        "model": "demo",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 45, "completion_tokens": tokens, "total_tokens": 45 + tokens},
+    }
+    data = json.dumps(body).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+
+
+class OpenAI(Triton):
+    """One connection of the same upstream, asked for the whole answer."""
+
+    asked = msgspec.json.Decoder(type=dict[str, object])
+
+    def on_message_complete(self) -> None:
+        tokens = self.asked.decode(self.body).get("max_tokens")
+        self.body = b""
+        self.transport.write(_completion(tokens if isinstance(tokens, int) else 16))
+
+
 class World(asyncio.Protocol):
     """Policy, artifacts, usage and the list of deployments, as prepared answers; leases as asked for.
 
@@ -136,7 +166,7 @@ class World(asyncio.Protocol):
 def lend(body: bytes) -> bytes:
     """Whatever a gateway asks for, at once."""
     call = msgspec.json.decode(body, type=LeaseCall)
-    grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit) for ask in call.asks)
+    grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit, fill_ns=FILL_NS) for ask in call.asks)
     return msgspec.json.encode(LeaseAnswer(grants=grants, gateways=1, seconds=300))
 
 
@@ -168,7 +198,7 @@ async def serve(kind: type[asyncio.Protocol], port: int) -> None:
 
 def main() -> None:
     """Entry."""
-    kind: type[asyncio.Protocol] = Triton
+    kind: type[asyncio.Protocol] = OpenAI if sys.argv[1] == "openai" else Triton
     if sys.argv[1] == "world":
         World.answers = {path: answer.encode() for path, answer in json.loads(Path(sys.argv[3]).read_text()).items()}
         kind = World

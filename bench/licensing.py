@@ -111,7 +111,7 @@ def gate_question(number: int) -> tuple[Target, Caller]:
         declined=False, access=frozenset(),
     )  # fmt: skip
     key = ApiKey(id="k", tenant=tenant.id, secret_sha256="")
-    return Target(deployment=deployment, owner=tenant), Caller(key=key, tenant=tenant, levels=())
+    return Target(deployment=deployment, owner=tenant), Caller(key=key, tenant=tenant, levels=(), revision=1)
 
 
 def decisions(body: bytes, tenants: int) -> dict[str, float]:

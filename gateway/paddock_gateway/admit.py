@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
 from paddock_gateway.route import Target, find_target
 from paddock_gateway.wiring import Wiring
 
+_JUST_NOW_SECONDS = 0.05
+"""So long a verdict stands for one request while policy and routes stay the same: then only time can end a right."""
 _MINIMUM_TOP_P = 1e-6
 """Engines take probabilities above 0 alone; OpenAI's 0 means the single most likely token."""
 
@@ -54,14 +57,18 @@ async def admit(
     """Check everything, cheapest first, and reserve. Raises RequestError.
 
     A tokenizer may take seconds to come, and rights may go meanwhile. So `identify`, which proves the caller anew, and
-    all checks come again when nothing is left to wait for: the journal alone lies between them and the dispatch.
+    all checks come again when nothing is left to wait for, unless neither policy nor routes nor caller have changed in the
+    moment since: the journal alone lies between them and the dispatch.
     """
     now = wiring.clock.wall()
-    target, _ = _permit(completion, caller, wiring)
+    view, changes, judged_at, first = wiring.policy.view, wiring.routes.changes, wiring.policy.now(), caller
+    target, acceptance = _permit(completion, caller, wiring)
     model = await _prompt_model(target, wiring)
     ids = await _tokenize(completion, model, now)
     tokenizer, caller = target.deployment.tokenizer, identify()
-    target, acceptance = _permit(completion, caller, wiring)
+    same = caller is first and view is wiring.policy.view and wiring.routes.changes == changes
+    if not same or wiring.policy.now() - judged_at > _JUST_NOW_SECONDS:
+        target, acceptance = _permit(completion, caller, wiring)
     if target.deployment.tokenizer != tokenizer or not target.deployment.endpoints:
         raise _not_ready(target, "has just changed")
     room = target.deployment.context_length - len(ids)
@@ -92,16 +99,17 @@ async def admit(
         intent=intent,
         reservation=reservation,
         endpoints=target.deployment.endpoints,
-        secret=contract.deployment_secret(
-            platform_key=wiring.platform_key,
-            deployment_uid=target.deployment.uid,
-            rotation=target.deployment.secret_rotation,
-        ),
+        secret=_secret(wiring.platform_key, target.deployment.uid, target.deployment.secret_rotation),
         engine_body=_engine_body(intent.usage_id, ids, cap, completion),
         prompt_model=model,
         output_cap=cap,
         prices=prices,
     )
+
+
+@lru_cache(maxsize=1024)
+def _secret(platform_key: bytes, uid: str, rotation: int) -> str:
+    return contract.deployment_secret(platform_key=platform_key, deployment_uid=uid, rotation=rotation)
 
 
 def _permit(completion: Completion, caller: Caller, wiring: Wiring) -> tuple[Target, str]:
@@ -177,7 +185,14 @@ def _end_user(end_user: str | None, tenant: str, key: bytes) -> str | None:
     """A keyed hash: the same person of one tenant can be counted, and nobody can be told from it."""
     if end_user is None:
         return None
-    return hmac.new(key, f"end-user:{tenant}:{end_user}".encode(), hashlib.sha256).hexdigest()
+    keyed = _keyed(key).copy()
+    keyed.update(f"end-user:{tenant}:{end_user}".encode())
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _keyed(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod=hashlib.sha256)
 
 
 def _engine_body(usage_id: str, ids: list[int], cap: int, completion: Completion) -> bytes:

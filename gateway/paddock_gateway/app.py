@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from paddock_gateway.admit import admit
-from paddock_gateway.authenticate import Caller, authenticate, need_scope
+from paddock_gateway.authenticate import Caller, Callers, need_scope
 from paddock_gateway.dialects import load_dialects
 from paddock_gateway.dialects.base import Dialect
 from paddock_gateway.errors import NOT_FOUND, RequestError, cut_off, internal_failure, policy_expired, stopping
@@ -31,6 +31,7 @@ class App:
 
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
+        self._callers = Callers()
         dialects = load_dialects()
         self._operations = {
             path: (dialect, operation) for dialect in dialects for path, operation in dialect.paths.items()
@@ -152,7 +153,7 @@ class App:
         if policy.expired():
             raise policy_expired()
         header = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-        return authenticate(authorization=header, view=policy.view, now=policy.now())
+        return self._callers.prove(authorization=header, view=policy.view, now=policy.now())
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
         settings = self._wiring.settings

@@ -51,12 +51,16 @@ class Routes:
         self.by_name: dict[str, Deployment] = {}
         self.by_short_name: dict[str, set[str]] = {}
         self.synced = False
+        self.changes = 0
+        """A number that grows with every change."""
 
     def put(self, deployment: Deployment) -> None:
+        self.changes += 1
         self.by_name[deployment.name] = deployment
         self.by_short_name.setdefault(deployment.name.partition("/")[2], set()).add(deployment.name)
 
     def drop(self, name: str) -> None:
+        self.changes += 1
         if self.by_name.pop(name, None) is not None:
             short = name.partition("/")[2]
             self.by_short_name[short].discard(name)

@@ -1,10 +1,11 @@
 """The usage journal: every request is on disk before it is dispatched, and its outcome before the client sees the end.
 
 One writer a process. Frames gather while the commit before them is under way, and are written and made durable
-together by one thread: the busier, the larger the groups, and nobody waits for a timer. Segments are allocated ahead,
-and an intent is taken only while room for every open request's settlement is left, so a full disk refuses new work and
-never loses a frame of admitted work. A segment is deleted when every record in it and before it was acknowledged by the
-control plane and no open request began in it; one that the disk has damaged is renamed instead.
+together by one thread: the busier, the larger the groups. With few requests open nobody waits for a timer; with many,
+frames gather for a window, since what a commit costs then counts for more than the moment. Segments are allocated
+ahead, and an intent is taken only while room for every open request's settlement is left, so a full disk refuses new
+work and never loses a frame of admitted work. A segment is deleted when every record in it and before it was
+acknowledged by the control plane and no open request began in it; one that the disk has damaged is renamed instead.
 """
 
 import asyncio
@@ -25,6 +26,9 @@ from paddock_gateway.errors import JournalCrowdedError, JournalFullError
 _log = logging.getLogger(__name__)
 _SUFFIX = ".journal"
 _DAMAGED = ".damaged"
+WINDOW_SECONDS = 0.002
+"""How long frames gather at least while CROWD requests are open."""
+CROWD = 16
 SETTLEMENT_ROOM = 2048
 """Bytes kept free for each open request's settlement; records are bounded well below."""
 
@@ -44,11 +48,13 @@ class Segment:
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Frames that become durable together, and the future that everyone who waits for them shares."""
+    """Frames that become durable together, and a future for each who waits for them."""
 
     segment: Segment
-    done: asyncio.Future[None]
     frames: list[bytes] = field(default_factory=list)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    window: bool = False
+    """True while its window has not ended."""
 
 
 class Journal:
@@ -116,8 +122,7 @@ class Journal:
         while not self._has_room(len(frame)):
             await self._rotate_for(len(frame))
         self._open[intent.usage_id] = self._segment.number
-        # Everyone in a batch waits for the same future: one that is cancelled must not cancel it for the others.
-        await asyncio.shield(self._append(frame))
+        await self._waiter(self._append(frame))
 
     def checkpoint(self, progress: Progress) -> None:
         """Note how far a request has come. Nobody waits for it, and without room it is left out."""
@@ -127,7 +132,7 @@ class Journal:
 
     async def settle(self, record: UsageRecord) -> None:
         """Make the outcome durable. Room for it was kept when the request began."""
-        await asyncio.shield(self._append(encode_frame(record)))
+        await self._waiter(self._append(encode_frame(record)))
         self._open.pop(record.usage_id, None)
         self.settled_event.set()
 
@@ -172,15 +177,29 @@ class Journal:
         kept = (len(self._open) + 1) * SETTLEMENT_ROOM
         return self._segment.planned + size + kept <= self._size
 
-    def _append(self, frame: bytes) -> asyncio.Future[None]:
+    def _append(self, frame: bytes) -> _Batch:
         self._segment.planned += len(frame)
         batch = self._gathering
         if batch is None:
-            batch = self._gathering = _Batch(segment=self._segment, done=self._loop.create_future())
-            if not self._pending:
+            batch = self._gathering = _Batch(segment=self._segment)
+            if len(self._open) >= CROWD:
+                batch.window = True
+                self._loop.call_later(WINDOW_SECONDS, self._end_window, batch)
+            elif not self._pending:
                 self._loop.call_soon(self._hand_over, batch)
         batch.frames.append(frame)
-        return batch.done
+        return batch
+
+    def _waiter(self, batch: _Batch) -> asyncio.Future[None]:
+        """Done once the batch is durable. Each has its own: one who is cancelled does not cancel it for the others."""
+        waiter = self._loop.create_future()
+        batch.waiters.append(waiter)
+        return waiter
+
+    def _end_window(self, batch: _Batch) -> None:
+        batch.window = False
+        if not self._pending:
+            self._hand_over(batch)
 
     def _hand_over(self, batch: _Batch) -> None:
         """The thread is free, or will be after what it has: it may write the batch."""
@@ -211,10 +230,12 @@ class Journal:
 
     def _written(self, batch: _Batch) -> None:
         self._pending -= 1
-        if not batch.done.done():
-            batch.done.set_result(None)
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         if self._gathering is not None:
-            self._hand_over(self._gathering)
+            if not self._gathering.window:
+                self._hand_over(self._gathering)
         elif not self._pending:
             self._close_finished()
 

@@ -33,7 +33,8 @@ MOST_DELAY_SECONDS = 2.0
 """Between calls while cut off."""
 HABIT_NS = 60 * SECOND
 """What requests of an account usually cost is kept in stock for so long after the last one."""
-_TRIES = 4
+_TRIES = 16
+"""Others may take what was borrowed for a request; so often it asks again before it is refused."""
 _UNHEARD = frozenset({400, 409, 413, 422})
 """Answers after which the same call would only fail again."""
 
@@ -315,7 +316,7 @@ def _ask(holding: Holding) -> Ask:
         limit=holding.limit,
         need=need,
         least=least,
-        want=need + max(holding.ahead, 2 * holding.habit if need else 0),
+        want=need + max(holding.ahead, need, 2 * holding.habit if need else 0),
         back=back,
     )
     holding.free -= back

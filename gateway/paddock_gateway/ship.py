@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import aiohttp
 import msgspec
-from paddock_core.usage.journal_frames import MAGIC, salvage_frames
+from paddock_core.usage.journal_frames import MAGIC, SETTLEMENT, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
 from paddock_gateway.active_users import ActiveUsers
@@ -81,7 +81,10 @@ class Shipper:
             group.create_task(self._try_refused_again(session))
             while True:
                 self._journal.settled_event.clear()
+                before = self.shipped
                 if await self.ship_available(session):
+                    if self.shipped - before < self._limit:  # more at once costs less
+                        await asyncio.sleep(self._linger)
                     continue
                 await self._journal.settled_event.wait()
                 await asyncio.sleep(self._linger)
@@ -140,9 +143,9 @@ class Shipper:
             return None
         try:
             left = max(0, readable - offset)
-            salvaged = salvage_frames(os.pread(descriptor, min(READ_BYTES, left), offset))
+            salvaged = salvage_frames(os.pread(descriptor, min(READ_BYTES, left), offset), kinds=(SETTLEMENT,))
             if not salvaged.end and left > READ_BYTES:  # the damage is longer than what was read, or it is the end
-                salvaged = salvage_frames(os.pread(descriptor, left, offset))
+                salvaged = salvage_frames(os.pread(descriptor, left, offset), kinds=(SETTLEMENT,))
             gaps = tuple((begin + offset, end + offset) for begin, end in salvaged.gaps)
             if offset == len(MAGIC) and os.pread(descriptor, len(MAGIC), 0) != MAGIC:
                 gaps = ((0, len(MAGIC)), *gaps)

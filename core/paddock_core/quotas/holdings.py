@@ -52,6 +52,8 @@ class Holding:
     """A rate's shared account, as of the last answer, drained by our own clock since."""
     room: int = 0
     """What a pool or budget had left for others at the last answer."""
+    fill_ns: int = 0
+    """How long a rate's shared account took to empty, at the last answer."""
     answered_at: int | None = None
     problem: str = ""
     spare: Bucket = field(default_factory=Bucket)
@@ -75,7 +77,7 @@ class Holding:
         """Take in what the control plane gave."""
         self.free += granted
         self.mark += granted
-        self.room, self.problem, self.answered_at = room, problem, now
+        self.room, self.problem, self.answered_at, self.fill_ns = room, problem, now, fill_ns
         if self.kind.shape == RATE:
             self.bucket.level, self.bucket.at = fill_ns * self.limit, now
 
@@ -141,13 +143,15 @@ class Holding:
 class Plan:
     """The accounts of one caller, ready for the quick path."""
 
-    __slots__ = ("budgets", "key", "open", "pairs", "refunds", "refusal", "used_at")
+    __slots__ = ("budgets", "key", "open", "pairs", "refunds", "refusal", "requests", "tokens", "used_at")
 
     def __init__(self, key: tuple[str, ...], holdings: Sequence[Holding], refusal: Refusal | None) -> None:
         self.key = key
         self.pairs = tuple((holding, holding.kind.unit) for holding in holdings)
         self.budgets = tuple(pair for pair in self.pairs if pair[0].kind.shape == BUDGET)
         self.refunds = tuple(pair for pair in self.pairs if pair[1] not in (REQUESTS, INPUT))
+        self.requests = tuple(holding for holding, unit in self.pairs if unit == REQUESTS)
+        self.tokens = tuple(holding for holding, unit in self.pairs if unit in (INPUT, OUTPUT))
         self.refusal = refusal
         self.open = 0
         self.used_at = 0
@@ -278,11 +282,11 @@ class Holdings:
 
     def requests_headroom(self, plan: Plan, *, now: int) -> Headroom | None:
         """The tightest limit of requests per minute; None if no level sets one."""
-        return _tightest((holding for holding, unit in plan.pairs if unit == REQUESTS), now)
+        return _tightest(plan.requests, now)
 
     def tokens_headroom(self, plan: Plan, *, now: int) -> Headroom | None:
         """The tightest limit of tokens per minute, of input or of output."""
-        return _tightest((holding for holding, unit in plan.pairs if unit in (INPUT, OUTPUT)), now)
+        return _tightest(plan.tokens, now)
 
     def void(self) -> None:
         """Forget everything: the leases are no longer ours. Open reservations settle into nothing, and grow no more."""
@@ -304,11 +308,20 @@ class Holdings:
 
 def _tightest(holdings: Iterable[Holding], now: int) -> Headroom | None:
     """The one with the smallest share left."""
-    found: Headroom | None = None
-    for holding in holdings:
-        limit, remaining = holding.limit, holding.remaining(now)
-        if found is not None and (found.limit == 0 or (limit and found.remaining * limit <= remaining * found.limit)):
-            continue
-        missing = max(0, holding.bucket.level - holding.free * MINUTE) if holding.answered_at is not None else 0
-        found = Headroom(limit=limit, remaining=remaining, reset=-(-missing // limit) if limit > 0 else 0)
-    return found
+    found: Holding | None = None
+    least = 1.0
+    for holding in holdings:  # in floating point: exact integers of this size cost several times as much
+        limit = holding.limit
+        if limit <= 0:
+            return Headroom(limit=limit, remaining=0, reset=0)
+        share = holding.free / limit
+        if holding.answered_at is not None and (filled := holding.fill_ns - now + holding.answered_at) > 0:
+            share -= filled / MINUTE
+        share = 0.0 if share > 0.0 else max(share, -1.0)  # of the limit, counted from all of it downwards
+        if share < least:
+            found, least = holding, share
+    if found is None:
+        return None
+    limit, remaining = found.limit, found.remaining(now)
+    missing = max(0, found.bucket.level - found.free * MINUTE) if found.answered_at is not None else 0
+    return Headroom(limit=limit, remaining=remaining, reset=-(-missing // limit))

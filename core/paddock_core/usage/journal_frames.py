@@ -9,6 +9,7 @@ Where a disk has damaged bytes in the middle, `salvage_frames` finds the frames 
 import re
 import struct
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -68,7 +69,8 @@ _KINDS: dict[int, type[Payload]] = {INTENT: Intent, CHECKPOINT: Progress, SETTLE
 _NUMBERS: dict[type[Payload], int] = {kind: number for number, kind in _KINDS.items()}
 _encoder = msgspec.msgpack.Encoder()
 _decoders = {number: msgspec.msgpack.Decoder(kind) for number, kind in _KINDS.items()}
-_kind_bytes = {number: bytes([number]) for number in _KINDS}
+_kind_sums = {number: zlib.crc32(bytes([number])) for number in _KINDS}
+EVERY_KIND = frozenset(_KINDS)
 
 
 class FrameTooLargeError(ValueError):
@@ -105,12 +107,15 @@ def encode_frame(payload: Payload) -> bytes:
     if len(body) > MAX_PAYLOAD:
         raise FrameTooLargeError(f"journal payload of {len(body)} bytes is larger than {MAX_PAYLOAD}")
     kind = _NUMBERS[type(payload)]
-    checksum = zlib.crc32(body, zlib.crc32(_kind_bytes[kind]))
+    checksum = zlib.crc32(body, _kind_sums[kind])
     return _HEADER.pack(len(body), checksum, kind) + body
 
 
-def decode_frames(data: bytes, *, offset: int = 0) -> Decoded:
-    """Read whole frames from `offset` on until the first that is not whole, or the zeros of unused space."""
+def decode_frames(data: bytes, *, offset: int = 0, kinds: Collection[int] = EVERY_KIND) -> Decoded:
+    """Read whole frames from `offset` on until the first that is not whole, or the zeros of unused space.
+
+    Frames of other `kinds` are checked and passed over.
+    """
     payloads: list[Payload] = []
     while True:
         if len(data) - offset < HEADER_BYTES:
@@ -118,20 +123,26 @@ def decode_frames(data: bytes, *, offset: int = 0) -> Decoded:
         length, checksum, kind = _HEADER.unpack_from(data, offset)
         if length == 0:
             return Decoded(payloads=tuple(payloads), end=offset, damaged=checksum != 0 or kind != 0)
-        payload = _read(data, offset, length, checksum, kind)
-        if payload is None:
+        if kind in kinds:
+            payload = _read(data, offset, length, checksum, kind)
+            if payload is None:
+                return Decoded(payloads=tuple(payloads), end=offset, damaged=True)
+            payloads.append(payload)
+        elif _body(data, offset, length, checksum, kind) is None:
             return Decoded(payloads=tuple(payloads), end=offset, damaged=True)
-        payloads.append(payload)
         offset += HEADER_BYTES + length
 
 
-def salvage_frames(data: bytes, *, offset: int = 0) -> Salvaged:
-    """Read every whole frame from `offset` on, also behind damage. No damage can pass for a frame: each has its CRC."""
+def salvage_frames(data: bytes, *, offset: int = 0, kinds: Collection[int] = EVERY_KIND) -> Salvaged:
+    """Read every whole frame from `offset` on, also behind damage. No damage can pass for a frame: each has its CRC.
+
+    Frames of other `kinds` are checked and passed over.
+    """
     payloads: list[Payload] = []
     gaps: list[tuple[int, int]] = []
     used = len(data.rstrip(b"\0"))
     while True:
-        decoded = decode_frames(data, offset=offset)
+        decoded = decode_frames(data, offset=offset, kinds=kinds)
         payloads += decoded.payloads
         found = _next_frame(data, decoded.end, used)
         if found is None:
@@ -150,12 +161,17 @@ def _next_frame(data: bytes, begin: int, end: int) -> int | None:
     return None
 
 
-def _read(data: bytes, offset: int, length: int, checksum: int, kind: int) -> Payload | None:
+def _body(data: bytes, offset: int, length: int, checksum: int, kind: int) -> bytes | None:
     start = offset + HEADER_BYTES
     if length > MAX_PAYLOAD or start + length > len(data) or kind not in _decoders:
         return None
     body = data[start : start + length]
-    if zlib.crc32(body, zlib.crc32(_kind_bytes[kind])) != checksum:
+    return body if zlib.crc32(body, _kind_sums[kind]) == checksum else None
+
+
+def _read(data: bytes, offset: int, length: int, checksum: int, kind: int) -> Payload | None:
+    body = _body(data, offset, length, checksum, kind)
+    if body is None:
         return None
     try:
         return _decoders[kind].decode(body)
