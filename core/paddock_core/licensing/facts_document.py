@@ -119,7 +119,11 @@ class ModelFact(_Fact, frozen=True, kw_only=True):
     kind: Literal["fine_tune", "adapter", "merge", "quantization", "distillation"] = "fine_tune"
     public_name: str | None = None
     teachers: tuple[str, ...] = ()
+    merged_with: tuple[str, ...] = ()
+    """The other models whose weights went into it, for a merge."""
     published: bool | None = None
+    owner: str | None = None
+    """The tenant that made it. Where it is absent it is not known whose the model is."""
 
 
 class Document(_Fact, frozen=True, kw_only=True):

@@ -212,4 +212,4 @@ def _grant(item: GrantFact) -> Grant:
 def _model(item: ModelFact, catalog: Catalog) -> RegisteredModel:
     if item.id in catalog.models:
         raise FactsError(f"models: {item.id} is a model of the catalogue: register yours under another id")
-    return RegisteredModel(**msgspec.structs.asdict(item))
+    return RegisteredModel(**{**msgspec.structs.asdict(item), "owner": item.owner or ""})

@@ -7,7 +7,15 @@ from functools import lru_cache
 from typing import TypeVar
 
 from paddock_core.licensing.types import Facts
-from paddock_core.policy.documents import Acceptance, Grant, LicensePolicy, LicenseText, RegisteredModel, Statement
+from paddock_core.policy.documents import (
+    Acceptance,
+    Grant,
+    LicensePolicy,
+    LicenseText,
+    RegisteredModel,
+    Statement,
+    Tenant,
+)
 from paddock_core.policy.packed import Packed
 
 _KEY = "index"
@@ -37,9 +45,18 @@ class FactsIndex:
     """Entities with a tenant on this platform."""
     operator: str
     policy: LicensePolicy
+    _tenants: Mapping[str, Tenant]
     _acceptances: "_Records[Acceptance]"
     _statements: "_Records[Statement]"
     _grants: dict[_Pair, list[Grant]]
+
+    def entity_of(self, owner: str | None) -> str | None:
+        """The entity of a registered model's owner; without an owner the operator's. Empty where the owner is no
+        tenant, and None where it is not on record whose the model is."""
+        if not owner:
+            return self.operator if owner is None else None
+        tenant = self._tenants.get(owner)
+        return "" if tenant is None else tenant.entity
 
     def acceptances(self, entity: str, license_id: str) -> list[Acceptance]:
         """An entity's acceptances of a license, newest first."""
@@ -88,6 +105,7 @@ def _build(facts: Facts) -> FactsIndex:
         hosted=frozenset(tenant.entity for tenant in facts.tenants.values()),
         operator=facts.operator,
         policy=facts.policy,
+        _tenants=facts.tenants,
         _acceptances=_records(facts.acceptances),
         _statements=_records(facts.statements),
         _grants=grants,

@@ -261,7 +261,10 @@ def test_what_nobody_can_mend_is_told_first(ask: Any, facts: Facts, catalog: Cat
         (Verb.FINE_TUNE, "AcmeGPT", False),
         (Verb.FINE_TUNE, "Llama-Acme", True),
         (Verb.FINE_TUNE, None, True),
-        (Verb.PUBLISH, None, False),
+        (Verb.PUBLISH, None, True),
+        (Verb.PUBLISH, "AcmeGPT", True),
+        (Verb.EXPORT, None, True),
+        (Verb.EXPORT, "AcmeGPT", True),
         (Verb.REGISTER_ADAPTER, "llama-acme", False),
         (Verb.DEPLOY, "AcmeGPT", True),
     ],
@@ -272,6 +275,35 @@ def test_what_was_made_with_it_carries_its_name(
     decision = decide(request=ask(verb=verb, public_name=name), facts=facts, catalog=catalog)
     assert decision.allowed is allowed
     assert decision.reason is (Reason.ALLOWED if allowed else Reason.NAME_PREFIX_REQUIRED)
+
+
+BADLY_NAMED = RegisteredModel(id="made", base="text", public_name="AcmeGPT", published=False, owner="acme-prod")
+
+
+@pytest.mark.parametrize(
+    ("owner", "asked", "seen"),
+    [
+        ("acme-prod", {"verb": Verb.INVOKE}, False),
+        ("acme-prod", {"verb": Verb.DEPLOY}, False),
+        ("acme-prod", {"verb": Verb.EXPORT}, True),
+        ("acme-prod", {"verb": Verb.PUBLISH}, True),
+        ("acme-prod", {"verb": Verb.INVOKE, "role": Role.CONSUMER, "entity": "globex"}, True),
+        ("acme-prod", {"verb": Verb.INVOKE, "role": Role.OPERATOR, "entity": "op"}, False),
+        ("gone", {"verb": Verb.INVOKE}, True),
+        (None, {"verb": Verb.INVOKE}, True),
+        ("", {"verb": Verb.INVOKE}, False),
+        ("", {"verb": Verb.INVOKE, "role": Role.CONSUMER, "entity": "globex"}, True),
+    ],
+)
+def test_a_private_name_is_warned_until_others_get_to_see_it(
+    owner: str | None, asked: dict[str, Any], *, seen: bool, ask: Any, facts: Facts, catalog: Catalog
+) -> None:
+    named = replace(BADLY_NAMED, owner=owner)
+    for model, denied in ((named, seen), (replace(named, public_name="Llama-Acme"), False)):
+        known = replace(facts, models={"made": model})
+        decision = decide(request=ask(model="made", **asked), facts=known, catalog=catalog)
+        assert decision.reason is (Reason.NAME_PREFIX_REQUIRED if denied else Reason.ALLOWED)
+        assert bool(decision.warnings) is (not denied and model.public_name == "AcmeGPT")
 
 
 def test_outputs_do_not_train_others(ask: Any, facts: Facts, catalog: Catalog) -> None:
