@@ -27,10 +27,22 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
         ("Texts", ("text", "bytes", "words"), [(r, d["raw"], d["canonical"]) for r, d in report["texts"].items()]),
         (
             "Acceptances",
-            ("id", "entity", "role", "signatory", "country", "accepted", "state", "ended", "reason", "words"),
+            (
+                "id",
+                "entity",
+                "role",
+                "signatory",
+                "link from",
+                "country",
+                "accepted",
+                "state",
+                "ended",
+                "reason",
+                "words",
+            ),
             [
                 (
-                    *(item[name] for name in ("id", "entity", "role", "signatory", "jurisdiction")),
+                    *(item[name] for name in ("id", "entity", "role", "signatory", "link_issued_by", "jurisdiction")),
                     moment(item["at"]),
                     item["state"],
                     moment(item["ended_at"]),

@@ -204,7 +204,14 @@ def _receipt(found: dict[str, Any]) -> None:
             "users": f"{users['band']} in {users['month']}, {users['method']}" if users else "not asked",
             "terms of use": "not asked" if found["promise"] is None else ("promised" if found["flow_down"] else "no"),
             "link": f"to {link['issued_to'] or 'a person since erased'}, {link['delivered_by']}" if link else "",
+            "issued by": _issued_by(link) if link else "",
             **{f"text {role}": digests["canonical"] for role, digests in found["digests"].items()},
             "audit entry": f"{found['audit_seq']} {found['audit_digest']}",
         }
     )
+
+
+def _issued_by(link: dict[str, Any]) -> str:
+    if not link["token"]:
+        return str(link["issued_by"])
+    return f"{link['issued_by']} with admin token {link['token']}, which {link['token_issued_by']} issued"

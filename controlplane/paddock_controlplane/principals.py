@@ -38,9 +38,13 @@ class Principal:
     tenant: str = ""
     entity: str = ""
     credential: str = ""
-    """Id of a signatory's or a reviewer's credential."""
+    """Id of a signatory's, a reviewer's or a tenant admin's credential."""
     model: str = ""
     """What a decision token is for: a model; of a purge's token the purge."""
+    token_issued_by: str = ""
+    """Of a tenant's admin: who issued the token."""
+    signs: bool = False
+    """Of a tenant's admin: the token may issue links of its entity's signatories."""
 
     def scope(self) -> Scope:
         """The rows that this caller may see."""
@@ -49,6 +53,12 @@ class Principal:
         if self.kind == "reviewer":
             return Scope(entity="*", principal=self.name)
         return Scope(tenant=self.tenant, entity=self.entity, principal=self.name)
+
+    def issuer(self) -> admins.Issuer:
+        """The caller as the one who issues a credential."""
+        return admins.Issuer(
+            actor=self.name, token=self.credential, token_issued_by=self.token_issued_by, signs=self.signs
+        )
 
 
 class Authenticator:
@@ -95,7 +105,7 @@ class Authenticator:
                 )
                 row = found.one_or_none()
                 if row is not None and admins.proved(row[0], key, now=time.time()):
-                    return Principal(kind="tenant", name=f"tenant:{row[0].tenant}", tenant=row[0].tenant, entity=row[1])
+                    return _tenant(row[0], entity=row[1])
             if key.prefix == SIGNATORY:
                 credential = await session.get(CredentialRow, key.id)
                 if credential is not None and _matches(key, credential.secret_sha256):
@@ -108,6 +118,18 @@ class Authenticator:
                 if person is not None and person.ended_at is None and _matches(key, person.secret_sha256):
                     return Principal(kind="reviewer", name=f"reviewer:{person.id}", credential=person.id)
         raise Unauthorized("this token is not, or no longer, valid here")
+
+
+def _tenant(row: TenantAdminRow, *, entity: str) -> Principal:
+    return Principal(
+        kind="tenant",
+        name=f"tenant:{row.tenant}",
+        tenant=row.tenant,
+        entity=entity,
+        credential=row.id,
+        token_issued_by=row.issued_by,
+        signs=row.signs,
+    )
 
 
 def _matches(key: ParsedKey, stored: str) -> bool:

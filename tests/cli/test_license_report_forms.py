@@ -18,6 +18,7 @@ REPORT = {
             "entity": "acme",
             "role": "deployer",
             "signatory": "=HYPERLINK(1)",
+            "link_issued_by": "tenant:acme with admin-token:a, which platform issued",
             "jurisdiction": "US",
             "at": 0.0,
             "state": "revoked",

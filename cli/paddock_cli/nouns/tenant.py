@@ -96,6 +96,8 @@ def revoke_token(tenant: str, token: TokenId, output: OutputOption = Output.TABL
 def _token(made: dict[str, Any]) -> None:
     print_fields({"id": made["id"], "tenant": made["tenant"], "admin token": made["admin_token"]})
     say("Store the token now: it is not shown again.")
+    if not made["signs"]:
+        say("It issues no links of signatories: that takes the entity's first admin token, or one issued with it.")
     if made["previous_until"] is not None:
         say(f"The secret before it works until {moment(made['previous_until'])}.")
 
@@ -106,12 +108,14 @@ def _tokens(found: list[dict[str, Any]]) -> None:
             item["id"],
             item["name"],
             "revoked" if item["revoked_at"] else "active",
+            item["issued_by"],
+            "yes" if item["signs"] else "no",
             moment(item["expires_at"]) or "never",
             moment(item["previous_until"]),
         )
         for item in found
     ]
-    print_rows(rows, "TOKEN", "NAME", "STATE", "EXPIRES", "OLD SECRET UNTIL")
+    print_rows(rows, "TOKEN", "NAME", "STATE", "ISSUED BY", "ISSUES LINKS", "EXPIRES", "OLD SECRET UNTIL")
 
 
 def _created(created: dict[str, Any]) -> None:

@@ -60,13 +60,13 @@ async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Enti
     return entity
 
 
-async def find(session: AsyncSession, entity_id: str) -> Entity:
-    """One entity.
+async def find(session: AsyncSession, entity_id: str, *, lock: bool = False) -> Entity:
+    """One entity; with `lock` nobody else changes it until the transaction ends.
 
     Raises:
         EntityUnknown: there is none with this id.
     """
-    row = await session.get(EntityRow, entity_id)
+    row = await session.get(EntityRow, entity_id, with_for_update=lock or None)
     if row is None:
         raise EntityUnknown(f"no entity {entity_id}: register it with `paddock entity create`")
     return document(row)

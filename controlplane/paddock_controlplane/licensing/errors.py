@@ -35,6 +35,10 @@ class TenantAdminRequired(Forbidden):
     code, title = "TenantAdminRequired", "Only an administrator of the entity's own tenant may ask for its link"
 
 
+class TokenMayNotSign(Forbidden):
+    code, title = "TokenMayNotSign", "An admin token from the platform issues no links of signatories"
+
+
 class OfferUnknown(NotFound):
     code, title = "OfferUnknown", "There is no such offer"
 

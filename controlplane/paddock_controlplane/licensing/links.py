@@ -19,6 +19,7 @@ from paddock_controlplane.audit.service import Event, record
 from paddock_controlplane.ids import new_credential
 from paddock_controlplane.licensing.errors import LinkOpened, LinkUnknown
 from paddock_controlplane.licensing.models import CredentialRow, OfferRow
+from paddock_controlplane.tenants.admins import Issuer
 
 SESSION = "pss"
 """Prefix of the credential that a browser holds."""
@@ -48,13 +49,16 @@ class SignatoryLink:
     expires_at: float
 
 
-def may_issue(entity: Entity, *, by_platform: bool) -> bool:
-    """The platform holds links of its own entity's signatories alone; row-level security keeps tenants to theirs."""
-    return entity.is_operator or not by_platform
+def may_issue(entity: Entity, *, issuer: Issuer) -> bool:
+    """The platform, and tokens that it issued later, get links of its own entity's signatories alone.
+
+    Row-level security keeps tenants to the offers of their own entity.
+    """
+    return entity.is_operator or issuer.signs
 
 
 async def issue(
-    session: AsyncSession, *, offer: OfferRow, signatory: Signatory, actor: str, seconds: float, public_url: str
+    session: AsyncSession, *, offer: OfferRow, signatory: Signatory, issuer: Issuer, seconds: float, public_url: str
 ) -> SignatoryLink:
     """Issue an offer's link, in the place of an earlier one; the offer ends with it. The offer's row is locked."""
     now = datetime.now(UTC)
@@ -68,7 +72,13 @@ async def issue(
         revoked = {"offer": offer.id, "reason": "a newer link was issued"}
         await record(
             session,
-            Event(actor=actor, action="license.link.revoke", subject=earlier.id, entity=offer.entity, detail=revoked),
+            Event(
+                actor=issuer.actor,
+                action="license.link.revoke",
+                subject=earlier.id,
+                entity=offer.entity,
+                detail=revoked,
+            ),
         )
     token, parsed = new_credential(SIGNATORY)
     salt = os.urandom(_SALT_BYTES)
@@ -80,28 +90,42 @@ async def issue(
         name=signatory.name,
         email=signatory.email,
         delivered_by=signatory.delivered_by,
-        issued_by=actor,
+        issued_by=issuer.actor,
+        issued_token=issuer.token,
+        token_issued_by=issuer.token_issued_by,
         salt=salt,
         issued_at=now,
     )
     session.add(row)
     offer.expires_at = now + timedelta(seconds=seconds)
     await session.flush()
-    event = Event(
-        actor=actor,
-        action="license.link",
-        subject=row.id,
-        entity=offer.entity,
-        detail={"offer": offer.id, "license": offer.license, "role": offer.role, "delivered_by": row.delivered_by},
-        commitments=[commitment(salt=salt, personal={"name": row.name, "email": row.email})],
-    )
-    await record(session, event)
+    await record(session, _issued(row, offer))
     return SignatoryLink(
         offer=offer.id,
         entity=offer.entity,
         signatory_token=token,
         link=f"{public_url.rstrip('/')}/console/sign/{token}",
         expires_at=offer.expires_at.timestamp(),
+    )
+
+
+def _issued(row: CredentialRow, offer: OfferRow) -> Event:
+    """How it is delivered is free text, in which names may stand: it goes into the commitment, not into the chain."""
+    return Event(
+        actor=row.issued_by,
+        action="license.link",
+        subject=row.id,
+        entity=offer.entity,
+        detail={
+            "offer": offer.id,
+            "license": offer.license,
+            "role": offer.role,
+            "token": row.issued_token,
+            "token_issued_by": row.token_issued_by,
+        },
+        commitments=[
+            commitment(salt=row.salt, personal={"name": row.name, "email": row.email, "delivered_by": row.delivered_by})
+        ],
     )
 
 

@@ -51,6 +51,9 @@ class CredentialRow(Base):
     email: Mapped[str]
     delivered_by: Mapped[str]
     issued_by: Mapped[str]
+    issued_token: Mapped[str] = mapped_column(server_default=FetchedValue())
+    """Id of the admin token with which it was issued; empty for the platform's own token."""
+    token_issued_by: Mapped[str] = mapped_column(server_default=FetchedValue())
     salt: Mapped[bytes] = mapped_column(server_default=FetchedValue())
     issued_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
     revoked_at: Mapped[datetime | None]

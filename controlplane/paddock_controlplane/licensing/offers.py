@@ -25,12 +25,15 @@ from paddock_controlplane.licensing.errors import (
     OfferUsed,
     SignatoryMissing,
     TenantAdminRequired,
+    TokenMayNotSign,
 )
 from paddock_controlplane.licensing.links import Signatory
 from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, OfferRow, TextRow
 from paddock_controlplane.licensing.platform import license_policy
 from paddock_controlplane.licensing.questions import Duty, Question, duties, questions
 from paddock_controlplane.licensing.texts import Digests, imported, license_entry
+from paddock_controlplane.problems import Forbidden
+from paddock_controlplane.tenants.admins import Issuer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +48,8 @@ class Wish:
     """Every license that the named model inherits; none where there is no such model."""
     signatory: Signatory | None
     """Whom a link is issued to at once, where the asker may have one."""
-    by_platform: bool
-    """Asked for with the platform's own token."""
+    issuer: Issuer
+    """Who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +94,7 @@ class Times:
     """Of an offer without a link."""
 
 
-async def make(
-    session: AsyncSession, *, catalog: Catalog, wish: Wish, actor: str, times: Times, public_url: str
-) -> NewOffer:
+async def make(session: AsyncSession, *, catalog: Catalog, wish: Wish, times: Times, public_url: str) -> NewOffer:
     """Make an offer. Whoever asks for the entity gets its signatory's link; the platform gets none for another entity.
 
     Raises:
@@ -106,22 +107,27 @@ async def make(
     entity = await entities.find(session, wish.entity)
     if wish.role is Role.OPERATOR and not entity.is_operator:
         raise NotTheOperator(f"{entity.id} does not run this platform: offer it the role deployer or consumer")
-    linked = links.may_issue(entity, by_platform=wish.by_platform)
+    linked = links.may_issue(entity, issuer=wish.issuer)
     if linked and wish.signatory is None:
         raise SignatoryMissing("name the signatory: the link is issued to that person alone")
     entry = license_entry(catalog, wish.license or await _license_of(session, wish))
     await not_ended(session, entity.id, entry)
     texts = await imported(session, entry)
-    offer = _row(wish, entry, texts, actor=actor, seconds=times.wait)
+    offer = _row(wish, entry, texts, seconds=times.wait)
     session.add(offer)
     await session.flush()
     detail = {"license": entry.id, "role": offer.role}
-    event = Event(actor=actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
+    event = Event(actor=wish.issuer.actor, action="license.offer", subject=offer.id, entity=entity.id, detail=detail)
     await record(session, event)
     link = None
     if linked and wish.signatory is not None:
         link = await links.issue(
-            session, offer=offer, signatory=wish.signatory, actor=actor, seconds=times.link, public_url=public_url
+            session,
+            offer=offer,
+            signatory=wish.signatory,
+            issuer=wish.issuer,
+            seconds=times.link,
+            public_url=public_url,
         )
     return NewOffer(
         **_shown(catalog, entry, offer, texts, entity, await license_policy(session)),
@@ -129,19 +135,19 @@ async def make(
         link=link.link if link else None,
         next="Give the link to the signatory alone: it is not shown again and works once."
         if link
-        else f"An administrator of one of {entity.id}'s tenants issues the signatory's link: "
-        f'`paddock license link {offer.id} --signatory "NAME <MAIL>"`.',
+        else f"An administrator of {entity.id}, with a token that comes from its first one, issues the signatory's "
+        f'link: `paddock license link {offer.id} --signatory "NAME <MAIL>"`.',
     )
 
 
-def _row(wish: Wish, entry: LicenseEntry, texts: dict[str, TextRow], *, actor: str, seconds: float) -> OfferRow:
+def _row(wish: Wish, entry: LicenseEntry, texts: dict[str, TextRow], *, seconds: float) -> OfferRow:
     return OfferRow(
         id=new_id("off"),
         entity=wish.entity,
         license=entry.id,
         role=wish.role.value,
         digests={role: {"raw": text.raw, "canonical": text.canonical} for role, text in texts.items()},
-        offered_by=actor,
+        offered_by=wish.issuer.actor,
         expires_at=datetime.now(UTC) + timedelta(seconds=seconds),
     )
 
@@ -152,8 +158,7 @@ async def issue_link(
     catalog: Catalog,
     offer_id: str,
     signatory: Signatory,
-    by_platform: bool,
-    actor: str,
+    issuer: Issuer,
     seconds: float,
     public_url: str,
 ) -> links.SignatoryLink:
@@ -162,17 +167,15 @@ async def issue_link(
     Raises:
         OfferUnknown: the caller sees no such offer.
         TenantAdminRequired: the platform would get the link with which another entity agrees.
+        TokenMayNotSign: the same, by a token that the platform issued or renewed.
         OfferUsed, OfferStale, LicenseEnded: the offer can no longer be accepted.
     """
     offer = await session.get(OfferRow, offer_id, with_for_update=True)
     if offer is None:
         raise OfferUnknown(f"no offer {offer_id}: make one with `paddock license offer`")
     entity = await entities.find(session, offer.entity)
-    if not links.may_issue(entity, by_platform=by_platform):
-        raise TenantAdminRequired(
-            f"the platform is not given the link of {entity.id}'s signatory: an administrator of one of its tenants "
-            f"runs `paddock license link {offer.id}` with that tenant's admin token"
-        )
+    if not links.may_issue(entity, issuer=issuer):
+        raise _refused(offer, issuer)
     used = select(CredentialRow.id).where(CredentialRow.offer == offer.id, CredentialRow.used_at.is_not(None))
     if await session.scalar(used) is not None:
         raise OfferUsed("this offer was accepted: make a new one if another acceptance is needed")
@@ -181,7 +184,20 @@ async def issue_link(
     await unchanged_texts(session, entry, offer)
     await not_ended(session, offer.entity, entry)
     return await links.issue(
-        session, offer=offer, signatory=signatory, actor=actor, seconds=seconds, public_url=public_url
+        session, offer=offer, signatory=signatory, issuer=issuer, seconds=seconds, public_url=public_url
+    )
+
+
+def _refused(offer: OfferRow, issuer: Issuer) -> Forbidden:
+    if not issuer.token:
+        return TenantAdminRequired(
+            f"the platform is not given the link of {offer.entity}'s signatory: an administrator of that entity "
+            f"runs `paddock license link {offer.id}` with the entity's first admin token, or one issued with it"
+        )
+    return TokenMayNotSign(
+        f"admin token {issuer.token} comes from the platform, and with a link one agrees for {offer.entity}: use the "
+        "entity's first admin token, or one issued with it (`paddock tenant token create`; `paddock tenant token "
+        "list` shows which may). If none is left, the platform team registers the entity anew, under another id"
     )
 
 

@@ -26,6 +26,10 @@ class LinkRecord:
     issued_to: str
     delivered_by: str
     issued_by: str
+    token: str
+    """Id of the admin token with which it was issued; empty for the platform's own token."""
+    token_issued_by: str
+    """Who issued that token: `platform` for an entity's first, else `admin-token:ID`."""
     issued_at: float
 
 
@@ -103,6 +107,8 @@ def _link(row: CredentialRow) -> LinkRecord:
         issued_to=row.name,
         delivered_by=row.delivered_by,
         issued_by=row.issued_by,
+        token=row.issued_token,
+        token_issued_by=row.token_issued_by,
         issued_at=row.issued_at.timestamp(),
     )
 

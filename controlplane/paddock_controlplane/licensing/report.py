@@ -13,7 +13,7 @@ from paddock_controlplane.active_users.reading import EntityUsers
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.licensing.grants import GrantView
 from paddock_controlplane.licensing.grants import list_page as list_grants
-from paddock_controlplane.licensing.models import AcceptanceRow, StatementRow, TextRow
+from paddock_controlplane.licensing.models import AcceptanceRow, CredentialRow, StatementRow, TextRow
 from paddock_controlplane.licensing.platform import license_policy
 from paddock_controlplane.licensing.statements import StatementView
 from paddock_controlplane.licensing.statements import view as shown_statement
@@ -34,6 +34,8 @@ class Accepted:
     role: str
     signatory: str | None
     """Name and title; null once erased."""
+    link_issued_by: str | None
+    """Who issued the signatory's link, with which admin token, and who had issued that; null where none is known."""
     jurisdiction: str
     at: float
     state: str
@@ -124,8 +126,9 @@ def _bounds(month: str) -> tuple[datetime, datetime]:
 
 async def _accepted(session: AsyncSession, entry: LicenseEntry, start: datetime, end: datetime) -> list[Accepted]:
     found = await session.execute(
-        select(AcceptanceRow, PersonRow)
+        select(AcceptanceRow, PersonRow, CredentialRow)
         .outerjoin(PersonRow, PersonRow.id == AcceptanceRow.person)
+        .outerjoin(CredentialRow, CredentialRow.id == AcceptanceRow.credential)
         .where(
             AcceptanceRow.license == entry.id,
             AcceptanceRow.at < end.timestamp(),
@@ -140,6 +143,7 @@ async def _accepted(session: AsyncSession, entry: LicenseEntry, start: datetime,
             entity=row.entity,
             role=row.role,
             signatory=f"{person.name}, {person.title}" if person is not None else None,
+            link_issued_by=_link_issued_by(link) if link is not None else None,
             jurisdiction=row.jurisdiction,
             at=row.at,
             state=row.state,
@@ -147,8 +151,14 @@ async def _accepted(session: AsyncSession, entry: LicenseEntry, start: datetime,
             ended_reason=row.ended_reason,
             digests={role: Digests(**digests) for role, digests in row.digests.items()},
         )
-        for row, person in found
+        for row, person, link in found
     ]
+
+
+def _link_issued_by(link: CredentialRow) -> str:
+    if not link.issued_token:
+        return link.issued_by
+    return f"{link.issued_by} with admin-token:{link.issued_token}, which {link.token_issued_by} issued"
 
 
 async def _statements(session: AsyncSession, entry: LicenseEntry, end: datetime) -> list[StatementView]:

@@ -69,7 +69,7 @@ async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
         model=body.model,
         model_licenses=await licenses_of(call.state, body.model),
         signatory=body.person(),
-        by_platform=call.principal.kind == "platform",
+        issuer=call.principal.issuer(),
     )
     settings = call.state.settings
     return await call.once(
@@ -77,7 +77,6 @@ async def make_offer(call: PlatformOrTenant, body: OfferBody) -> Response:
             session,
             catalog=call.state.catalog,
             wish=wish,
-            actor=call.principal.name,
             times=offers.Times(link=settings.offer_seconds, wait=settings.offer_wait_seconds),
             public_url=settings.public_url,
         )
@@ -99,8 +98,7 @@ async def issue_link(call: PlatformOrTenant, offer: OfferId, body: LinkBody) -> 
             catalog=call.state.catalog,
             offer_id=offer,
             signatory=links.Signatory(name=body.name, email=body.email, delivered_by=body.delivered_by),
-            by_platform=call.principal.kind == "platform",
-            actor=call.principal.name,
+            issuer=call.principal.issuer(),
             seconds=settings.offer_seconds,
             public_url=settings.public_url,
         )

@@ -34,11 +34,14 @@ class AdminRotationBody(Body):
 
 @router.post("", status_code=201, operation_id="issueAdminToken", response_model=admins.NewAdminToken)
 async def issue(call: PlatformOrTenant, tenant: Id, body: AdminTokenBody) -> Response:
-    """Issue another admin token. It is shown in this answer and never again."""
+    """Issue another admin token. It is shown in this answer and never again.
+
+    One that the platform issues may do everything but issue links of the entity's signatories.
+    """
     call.own_tenant(tenant)
-    name, expires_at, actor = body.name or "", body.expires_at, call.principal.name
+    name, expires_at, issuer = body.name or "", body.expires_at, call.principal.issuer()
     return await call.once(
-        lambda session: admins.issue(session, tenant=tenant, name=name, expires_at=expires_at, actor=actor)
+        lambda session: admins.issue(session, tenant=tenant, name=name, expires_at=expires_at, issuer=issuer)
     )
 
 
@@ -54,15 +57,15 @@ async def list_tokens(call: PlatformOrTenant, tenant: Id, after: After = "", lim
 async def rotate(call: PlatformOrTenant, tenant: Id, token: TokenId, body: AdminRotationBody) -> Response:
     """Give a token a new secret, shown in this answer and never again. The old one works for the overlap."""
     call.own_tenant(tenant)
-    overlap, actor = body.overlap_seconds, call.principal.name
+    overlap, issuer = body.overlap_seconds, call.principal.issuer()
     return await call.once(
-        lambda session: admins.rotate(session, tenant=tenant, token_id=token, overlap_seconds=overlap, actor=actor)
+        lambda session: admins.rotate(session, tenant=tenant, token_id=token, overlap_seconds=overlap, issuer=issuer)
     )
 
 
 @router.delete("/{token}", status_code=204, operation_id="revokeAdminToken")
 async def revoke(call: PlatformOrTenant, tenant: Id, token: TokenId) -> Response:
-    """Revoke an admin token, at once. The platform can issue another if it was the last."""
+    """Revoke an admin token, at once. The platform can issue another, which issues no links of signatories."""
     call.own_tenant(tenant)
     actor = call.principal.name
     await call.run(lambda session: admins.revoke(session, tenant=tenant, token_id=token, actor=actor))

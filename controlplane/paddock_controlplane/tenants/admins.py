@@ -28,6 +28,10 @@ class AdminTokenView:
     expires_at: float | None
     revoked_at: float | None
     rotated_at: float | None
+    issued_by: str
+    """`platform`, or `admin-token:ID` of the token with which it was issued."""
+    signs: bool
+    """It may issue links of the entity's signatories."""
     previous_until: float | None
     """Until when the secret before the last rotation still opens it; null where it does not any more."""
 
@@ -41,13 +45,30 @@ class NewAdminToken:
     tenant: str
     name: str
     expires_at: float | None
+    signs: bool
     previous_until: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who issues something: `actor` for the audit log, and the token of a tenant that did it, if one did."""
+
+    actor: str
+    token: str
+    """Id of the admin token; empty for the platform's own token."""
+    token_issued_by: str
+    signs: bool
+    """This token may issue links of its entity's signatories."""
+
+    def name(self) -> str:
+        """As records of what it issued tell it."""
+        return f"admin-token:{self.token}" if self.token else self.actor
+
+
 async def issue(
-    session: AsyncSession, *, tenant: str, name: str, expires_at: float | None, actor: str
+    session: AsyncSession, *, tenant: str, name: str, expires_at: float | None, issuer: Issuer
 ) -> NewAdminToken:
-    """Issue another admin token of a tenant.
+    """Issue another admin token of a tenant; it may issue links of signatories where the token that issues it may.
 
     Raises:
         TenantUnknown: there is no such tenant.
@@ -58,17 +79,31 @@ async def issue(
     await service.find(session, tenant)
     text, parsed = new_credential(TENANT_ADMIN)
     digest = secret_digest(parsed.secret)
-    row = TenantAdminRow(id=parsed.id, tenant=tenant, secret_sha256=digest, name=name, expires_at=expires_at)
+    row = TenantAdminRow(
+        id=parsed.id,
+        tenant=tenant,
+        secret_sha256=digest,
+        name=name,
+        expires_at=expires_at,
+        issued_by=issuer.name(),
+        signs=issuer.signs,
+    )
     session.add(row)
     await session.flush()
-    await record(session, _event(actor, "tenant.admin.issue", row, {"expires_at": expires_at}))
-    return NewAdminToken(id=parsed.id, admin_token=text, tenant=tenant, name=name, expires_at=expires_at)
+    detail = {"expires_at": expires_at, "issued_by": row.issued_by, "signs": row.signs}
+    await record(session, _event(issuer.actor, "tenant.admin.issue", row, detail))
+    return NewAdminToken(
+        id=parsed.id, admin_token=text, tenant=tenant, name=name, expires_at=expires_at, signs=row.signs
+    )
 
 
 async def rotate(
-    session: AsyncSession, *, tenant: str, token_id: str, overlap_seconds: float, actor: str
+    session: AsyncSession, *, tenant: str, token_id: str, overlap_seconds: float, issuer: Issuer
 ) -> NewAdminToken:
     """Give a token a new secret. The one that it has opens it for `overlap_seconds` more, any older one no longer.
+
+    Whoever gets the secret may do what the token may: a token that may issue links of signatories may not any more
+    where somebody gave it a secret who may not.
 
     Raises:
         AdminTokenUnknown: the tenant has no such token.
@@ -80,14 +115,17 @@ async def rotate(
     text, parsed = renewed_credential(TENANT_ADMIN, token_id)
     row.previous_sha256, row.previous_until = row.secret_sha256, now + overlap_seconds
     row.secret_sha256, row.rotated_at = secret_digest(parsed.secret), datetime.now(UTC)
+    row.signs, row.issued_by = row.signs and issuer.signs, row.issued_by if issuer.token else issuer.actor
     await session.flush()
-    await record(session, _event(actor, "tenant.admin.rotate", row, {"overlap_seconds": overlap_seconds}))
+    detail = {"overlap_seconds": overlap_seconds, "issued_by": issuer.name(), "signs": row.signs}
+    await record(session, _event(issuer.actor, "tenant.admin.rotate", row, detail))
     return NewAdminToken(
         id=token_id,
         admin_token=text,
         tenant=tenant,
         name=row.name,
         expires_at=row.expires_at,
+        signs=row.signs,
         previous_until=row.previous_until,
     )
 
@@ -154,5 +192,7 @@ def _view(row: TenantAdminRow) -> AdminTokenView:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
         rotated_at=row.rotated_at.timestamp() if row.rotated_at else None,
+        issued_by=row.issued_by,
+        signs=row.signs,
         previous_until=row.previous_until if row.previous_until > time.time() else None,
     )

@@ -39,6 +39,10 @@ class TenantAdminRow(Base):
     previous_until: Mapped[float] = mapped_column(server_default=FetchedValue())
     rotated_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    issued_by: Mapped[str] = mapped_column(server_default=FetchedValue())
+    """`platform`, or `admin-token:ID` of the token with which it was issued."""
+    signs: Mapped[bool] = mapped_column(server_default=FetchedValue())
+    """It may issue links of the entity's signatories: it comes down from the entity's first token alone."""
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("tenant_admins_tenant", "tenant"),)

@@ -51,7 +51,9 @@ async def create(session: AsyncSession, *, tenant: Tenant, actor: str) -> NewTen
         EntityUnknown: the entity is not registered.
         TenantExists: the id is taken.
     """
-    await entities.find(session, tenant.entity)
+    # Held, so that of two tenants made at once only one is the entity's first.
+    await entities.find(session, tenant.entity, lock=True)
+    first = await session.scalar(select(TenantRow.id).where(TenantRow.entity == tenant.entity).limit(1)) is None
     added = await session.execute(
         insert(TenantRow)
         .values(id=tenant.id, entity=tenant.entity, priced=tenant.priced, limits=_given(tenant.limits))
@@ -61,8 +63,17 @@ async def create(session: AsyncSession, *, tenant: Tenant, actor: str) -> NewTen
     if added.scalar_one_or_none() is None:
         raise TenantExists(f"tenant {tenant.id} is already there: choose another id")
     token, parsed = new_credential(TENANT_ADMIN)
-    session.add(TenantAdminRow(id=parsed.id, tenant=tenant.id, secret_sha256=secret_digest(parsed.secret)))
-    await record(session, _event(actor, "tenant.create", tenant, admin=parsed.id))
+    session.add(
+        TenantAdminRow(
+            id=parsed.id,
+            tenant=tenant.id,
+            secret_sha256=secret_digest(parsed.secret),
+            issued_by=actor,
+            # A second tenant is no way for the platform to a second token of the entity that signs.
+            signs=first,
+        )
+    )
+    await record(session, _event(actor, "tenant.create", tenant, admin=parsed.id, signs=first))
     return NewTenant(tenant=tenant, admin_token=token)
 
 
