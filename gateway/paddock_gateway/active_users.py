@@ -17,6 +17,8 @@ from paddock_core.active_users.documents import MOST_SKETCHES, PATH, DaySketch, 
 from paddock_core.active_users.sketch import Sketch, encode, user_bits
 from paddock_core.usage.record import UsageRecord
 
+from paddock_gateway.errors import told
+
 _log = logging.getLogger(__name__)
 _INVALID = frozenset({400, 413, 422})
 _Key = tuple[str, str, str]
@@ -124,7 +126,7 @@ class ActiveUsers:
             problems = await self._post(session, changed, registers) if changed else {}
             done = True
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-            _log.warning("sketches of active users could not be sent, to be retried", extra={"problem": repr(error)})
+            _log.warning("sketches of active users could not be sent, to be retried", extra={"problem": told(error)})
             return False
         finally:
             for key, counted in chosen.items():

@@ -10,7 +10,7 @@ import aiohttp
 from paddock_core.serving.tokenizer_document import MAX_BYTES, TokenizerDocumentError, decode_document
 
 from paddock_gateway.deployments import Deployment
-from paddock_gateway.errors import ArtifactError
+from paddock_gateway.errors import ArtifactError, told
 from paddock_gateway.prompt import PromptModel, load_prompt_model
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class PromptModels:
                     raise ArtifactError(f"artifact {digest} is larger than {MAX_BYTES} bytes")
                 data = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ArtifactError(f"artifact {digest} could not be fetched: {error!r}") from error
+            raise ArtifactError(f"artifact {digest} could not be fetched: {told(error)}") from error
         if hashlib.sha256(data).hexdigest() != name:
             raise ArtifactError(f"artifact {digest} came with other bytes than its digest says")
         return data

@@ -7,6 +7,8 @@ import aiohttp
 import msgspec
 from paddock_core.audit.denials import Denial, DenialBook
 
+from paddock_gateway.errors import told
+
 _log = logging.getLogger(__name__)
 
 TELL_SECONDS = 60.0
@@ -44,6 +46,6 @@ class DenialTeller:
                     return
                 problem = f"{response.status}: {(await response.text())[:300]}"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            problem = repr(error)
+            problem = told(error)
         _log.warning("denials could not be told", extra={"problem": problem})
         self._book.put_back(taken)

@@ -15,6 +15,8 @@ from lightkube.core.exceptions import ApiError, LoadResourceError
 from lightkube.generic_resource import create_namespaced_resource
 from paddock_core.resources.llamadeployment import GROUP, KIND, PLURAL, VERSION, Endpoint, LlamaDeployment
 
+from paddock_gateway.errors import told
+
 _log = logging.getLogger(__name__)
 _Resource = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 WATCH_SECONDS = 240
@@ -133,7 +135,7 @@ async def follow_deployments(
         except LoadResourceError:
             raise
         except Exception as error:  # noqa: BLE001 - the follower outlives whatever the API server or a proxy does
-            _log.warning("watching LlamaDeployments failed", extra={"error": repr(error), "retry_in": delay})
+            _log.warning("watching LlamaDeployments failed", extra={"error": told(error), "retry_in": delay})
         await asyncio.sleep(delay)
         delay = min(delay * 2, 5.0)
 

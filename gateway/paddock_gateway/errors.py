@@ -98,3 +98,8 @@ def stopping() -> RequestError:
 def internal_failure() -> RequestError:
     """A 500 for a bug of ours: the log has the details, the client gets none of them."""
     return RequestError(status=500, code="InternalError", message="the gateway failed: try again", type=SERVER)
+
+
+def told(error: BaseException) -> str:
+    """An error for a log or a message. Its `repr` would show a request's headers, and with them the token in them."""
+    return f"{type(error).__name__}: {error}"

@@ -19,6 +19,7 @@ from paddock_core.quotas.levels import Level, Refusal
 from paddock_core.quotas.wire import MOST_ASKS, Ask, LeaseAnswer, LeaseCall
 
 from paddock_gateway.clock import Clock
+from paddock_gateway.errors import told
 
 _log = logging.getLogger(__name__)
 SECOND = 1_000_000_000
@@ -238,7 +239,7 @@ class Leases:
                 self._kick.set()
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
             if not self.cut_off:
-                _log.warning("leases cannot be had: cut off from the control plane", extra={"error": repr(error)})
+                _log.warning("leases cannot be had: cut off from the control plane", extra={"error": told(error)})
             self.cut_off = True
         finally:
             if waiting is not None and not waiting.done():

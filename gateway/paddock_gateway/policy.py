@@ -12,6 +12,7 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Changes, ReceivedSnapshot
 
 from paddock_gateway.clock import Clock
+from paddock_gateway.errors import told
 from paddock_gateway.policy_copy import PolicyCopy
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class PolicyFollower:
             except _GapError:
                 have_base = False
             except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
-                _log.warning("following the policy failed", extra={"error": repr(error), "retry_in": delay})
+                _log.warning("following the policy failed", extra={"error": told(error), "retry_in": delay})
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
 

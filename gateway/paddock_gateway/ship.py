@@ -17,6 +17,7 @@ from paddock_core.usage.journal_frames import MAGIC, SETTLEMENT, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
 from paddock_gateway.active_users import ActiveUsers
+from paddock_gateway.errors import told
 from paddock_gateway.export import Exported, traceparent
 from paddock_gateway.journal import Journal
 from paddock_gateway.refused import RefusedRecords
@@ -206,7 +207,7 @@ class Shipper:
                 if status in _INVALID:
                     return problem
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                problem = repr(error)
+                problem = told(error)
             _log.warning("usage could not be shipped", extra={"problem": problem, "retry_in": delay})
             await asyncio.sleep(delay)
             delay = min(delay * 2, 10.0)

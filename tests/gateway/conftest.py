@@ -99,6 +99,7 @@ class ControlPlane:
     refuses: Callable[[dict[str, Any]], bool] = lambda _: False
     hangs: Callable[[dict[str, Any]], bool] = lambda _: False
     failed: int = 0
+    artifact_status: int = 200
     batches: list[int] = field(default_factory=list)
     ship_heads: list[dict[str, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -224,6 +225,8 @@ class ControlPlane:
 
     async def _artifact(self, request: web.Request) -> web.Response:
         assert request.match_info["digest"] == self.digest
+        if self.artifact_status != 200:
+            return web.Response(status=self.artifact_status)
         return web.Response(body=self.document)
 
     async def settled(self, count: int = 1) -> list[dict[str, Any]]:

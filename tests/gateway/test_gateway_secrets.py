@@ -1,57 +1,40 @@
-"""The gateway's token of the internal API is replaced while it runs."""
+"""The token that gateways show the control plane is in no log and in no answer, whatever goes wrong on the way."""
 
-from pathlib import Path
+import logging
 from typing import Any
 
+import openai
 import pytest
-from aiohttp import ClientSession, web
-from paddock_gateway.secrets import LOOK_SECONDS, SecretFile, presenting
+
+HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 
-def test_a_new_text_is_used_and_a_missing_or_empty_file_changes_nothing(tmp_path: Path) -> None:
-    at, file = 50.0, tmp_path / "token"
-    file.write_text("first\n")
-    secret = SecretFile(file, text="first", now=lambda: at)
-    file.write_text("second\n")
-    assert secret.text() == "first"
-    at += LOOK_SECONDS
-    assert secret.text() == "second"
-    for change in (lambda: file.write_text(""), file.unlink):
-        change()
-        at += LOOK_SECONDS
-        assert secret.text() == "second"
+def everything_logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Each record with all its extra fields, as the JSON log would show them."""
+    return "\n".join(str(record.__dict__) for record in caplog.records)
 
 
-async def test_each_request_shows_the_token_as_it_is_then(tmp_path: Path, play: Any) -> None:
-    at, file, shown = 50.0, tmp_path / "token", []
-
-    async def hear(request: web.Request) -> web.Response:
-        shown.append(request.headers.get("authorization"))
-        return web.Response()
-
-    app = web.Application()
-    app.router.add_get("/", hear)
-    runners: list[web.AppRunner] = []
-    url = await play.start(app, runners)
-    secret = SecretFile(file, text="first", now=lambda: at)
-    async with ClientSession(middlewares=(presenting(secret),)) as session:
-        headers = {"authorization": "Bearer first"}
-        await session.get(url, headers=headers)
-        file.write_text("second")
-        at += LOOK_SECONDS
-        await session.get(url, headers=headers)
-        await session.get(url)
-    for runner in runners:
-        await runner.cleanup()
-    assert shown == ["Bearer first", "Bearer second", None]
+async def test_a_control_plane_that_fails_brings_no_token_into_the_log(
+    world: Any, play: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = world.settings.internal_token_file.read_text().strip()
+    with caplog.at_level(logging.DEBUG):
+        async with world.gateway(policy_wait_seconds=0.2):
+            world.controlplane.down = True
+            await play.until(lambda: "following the policy failed" in caplog.text)
+    assert secret
+    assert secret not in everything_logged(caplog)
+    assert "503" in everything_logged(caplog)
 
 
-async def test_a_gateway_goes_on_with_the_new_token(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paddock_gateway.secrets.LOOK_SECONDS", 0.0)
-    hello: Any = [{"role": "user", "content": "hello"}]
+async def test_a_tokenizer_that_cannot_be_had_is_told_without_the_token(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = world.settings.internal_token_file.read_text().strip()
+    world.controlplane.artifact_status = 500
     async with world.gateway():
-        world.controlplane.tokens.add("the-second-token-of-the-tests")
-        world.settings.internal_token_file.write_text("the-second-token-of-the-tests")
-        await world.client().chat.completions.create(model="demo", messages=hello, max_tokens=1)
-        await world.controlplane.settled()
-        assert world.controlplane.ship_heads[-1]["Authorization"] == "Bearer the-second-token-of-the-tests"
+        with pytest.raises(openai.InternalServerError) as caught:
+            await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=1)
+    assert caught.value.code == "TokenizerUnavailable"
+    assert secret not in str(caught.value)
+    assert secret not in everything_logged(caplog)
