@@ -1,6 +1,7 @@
 """Statements of monthly active users: what was stated, and corrections that make it stricter.
 
-Who signs for the entity may state anything, with a new acceptance. Anybody else who acts for it, and the platform team,
+Who signs for the entity may state anything, with a new acceptance; what was once stated above the threshold stands
+though, until a grant with its two reviewers covers it. Anybody else who acts for it, and the platform team,
 may only correct towards more users: that takes rights away and gives none.
 """
 
@@ -136,11 +137,17 @@ async def bound(session: AsyncSession, *, catalog: Catalog, license_id: str) -> 
 async def above_without_grant(
     session: AsyncSession, *, catalog: Catalog, entity: str, license_id: str, role: str
 ) -> bool:
-    """True if the entity stated more users than the license permits in this role and no active grant covers that."""
-    stated = await newest(session, entity=entity, license_id=license_id)
+    """True if the entity ever stated more users than the license permits in this role and no active grant covers that.
+
+    The month that counts does not change any more, so that a later and lower statement takes nothing back.
+    """
+    stated = await session.scalar(
+        select(StatementRow.id)
+        .where(StatementRow.entity == entity, StatementRow.license == license_id, StatementRow.band == ABOVE)
+        .limit(1)
+    )
     return (
         stated is not None
-        and stated.band == ABOVE
         and role in await bound(session, catalog=catalog, license_id=license_id)
         and not await coverage.granted(session, entity=entity, license_id=license_id)
     )

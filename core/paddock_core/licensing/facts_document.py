@@ -91,11 +91,14 @@ class StatementFact(_Fact, frozen=True, kw_only=True):
     value: Annotated[int, msgspec.Meta(ge=0)] | None = None
     current: Annotated[int, msgspec.Meta(ge=0)] | None = None
     at: Moment | None = None
-    """When it was made; with a `current` figure and no time, it speaks of the moment of the question."""
+    """When it was made; with a `current` figure and no time, it speaks of the moment of the question, but is no newer
+    than another one that has a time."""
     affiliates: tuple[str, ...] = ()
     month: str | None = None
+    """The month it is about, as the license names it (2024-06). About another month it states nothing."""
     method: str | None = None
     affiliates_included: bool | None = None
+    """Where they are not, a statement of at most so many states nothing."""
 
 
 class GrantFact(_Fact, frozen=True, kw_only=True):

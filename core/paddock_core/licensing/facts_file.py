@@ -38,6 +38,8 @@ from paddock_core.policy.documents import (
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NEVER = float("inf")
 _NOT_STATED = "not_stated"
+_AT_MOST = "le_700m"
+_COUNTING = "scale_threshold"
 
 
 class FactsError(ValueError):
@@ -73,7 +75,7 @@ def read_facts(document: Any, *, catalog: Catalog, now: float, at: float | None 
         tenants=_unique("tenants", (_tenant(item) for item in read.tenants)),
         texts=tuple(text for item in read.texts for text in _texts(item, catalog)),
         acceptances=tuple(_acceptance(item, catalog) for item in read.acceptances),
-        statements=tuple(_statement(item, asked) for item in read.statements),
+        statements=_statements(read.statements, catalog, asked),
         grants=tuple(_grant(item) for item in read.grants),
         models=_unique("models", (_model(item, catalog) for item in read.models)),
         policy=LicensePolicy(**msgspec.structs.asdict(read.policy)),
@@ -182,18 +184,36 @@ def _acceptance(item: AcceptanceFact, catalog: Catalog) -> Acceptance:
     )
 
 
-def _statement(item: StatementFact, asked: float) -> Statement:
+def _statements(items: tuple[StatementFact, ...], catalog: Catalog, asked: float) -> tuple[Statement, ...]:
+    """A statement without a time speaks of the moment of the question, but is no newer than one that has a time."""
+    timed: dict[tuple[str, str], float] = {}
+    for item in items:
+        if item.at is not None:
+            key = (item.entity, item.license)
+            timed[key] = max(moment(item.at), timed.get(key, 0.0))
+    return tuple(_statement(item, catalog, timed.get((item.entity, item.license), asked)) for item in items)
+
+
+def _statement(item: StatementFact, catalog: Catalog, newest: float) -> Statement:
     made = 0.0 if item.at is None else moment(item.at)
+    meant = item.month in (None, *_windows(catalog, item.license))
+    whole = item.affiliates_included is not False or item.band != _AT_MOST
     return Statement(
         id=item.id or f"{item.entity}/{item.license}/{item.band}/{item.value}/{item.current}",
         entity=item.entity,
         license=item.license,
-        band=item.band or _NOT_STATED,
-        at=asked if item.at is None and item.current is not None else made,
-        value=item.value,
+        band=item.band if item.band and meant and whole else _NOT_STATED,
+        at=newest if item.at is None and item.current is not None else made,
+        value=item.value if meant else None,
         current=item.current,
         affiliates=item.affiliates,
     )
+
+
+def _windows(catalog: Catalog, license_id: str) -> list[str | None]:
+    """The months in which the license counts users."""
+    entry = catalog.license(license_id)
+    return [clause.params.get("window") for clause in entry.clauses if clause.type == _COUNTING] if entry else []
 
 
 def _grant(item: GrantFact) -> Grant:

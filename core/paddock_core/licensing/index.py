@@ -38,7 +38,7 @@ class FactsIndex:
     texts: dict[_Pair, LicenseText]
     """By license and role of the text."""
     groups: dict[str, frozenset[str]]
-    """By entity: itself and its affiliates, whichever of the two sides declared it."""
+    """By entity: itself, its affiliates and theirs, whichever side declared it."""
     priced: frozenset[str]
     """Entities with a tenant on a priced plan."""
     hosted: frozenset[str]
@@ -63,17 +63,23 @@ class FactsIndex:
         return sorted(self._acceptances(entity).get(license_id, ()), key=lambda item: (-item.at, item.id))
 
     def statement(self, entity: str, license_id: str) -> Statement | None:
-        """An entity's newest statement for a license; of two equally new ones the one above the threshold."""
-        known = self._statements(entity).get(license_id, ())
-        return min(known, key=_newest_then_highest, default=None)
+        """An entity's newest statement for a license; of equally new ones the one with the most users."""
+        return next(iter(self.statements(entity, license_id)), None)
+
+    def statements(self, entity: str, license_id: str) -> list[Statement]:
+        """An entity's statements for a license, newest first."""
+        return sorted(self._statements(entity).get(license_id, ()), key=_newest_then_highest)
 
     def grants(self, entity: str, license_id: str) -> list[Grant]:
         """The grants to an entity for a license, the one that lasts longest first."""
         return sorted(self._grants.get((entity, license_id), ()), key=lambda item: (-item.valid_to, item.id))
 
 
-def _newest_then_highest(item: Statement) -> tuple[float, str, int, int, str]:
-    return (-item.at, item.band, -(item.value or 0), -(item.current or 0), item.id)
+def _newest_then_highest(item: Statement) -> tuple[object, ...]:
+    """A total order, whatever two statements differ in. `gt` comes before `le`."""
+    figures = (item.value or 0, item.current or 0)
+    stated = item.at if item.stated_at is None else item.stated_at
+    return (-item.at, item.band, -max(figures), *(-figure for figure in figures), stated, item.id, item.affiliates)
 
 
 def with_models(facts: Facts, *models: RegisteredModel) -> Facts:
@@ -134,9 +140,12 @@ def _by_entity(items: tuple[_T, ...]) -> Callable[[str], Iterable[_T]]:
 
 
 def _groups(facts: Facts) -> dict[str, frozenset[str]]:
-    groups: defaultdict[str, set[str]] = defaultdict(set)
+    """The affiliates of an affiliate are of the group too, whoever declared whom."""
+    groups: dict[str, set[str]] = {}
     for entity in facts.entities.values():
-        for affiliate in entity.affiliates:
-            groups[entity.id].add(affiliate)
-            groups[affiliate].add(entity.id)
-    return {entity: frozenset(members | {entity}) for entity, members in groups.items()}
+        merged = {entity.id, *entity.affiliates}
+        for member in tuple(merged):
+            merged |= groups.get(member, set())
+        for member in merged:
+            groups[member] = merged
+    return {entity: frozenset(members) for entity, members in groups.items() if len(members) > 1}

@@ -153,6 +153,59 @@ def test_04_affiliates_of_today_and_of_the_month_both_catch() -> None:
         assert ask(caught, OF["llama3.3"]).allowed
 
 
+def test_04_the_affiliates_of_affiliates_catch_whoever_declared_whom() -> None:
+    giant = {"entity": "giant", "license": "llama3.1", "band": "gt_700m", "at": ACCEPTED}
+    plain = {**world(), "statements": [*world()["statements"], giant]}
+
+    def declared(*entities: dict[str, Any], acme: tuple[str, ...] = ("between",)) -> Any:
+        found = edited(plain, "entities", "acme", affiliates=list(acme))
+        return {**found, "entities": [*found["entities"], *entities]}
+
+    assert ask(declared({"id": "between"}, {"id": "giant"})).allowed
+    between = declared({"id": "between", "affiliates": ["giant"]})
+    from_above = declared({"id": "giant", "affiliates": ["between"]})
+    far = declared({"id": "one", "affiliates": ["between", "two"]}, {"id": "giant", "affiliates": ["two"]})
+    then = edited(declared({"id": "between", "affiliates": ["giant"]}, acme=()), "statements", "acme", "llama3.1",
+                  affiliates=["between"])  # fmt: skip
+    for caught in (between, from_above, far, then):
+        for order in (1, -1):
+            assert ask({**caught, "entities": caught["entities"][::order]}).reason is Reason.THRESHOLD_GRANT_REQUIRED
+
+
+def test_05_what_was_stated_above_the_line_stands_whatever_is_stated_later() -> None:
+    later = [{"entity": "acme", "license": "llama3.1", "band": "le_700m", "at": "2026-11-01"},
+             {"entity": "acme", "license": "llama3.1", "band": "le_700m", "current": 1}]  # fmt: skip
+    for above in ({"band": "gt_700m"}, {"value": 700_000_001}):
+        over = edited(world(), "statements", "acme", "llama3.1", **above)
+        for more in (later[:1], later[1:], later):
+            stated = {**over, "statements": [*over["statements"], *more]}
+            assert ask(stated).reason is Reason.THRESHOLD_GRANT_REQUIRED
+            grant = {"entity": "acme", "licenses": ["llama3.1"], "valid_from": "2026-01-01", "valid_to": "2026-12-31"}
+            assert ask({**stated, "grants": [{**grant, "state": "active"}]}).allowed
+    assert ask({**world(), "statements": [*world()["statements"], *later]}).allowed
+
+
+def test_05_a_statement_without_a_time_does_not_outrank_one_that_says_more() -> None:
+    careful = {**edited(world(), "statements", "acme", "llama3.1", current=900_000_000)}
+    careful["policy"] = {"threshold": "conservative"}
+    timeless = {"entity": "acme", "license": "llama3.1", "band": "le_700m", "current": 1, "value": 650_000_000}
+    for statements in ([*careful["statements"], timeless], [timeless, *careful["statements"]]):
+        assert ask({**careful, "statements": statements}).reason is Reason.THRESHOLD_GRANT_REQUIRED
+    newer = {**timeless, "at": "2026-11-01"}
+    assert ask({**careful, "statements": [*careful["statements"], newer]}).allowed
+
+
+def test_05_a_statement_of_another_month_or_without_affiliates_states_nothing() -> None:
+    for change in ({"month": "2024-03"}, {"month": "2026-10"}, {"affiliates_included": False}):
+        assert ask(edited(world(), "statements", "acme", "llama3.1", **change)).reason is (
+            Reason.THRESHOLD_STATEMENT_MISSING
+        )
+    for change in ({"month": "2024-06"}, {"affiliates_included": True}):
+        assert ask(edited(world(), "statements", "acme", "llama3.1", **change)).allowed
+    above = edited(world(), "statements", "acme", "llama3.1", band="gt_700m", affiliates_included=False)
+    assert ask(above).reason is Reason.THRESHOLD_GRANT_REQUIRED
+
+
 @pytest.mark.parametrize("verb", [verb.value for verb in Verb])
 @pytest.mark.parametrize("purpose", ["commercial", "evaluation", "noncommercial_research"])
 def test_05_over_the_line_there_are_no_rights_at_all(verb: str, purpose: str) -> None:

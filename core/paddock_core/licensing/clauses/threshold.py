@@ -14,7 +14,8 @@ TYPES = ("scale_threshold",)
 
 _LICENSEES = (Role.OPERATOR.value, Role.DEPLOYER.value)
 _AT_MOST = "le_700m"
-_BANDS = (_AT_MOST, "gt_700m")
+_ABOVE = "gt_700m"
+_BANDS = (_AT_MOST, _ABOVE)
 _YEAR_SECONDS = 365 * 86_400.0
 
 
@@ -34,7 +35,7 @@ def check(case: Case) -> Verdict:
     own = case.index.statement(case.entity.id, case.license.id)
     if own is None or own.band not in _BANDS or _aged(case, own):
         return _not_stated(case)
-    if _above(case, own) or _affiliate_above(case, own):
+    if _above(case, case.entity.id) or _affiliate_above(case, own):
         window = case.clause.params.get("window", "the named month")
         why = (
             f"{case.entity.id} or an affiliate had more than {int(case.clause.params['value']):,} monthly active users "
@@ -74,18 +75,22 @@ def _not_stated(case: Case) -> Verdict:
     )
 
 
-def _above(case: Case, statement: Statement) -> bool:
+def _above(case: Case, entity: str) -> bool:
+    """The named month does not change any more, so what was once stated above stands, whatever is stated later: only a
+    grant, with its two reviewers, opens it. Of the users of today the newest statement tells."""
+    stated = case.index.statements(entity, case.license.id)
+    if any(item.band == _ABOVE or _exceeds(case, item.value) for item in stated):
+        return True
+    return _conservative(case) and bool(stated) and _exceeds(case, stated[0].current)
+
+
+def _exceeds(case: Case, figure: int | None) -> bool:
     """A figure beside the band is checked against it: the worse of the two counts."""
-    limit = int(case.clause.params["value"])
-    figures = [statement.value, statement.current if _conservative(case) else None]
-    return statement.band != _AT_MOST or any(figure is not None and figure > limit for figure in figures)
+    return figure is not None and figure > int(case.clause.params["value"])
 
 
 def _affiliate_above(case: Case, own: Statement) -> bool:
-    """Affiliates of today catch, and so do those of the month that counts."""
-    group = case.index.groups.get(case.entity.id, frozenset()) | set(own.affiliates)
-    for member in sorted(group - {case.entity.id}):
-        stated = case.index.statement(member, case.license.id)
-        if stated is not None and _above(case, stated):
-            return True
-    return False
+    """Affiliates of today catch, and so do those of the month that counts, each with its own group."""
+    named = {case.entity.id, *own.affiliates}
+    group = named.union(*(case.index.groups.get(member, frozenset()) for member in named))
+    return any(_above(case, member) for member in sorted(group - {case.entity.id}))
