@@ -57,8 +57,8 @@ async def admit(
     """Check everything, cheapest first, and reserve. Raises RequestError.
 
     A tokenizer may take seconds to come, and rights may go meanwhile. So `identify`, which proves the caller anew, and
-    all checks come again when nothing is left to wait for, unless neither policy nor routes nor caller have changed in the
-    moment since: the journal alone lies between them and the dispatch.
+    all checks come again when nothing is left to wait for, unless neither policy nor routes nor caller have changed in
+    the moment since: the journal alone lies between them and the dispatch.
     """
     now = wiring.clock.wall()
     view, changes, judged_at, first = wiring.policy.view, wiring.routes.changes, wiring.policy.now(), caller

@@ -11,10 +11,11 @@ import pytest
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
+from paddock_gateway import journal as journal_module
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
-from paddock_gateway.journal import Journal, payloads_in_order, segment_numbers
+from paddock_gateway.journal import CROWD, Journal, payloads_in_order, segment_numbers
 from paddock_gateway.recover import Reaper, left_open, recover
 
 
@@ -54,6 +55,41 @@ def outcome(number: int, tokens: int = 5) -> UsageRecord:
 
 def journal(folder: Path, *, segment_bytes: int = 2**20) -> Journal:
     return Journal(folder=folder, segment_bytes=segment_bytes)
+
+
+async def test_frames_gather_while_a_crowd_is_open_and_nobody_waits_for_ever(tmp_path: Path) -> None:
+    writer = journal(tmp_path)
+    numbers = range(3 * CROWD)
+    async with asyncio.timeout(60):
+        for start in range(0, len(numbers), 5):  # the crowd forms in the middle, with a commit under way
+            await asyncio.gather(*(writer.begin(intent(number)) for number in numbers[start : start + 5]))
+        assert writer.open_requests == len(numbers)
+        await asyncio.gather(*(writer.settle(outcome(number)) for number in numbers))
+        await writer.begin(intent(len(numbers)))
+    await writer.close()
+    found = list(payloads_in_order(tmp_path, segment_numbers(tmp_path)))
+    assert [item.journal_seq for item in found if isinstance(item, Intent)] == [*numbers, len(numbers)]
+    assert [item.journal_seq for item in found if isinstance(item, UsageRecord)] == [*numbers]
+
+
+async def test_a_crowd_shares_its_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    write = journal_module._write_durably
+
+    def counted(descriptor: int, data: bytes, offset: int) -> None:
+        written.append(len(data))
+        write(descriptor, data, offset)
+
+    writer = journal(tmp_path)
+    await asyncio.gather(*(writer.begin(intent(number)) for number in range(CROWD)))
+    monkeypatch.setattr(journal_module, "_write_durably", counted)
+    tasks = []
+    for number in range(8):  # one after the other, each in a turn of the loop of its own
+        tasks.append(asyncio.create_task(writer.settle(outcome(number))))
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    await writer.close()
+    assert len(written) < 8
 
 
 async def test_what_is_awaited_is_on_disk(tmp_path: Path) -> None:

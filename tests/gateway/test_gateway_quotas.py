@@ -47,6 +47,22 @@ LEVELS = [
 ]
 
 
+async def test_a_burst_that_every_limit_has_room_for_is_never_refused(world: Any) -> None:
+    """Those who come later may take what was borrowed for those who wait: that is no reason to refuse anybody."""
+    objects = world.controlplane.objects
+    objects["api_key"]["keyaaaaaaaaa"]["project"] = "web"
+    objects["project"] = {"acme/web": {"id": "acme/web", "tenant": "acme"}}
+    for kind, identifier, _ in LEVELS:
+        limit(world, kind, identifier, requests_per_minute=10**7, tokens_per_month=10**12, concurrent_requests=10**5)
+
+    async def client() -> None:
+        for _ in range(6):
+            await chat(world, max_tokens=1)
+
+    async with world.gateway():
+        await asyncio.gather(*(client() for _ in range(40)))
+
+
 @pytest.mark.parametrize(("kind", "identifier", "level"), LEVELS)
 @pytest.mark.parametrize("name", ["tokens_per_day", "tokens_per_month"])
 async def test_a_budget_of_any_level_holds_and_is_insufficient_quota(

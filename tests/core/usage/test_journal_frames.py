@@ -5,7 +5,7 @@ import uuid
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from paddock_core.usage.identifiers import uuid7
-from paddock_core.usage.journal_frames import Intent, Progress, decode_frames, encode_frame, salvage_frames
+from paddock_core.usage.journal_frames import CHECKPOINT, Intent, Progress, decode_frames, encode_frame, salvage_frames
 from paddock_core.usage.recovery import OpenRequests
 from paddock_core.usage.settlement import settle
 
@@ -43,6 +43,24 @@ def test_round_trip_in_allocated_space(items: list[Intent | Progress], spare: in
     assert list(decoded.payloads) == items
     assert decoded.end == len(data)
     assert not decoded.damaged
+
+
+@given(items=st.lists(intents | progresses, max_size=8), spare=st.integers(0, 40))
+def test_frames_of_other_kinds_are_passed_over(items: list[Intent | Progress], spare: int) -> None:
+    data = b"".join(encode_frame(item) for item in items)
+    salvaged = salvage_frames(data + bytes(spare), kinds=(CHECKPOINT,))
+    assert list(salvaged.payloads) == [item for item in items if isinstance(item, Progress)]
+    assert (salvaged.end, salvaged.gaps, salvaged.torn) == (len(data), (), False)
+
+
+@given(item=intents, after=progresses, at=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_damage_in_a_frame_that_is_passed_over_is_found(item: Intent, after: Progress, at: int, bit: int) -> None:
+    first = encode_frame(item)
+    damaged = bytearray(first + encode_frame(after))
+    damaged[at % len(first)] ^= 1 << bit
+    salvaged = salvage_frames(bytes(damaged), kinds=(CHECKPOINT,))
+    assert salvaged.gaps
+    assert salvaged.payloads == (after,)
 
 
 @given(items=st.lists(progresses, min_size=1, max_size=4), data=st.data())
