@@ -1,6 +1,7 @@
 """Golden renderings, and rules that every rendering keeps. PADDOCK_RENEW_GOLDEN=1 renews the files: read the diff."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,46 @@ def test_golden_renderings(case: str) -> None:
     assert text == file.read_text()
 
 
+def weights_job(model_id: str, precision: str, **changes: Any) -> WeightsRendering:
+    model = packaged_catalog().models[model_id]
+    values: dict[str, Any] = {
+        "model": model,
+        "precision": precision,
+        "digest": "b179c9523d0e" + "0" * 52,
+        "licenses": model.licenses,
+        "catalogued": True,
+        "token": "t",
+        "config": CONFIG,
+    }
+    return WeightsRendering(**{**values, **changes})
+
+
 def test_golden_weights_job() -> None:
-    model = packaged_catalog().models["smollm2-135m-instruct"]
-    job = WeightsRendering(model=model, precision="q4_1", digest="b179c9523d0e" + "0" * 52, token="t", config=CONFIG)
-    text = yaml.safe_dump_all(render_weights(job), sort_keys=False, width=120)
+    text = yaml.safe_dump_all(render_weights(weights_job("smollm2-135m-instruct", "q4_1")), sort_keys=False, width=120)
     file = GOLDEN / "weights.yaml"
     if os.environ.get("PADDOCK_RENEW_GOLDEN"):
         file.write_text(text)
     assert text == file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "precision", "changes", "given"),
+    [
+        ("llama-3.1-8b-instruct", "bf16", {}, True),
+        ("llama-3.1-8b-instruct", "bf16", {"catalogued": False}, False),
+        ("llama-3.1-8b-instruct", "bf16", {"config": CONFIG}, False),
+        ("smollm2-135m-instruct", "q4_1", {}, False),
+        ("llama-7b", "bf16", {}, False),
+    ],
+)
+def test_the_hubs_token_goes_only_to_jobs_that_fetch_the_catalogues_own_sources_from_it(
+    model: str, precision: str, changes: dict[str, Any], given: bool
+) -> None:
+    job = weights_job(model, precision, **{"config": replace(CONFIG, hub_token_secret="hub"), **changes})
+    environment = render_weights(job)[-1]["spec"]["template"]["spec"]["containers"][0]["env"]
+    found = [variable for variable in environment if variable["name"] == "HF_TOKEN"]
+    token = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}
+    assert found == ([token] if given else [])
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
@@ -177,8 +210,8 @@ def test_memory_quantities_are_canonical(size: int, text: str) -> None:
 def test_examples_are_deployments_of_models_that_they_or_the_catalogue_have() -> None:
     folder = Path(__file__).resolve().parents[2] / "examples"
     documents = [item for file in sorted(folder.glob("*.yaml")) for item in yaml.safe_load_all(file.read_text())]
-    models = [msgspec.convert(item, LlamaModel).registered() for item in documents if item["kind"] == "LlamaModel"]
-    made = [msgspec.convert(item, LlamaDeployment) for item in documents if item["kind"] == "LlamaDeployment"]
+    models = [msgspec.convert(item, LlamaModel).registered() for item in documents if item.get("kind") == "LlamaModel"]
+    made = [msgspec.convert(item, LlamaDeployment) for item in documents if item.get("kind") == "LlamaDeployment"]
     assert models
     for deployment in made:
         known = {model.id: model for model in models}
