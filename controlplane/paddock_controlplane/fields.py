@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from paddock_core.catalog.areas import known_countries
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 """An id that people choose: a DNS label of at most 40 characters, so that it fits into names of Kubernetes objects."""
@@ -11,7 +12,18 @@ CatalogId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99
 Line = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
 ]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+
+
+def _known_country(code: str) -> str:
+    if code not in known_countries():
+        raise ValueError(f"{code} is no code of a country: write it as ISO 3166-1 does, for example GB")
+    return code
+
+
+Country = Annotated[
+    str, AfterValidator(_known_country), WithJsonSchema({"type": "string", "enum": sorted(known_countries())})
+]
+"""ISO 3166-1 alpha-2 code."""
 Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
 Overlap = Annotated[float, Field(ge=0, le=30 * 86_400)]

@@ -34,6 +34,8 @@ async def test_there_is_one_operator(api: Any) -> None:
         {"id": "-dash"},
         {"id": "x" * 41},
         {"principal_place_of_business": "USA"},
+        {"principal_place_of_business": "UK"},
+        {"domicile": "XX"},
         {"legal_name": ""},
         {"legal_name": "two\nlines"},
         {"unknown_field": 1},

@@ -1,4 +1,4 @@
-"""The catalogue that ships with Paddock. The one place in core that reads files: its own package data, once."""
+"""The catalogue that ships with Paddock. It reads files, but only its own package data, and once."""
 
 from functools import cache
 from importlib import resources

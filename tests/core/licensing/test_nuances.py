@@ -318,6 +318,23 @@ def test_12_the_bar_is_the_unions_and_the_counterparty_the_areas() -> None:
     assert ask(domiciled, OF["llama4"]).reason is Reason.TERRITORY_DENIED
 
 
+@pytest.mark.parametrize("code", ["GF", "GP", "MF", "MQ", "RE", "YT", "AX"])
+def test_12_parts_of_the_union_with_codes_of_their_own_are_of_the_union(code: str) -> None:
+    assert ask(place(world(), "acme", code), OF["llama4"]).reason is Reason.TERRITORY_DENIED
+    assert CATALOG.licenses["llama4"].licensor_of(code) == "Meta Platforms Ireland Limited"
+
+
+@pytest.mark.parametrize("code", ["UK", "EU", "XX", "EL", "ZZ"])
+def test_12_a_code_that_names_no_country_is_no_place(code: str) -> None:
+    for change in ({"principal_place_of_business": code}, {"domicile": code}):
+        decision = ask(edited(world(), "entities", "acme", **change), OF["llama4"])
+        assert decision.reason is Reason.TERRITORY_DENIED
+        assert code in decision.message
+        assert ask(edited(world(), "entities", "acme", **change)).allowed
+    for code_outside in ("NC", "GL", "CH", "GB", "JE"):
+        assert ask(place(world(), "acme", code_outside), OF["llama4"]).allowed
+
+
 @pytest.mark.parametrize("model", VISION)
 def test_13_a_european_operator_cannot_host_at_all_and_europeans_may_consume(model: str) -> None:
     european_host = place(world(), "host", "FR")
