@@ -15,7 +15,7 @@ from paddock_cli.signing import Answers, body_for, present
 ROLES = ("operator", "deployer", "consumer")
 _SIGNATORY = re.compile(r"\s*(?P<name>[^<>]+?)\s*<(?P<email>[^<>\s]+@[^<>\s]+)>\s*")
 Entity = Annotated[str, typer.Option(help="The legal entity.")]
-DeliveredBy = Annotated[str | None, typer.Option(help="How the link reaches that person; it is recorded.")]
+DeliveredBy = Annotated[str | None, typer.Option(help="How the link reaches that person; it is kept.")]
 
 
 class ReceiptOutput(StrEnum):

@@ -24,7 +24,7 @@ from paddock_cli.output import (
 grants = typer.Typer(help="Record a licensor's grants to entities above a threshold.", no_args_is_help=True)
 
 Acceptance = Annotated[str, typer.Argument(help="Id of the acceptance, from `paddock license list`.")]
-Reason = Annotated[str, typer.Option(help="Why; it stands in the audit log.")]
+Reason = Annotated[str, typer.Option(help="Why; it is kept in the audit log: name no private person.")]
 Entity = Annotated[str, typer.Option(help="The legal entity.")]
 OnlyEntity = Annotated[str | None, typer.Option(help="Only of this entity.")]
 OnlyLicense = Annotated[str | None, typer.Option("--license", help="Only of this license.")]

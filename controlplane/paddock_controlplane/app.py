@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -49,6 +50,8 @@ from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.partitions import Partitions
 from paddock_controlplane.usage.watch import LedgerWatch
 
+log = logging.getLogger(__name__)
+
 _ROUTERS = (
     *(entities.router, tenants.router, admin_routes.router, keys.router),
     *(catalogue.router, licensing.router, record_routes.router),
@@ -67,6 +70,8 @@ def create_app(settings: Settings, *, catalog: Catalog | None = None, telemetry:
         SettingsError: a setting is missing or unusable.
     """
     telemetry = telemetry or build()
+    if settings.audit_heads_file is None:
+        log.warning("heads of the audit log are not exported: set PADDOCK_CONTROLPLANE_AUDIT_HEADS_FILE")
     app = FastAPI(
         title="Paddock control plane",
         version="1",

@@ -32,6 +32,7 @@ def controlplane_environment(c: Context) -> dict[str, str]:
     return _prefixed(
         "CONTROLPLANE", DATABASE_URL=c.database_url, HOST=HOST, PORT=c.ports["controlplane"],
         PUBLIC_URL=f"http://{HOST}:{c.ports['controlplane']}", ARTIFACTS_DIR=p.folder("artifacts"),
+        AUDIT_HEADS_FILE=p.folder("artifacts") / "audit" / "heads.jsonl",
         ADMIN_TOKEN_FILE=s("admin-token"), INTERNAL_TOKEN_FILE=s("internal-token"),
         PLATFORM_KEY_FILE=s("platform-key"), AUDIT_KEY_FILE=s("audit-key"),
     )  # fmt: skip

@@ -206,6 +206,9 @@ def test_the_audit_log_is_verified_against_exported_heads(paddock: Any, acme: An
     found = paddock.read("audit", "verify", "--head", str(heads), *key)
     assert (found["holds"], found["heads_compared"], found["signatures_checked"]) == (True, 2, True)
     assert "cut off would not show" in paddock("audit", "verify").err
+    nothing = tmp_path / "nothing"
+    nothing.write_text("\n", encoding="utf-8")
+    assert "no exported head" in paddock("audit", "verify", "--head", str(nothing), code=1).err
     last = json.loads(heads.read_text(encoding="utf-8").splitlines()[-1])
     for change, said in (({"seq": last["seq"] + 5}, "cut off"), ({"digest": "0" * 64}, "written anew")):
         heads.write_text(json.dumps({**last, **change}), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from paddock_controlplane import maintenance
+from paddock_controlplane.app import create_app
 from paddock_core.audit.chain import Entry, Verifier, head_signature
 
 
@@ -56,6 +57,16 @@ async def test_a_refused_request_leaves_no_trace(licensed: Any) -> None:
     await licensed("POST", "/v1/tenants", {"id": "acme", "entity": "acme"}, status=409)
     await licensed("DELETE", f"/v1/tenants/acme/keys/{'a' * 12}", status=404)
     assert (await licensed("GET", "/v1/audit", status=200))["head"] == before
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("exported", [True, False])
+async def test_a_control_plane_that_exports_no_heads_says_so(
+    api: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, exported: bool
+) -> None:
+    heads = {"audit_heads_file": tmp_path / "heads.jsonl"} if exported else {}
+    create_app(api.state.settings.model_copy(update=heads))
+    assert ("PADDOCK_CONTROLPLANE_AUDIT_HEADS_FILE" in caplog.text) is not exported
 
 
 @pytest.mark.postgres

@@ -53,3 +53,14 @@ class DenialRow(Base):
     told: Mapped[int]
     first_at: Mapped[float]
     last_at: Mapped[float]
+
+
+class SealRow(Base):
+    """The salt with which a record's digest in the chain was made; the same for every entry about it."""
+
+    __tablename__ = "seals"
+
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    entity: Mapped[str]
+    salt: Mapped[bytes]

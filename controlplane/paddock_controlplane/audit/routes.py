@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 from paddock_core.audit.chain import Entry, Head, head_of
+from paddock_core.audit.records import Stored
 from paddock_core.licensing.types import Reason, Role, Verb
 from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit import denials, service
+from paddock_controlplane.audit import denials, service, stored_records
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import Body, CatalogId, Id
 
@@ -67,6 +68,19 @@ async def read(
         return b'{"items":' + items + b',"next":' + more + b',"head":' + head + b"}"
 
     return Response(await call.run(work), media_type="application/json")
+
+
+@router.get("/records/{kind}", operation_id="readAuditedRecords", response_model=list[Stored])
+async def records(
+    call: Annotated[Call, Depends(callers("platform"))],
+    kind: Literal["entity", "acceptance", "statement"],
+    after: Annotated[str, Query(max_length=100)] = "",
+    limit: Annotated[int, Query(ge=1, le=5000)] = 1000,
+) -> Response:
+    """Records that the log binds, as they are stored now, by id: whoever verifies compares them with the log."""
+    return call.answer(
+        await call.run(lambda session: stored_records.page(session, kind=kind, after=after, limit=limit))
+    )
 
 
 @internal.post("", status_code=204, operation_id="tellDenials")

@@ -1,20 +1,24 @@
 """`record`: the one way in which a mutation reaches the audit log and the policy log, in its own transaction."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from paddock_core.audit.chain import Entry, canonical
+from paddock_core.audit.records import seal
 from sqlalchemy import func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from paddock_controlplane.audit.models import AuditRow, HeadRow
+from paddock_controlplane.audit.models import AuditRow, HeadRow, SealRow
 from paddock_controlplane.policy.models import PolicyRow
 
 CHANNEL = "paddock_policy"
 """NOTIFY channel on which a new revision is told."""
+
+_SALT_BYTES = 32
 
 _PAGE = text(
     "SELECT coalesce(json_agg(json_build_object('seq', seq,"
@@ -32,6 +36,10 @@ class PolicyChange:
     kind: str
     id: str
     body: object | None
+    record: Mapping[str, Any] | None = None
+    """The whole stored record, where the entry is to bind it: its salted digest stands among the commitments."""
+    entity: str = ""
+    """Whose record it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,7 @@ async def record(session: AsyncSession, event: Event) -> Entry:
     The update of the single head row makes concurrent mutations wait for each other until they commit, so the chain is
     linear and a follower never sees revision N+1 before N.
     """
+    event = replace(event, commitments=[*event.commitments, *await _seals(session, event.changes)])
     head = await session.execute(
         update(HeadRow)
         .values(audit_seq=HeadRow.audit_seq + 1, revision=HeadRow.revision + len(event.changes))
@@ -75,6 +84,21 @@ async def record(session: AsyncSession, event: Event) -> Entry:
     if event.changes:
         await session.execute(select(func.pg_notify(CHANNEL, str(revision))))
     return entry
+
+
+async def _seals(session: AsyncSession, changes: Sequence[PolicyChange]) -> list[str]:
+    """Seals of the records that are written, each with the salt that it has from its first entry on."""
+    found: list[str] = []
+    for change in changes:
+        if change.record is None:
+            continue
+        row = await session.get(SealRow, (change.kind, change.id))
+        if row is None:
+            row = SealRow(kind=change.kind, id=change.id, entity=change.entity, salt=os.urandom(_SALT_BYTES))
+            session.add(row)
+        found.append(seal(kind=change.kind, record_id=change.id, salt=row.salt, body=change.record))
+    await session.flush()
+    return found
 
 
 async def entries(session: AsyncSession, *, after: int, limit: int) -> tuple[bytes, int, int]:

@@ -1,5 +1,8 @@
 """Registering legal entities."""
 
+from typing import Any
+
+import msgspec
 from paddock_core.policy.documents import Entity
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
@@ -21,6 +24,16 @@ def document(row: EntityRow) -> Entity:
         is_operator=row.is_operator,
         domicile=row.domicile,
     )
+
+
+def entity_record(entity: Entity) -> dict[str, Any]:
+    """All of the record that the audit chain binds."""
+    return {**msgspec.to_builtins(entity), "affiliates": sorted(entity.affiliates)}
+
+
+def entity_change(entity: Entity) -> PolicyChange:
+    """What followers learn of an entity; the audit entry binds it."""
+    return PolicyChange(kind="entity", id=entity.id, body=entity, record=entity_record(entity), entity=entity.id)
 
 
 async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Entity:
@@ -54,7 +67,7 @@ async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Enti
         subject=entity.id,
         entity=entity.id,
         detail={"country": entity.principal_place_of_business, "is_operator": entity.is_operator},
-        changes=[PolicyChange(kind="entity", id=entity.id, body=entity)],
+        changes=[entity_change(entity)],
     )
     await record(session, event)
     return entity

@@ -228,7 +228,7 @@ def statement_change(row: StatementRow) -> PolicyChange:
         affiliates=tuple(row.affiliates),
         stated_at=row.stated_at,
     )
-    return PolicyChange(kind="statement", id=row.id, body=body)
+    return PolicyChange(kind="statement", id=row.id, body=body, record=statement_record(row), entity=row.entity)
 
 
 def acceptance_change(row: AcceptanceRow) -> PolicyChange:
@@ -245,7 +245,21 @@ def acceptance_change(row: AcceptanceRow) -> PolicyChange:
         flow_down=row.flow_down,
         aup=row.digests.get("aup", {}).get("canonical", ""),
     )
-    return PolicyChange(kind="acceptance", id=row.id, body=body)
+    return PolicyChange(kind="acceptance", id=row.id, body=body, record=acceptance_record(row), entity=row.entity)
+
+
+def statement_record(row: StatementRow) -> dict[str, Any]:
+    """All of a statement, as the audit chain binds it."""
+    names = ("id", "entity", "license", "acceptance", "band", "month", "method", "affiliates_included", "value", "at")
+    more = ("current", "corrects", "reason", "stated_at")
+    return {**{name: getattr(row, name) for name in (*names, *more)}, "affiliates": list(row.affiliates)}
+
+
+def acceptance_record(row: AcceptanceRow) -> dict[str, Any]:
+    """All of an acceptance, as the audit chain binds it, but its signatory: that person's data can be erased."""
+    names = ("id", "entity", "license", "role", "offer", "credential", "jurisdiction", "digests", "canonical")
+    more = ("flow_down", "state", "at", "ended_reason", "grace_until")
+    return {name: getattr(row, name) for name in (*names, *more)}
 
 
 def view(row: AcceptanceRow) -> AcceptanceView:

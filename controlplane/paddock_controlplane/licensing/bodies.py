@@ -36,7 +36,7 @@ class OfferBody(Body):
     signatory: SignatoryBody | None = None
     """Whom the link is issued to. The platform's offer to another entity has none: that entity names the person."""
     delivered_by: Line = NOT_RECORDED
-    """How the signatory's link reaches that person: e-mail, in person, ..."""
+    """How the signatory's link reaches that person: e-mail, in person, ... It is kept, until the person is erased."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "OfferBody":
@@ -75,6 +75,7 @@ class UsersBody(Body):
     month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$")]
     """The month that the license names, YYYY-MM."""
     method: Line
+    """How they were counted. It is kept for good: name no private person in it."""
     affiliates_included: bool
     value: Count | None = None
     current: Count | None = None

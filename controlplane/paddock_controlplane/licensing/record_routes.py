@@ -34,6 +34,7 @@ LicenseQuery = Annotated[CatalogId | None, Query(alias="license")]
 
 class ReasonBody(Body):
     reason: Line
+    """It stands in the audit log for good: name no private person in it."""
 
 
 class StatementBody(Body):
