@@ -107,6 +107,8 @@ class Executor:
             model=action.model,
             precision=action.precision,
             digest=action.digest,
+            licenses=action.licenses,
+            catalogued=action.catalogued,
             token=token,
             config=self._config,
         )

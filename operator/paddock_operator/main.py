@@ -226,6 +226,7 @@ def config_of(settings: OperatorSettings) -> Config:
         platform_key=settings.read_secret(settings.platform_key_file),
         drain_seconds=settings.drain_seconds,
         probe_interval_seconds=settings.probe_interval_seconds,
+        hub_token_secret=settings.hub_token_secret,
     )
 
 

@@ -59,6 +59,10 @@ class OperatorSettings(BaseSettings):
     weights_volume: dict[str, Any]
     """Volume source (JSON, as in a pod's `volumes`, without the name) that holds the weights of all models."""
 
+    hub_token_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    """Secret in the namespace paddock-weights whose key `token` is the platform's token for the model hub. Only Jobs
+    that fetch a model of the catalogue from the hub get it."""
+
     lease_namespace: str = "paddock-system"
     """Namespace of the leadership Lease."""
 

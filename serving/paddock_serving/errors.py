@@ -21,6 +21,10 @@ class WeightsError(ServingError):
     """A file of the model could not be fetched, or is not the file that the catalogue names."""
 
 
+class WeightsMismatchError(ServingError):
+    """The files are a model of other dimensions than the one that they were registered or catalogued as."""
+
+
 class TokenizerError(ServingError):
     """The model's files hold no tokenizer that can be published."""
 

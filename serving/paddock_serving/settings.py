@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from paddock_core.catalog.types import WeightSet
+from paddock_core.catalog.types import Dimensions, WeightSet
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -45,8 +45,16 @@ class PrepareSettings(BaseSettings):
     checkpoint: WeightSet | None = None
     """The checkpoint as the operator knows it (JSON, as in the catalogue); the catalogue's if not given."""
 
+    dimensions: Dimensions | None = None
+    """Dimensions of the model's root (JSON, as in the catalogue): the files must have them. The catalogue's if not
+    given."""
+
+    parameters: int | None = Field(default=None, ge=1)
+    """How many parameters the model's root has."""
+
     licenses: tuple[str, ...] = ()
-    """Catalogue ids (JSON list) of the model's licenses: their notices are put beside the files."""
+    """Catalogue ids (JSON list) of the licenses whose notices are put beside the files: the model's, and those of its
+    teachers that ask for it."""
 
     weights_dir: Path = Path("/weights")
     """Where the files go: `<weights_dir>/<sha256>/<file name>`."""

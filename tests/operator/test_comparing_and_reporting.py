@@ -11,6 +11,7 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Acceptance, Entity, Grant, Namespace, Statement, Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
+from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, fails, holds
 from paddock_core.resources.llamadeployment import RoutingStatus
 from paddock_operator.decide.outcome import Outcome
@@ -210,9 +211,14 @@ def test_index_finds_who_waits_for_weights(helpers: Any) -> None:
     put("b", "llama-3.1-8b-instruct")
     put("c", "unknown")
     put("d", "made")
-    assert index.waiting_for("weights-b179c9523d0e") == [Key("n", "a"), Key("n", "d")]
+    model = packaged_catalog().models["smollm2-135m-instruct"]
+    jobs = [
+        names.weights_job_name(names.model_digest(entry, precision="q4_1"))
+        for entry in (model, replace(model, id="made", weights={"q4_1": helpers.made_model("made").weights}))
+    ]
+    assert [index.waiting_for(job) for job in jobs] == [[Key("n", "a")], [Key("n", "d")]]
     index.drop(Key("n", "a"))
     index.drop(Key("n", "d"))
-    assert index.waiting_for("weights-b179c9523d0e") == []
+    assert [index.waiting_for(job) for job in jobs] == [[], []]
     index.replace([])
     assert index.keys() == []

@@ -22,7 +22,8 @@ from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
 from paddock_operator.report import Reporter
 
-JOB = "weights-b179c9523d0e"
+MODEL = packaged_catalog().models["smollm2-135m-instruct"]
+JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_precision))
 WRITES = ("apply", "merge", "create", "replace", "delete")
 
 

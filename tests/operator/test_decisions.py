@@ -210,6 +210,32 @@ def test_weights_are_asked_for_before_anything_is_rendered(policies: dict[str, P
     assert reasons(outcome)["WeightsReady"] == "False/Preparing"
 
 
+def test_a_registered_models_job_is_its_own_and_has_its_teachers_notices_and_nobodys_trust(
+    policies: dict[str, Policy], helpers: Any
+) -> None:
+    license_id = "bigscience-bloom-rail-1.0"
+    student = helpers.made_model("demo-student", teachers=("bloom-176b",))
+    objects = [
+        student,
+        *helpers.texts(license_id),
+        *helpers.accepted("platform", role="operator", license_id=license_id),
+        *helpers.accepted("acme-inc", license_id=license_id),
+    ]
+    changes = [
+        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+        for n, item in enumerate(objects, start=99)
+    ]
+    both = replace(policies["licensed"], view=policies["licensed"].view.apply(changes))
+    found = {}
+    for model in (student.base, student.id):
+        outcome = decide(look(both, spec={"model": {"id": model}}), CONFIG)
+        found[model] = next(action for action in outcome.actions if isinstance(action, StartWeights))
+    base, made = found[student.base], found[student.id]
+    assert base.digest != made.digest
+    assert (base.catalogued, made.catalogued) == (True, False)
+    assert (base.licenses, made.licenses) == (("paddock-demo",), ("paddock-demo", "bigscience-bloom-rail-1.0"))
+
+
 def test_result_of_the_job_is_recorded_and_used_at_once(policies: dict[str, Policy]) -> None:
     ended = {"metadata": {"name": "p"}, "status": {"containerStatuses": [_terminated(RESULT)]}}
     finished = WeightsJob(
@@ -259,6 +285,23 @@ def test_failed_job_is_shown_then_tried_again(policies: dict[str, Policy], ago: 
     assert finding.reason == ConditionReason.WEIGHTS_FAILED
     assert "checksum differs" in finding.message
     assert any(isinstance(action, Delete) for action in outcome.actions) is retried
+
+
+def test_files_of_another_model_have_a_reason_of_their_own(policies: dict[str, Policy]) -> None:
+    text = "WeightsMismatch: config.json says layers 30"
+    words = {"metadata": {"name": "p"}, "status": {"containerStatuses": [_terminated(text)]}}
+    condition = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
+    failed = WeightsJob(
+        job={
+            "metadata": {"name": "w", "namespace": "paddock-weights", "uid": "j1"},
+            "status": {"conditions": [condition]},
+        },
+        pods=(words,),
+    )
+    outcome = decide(look(policies["licensed"], weights=failed), CONFIG)
+    finding = next(item for item in outcome.findings if item.type is ConditionType.WEIGHTS_READY)
+    assert (finding.status, finding.reason) == ("False", "WeightsMismatch")
+    assert text in finding.message
 
 
 def serving(policies: dict[str, Policy], policy: str = "licensed", **changes: Any) -> Observed:

@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 from paddock_core.serving.contract import deployment_secret
 
-JOB = "weights-b179c9523d0e"
+MODEL = packaged_catalog().models["smollm2-135m-instruct"]
+JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_precision))
 
 
 def serving_name(name: str) -> str:

@@ -121,7 +121,15 @@ def world(helpers: Any) -> World:
 async def weights(api: Any, settings: Any) -> AsyncIterator[str]:
     """A weights Job that runs, with its pod; its name."""
     model = packaged_catalog().models[MODEL]
-    rendering = WeightsRendering(model=model, precision="q4_1", digest="d" * 64, token="t", config=config_of(settings))
+    rendering = WeightsRendering(
+        model=model,
+        precision="q4_1",
+        digest="d" * 64,
+        licenses=model.licenses,
+        catalogued=True,
+        token="t",
+        config=config_of(settings),
+    )
     manifests = render_weights(rendering)
     assert api.apply(*manifests).returncode == 0
     job = manifests[-1]
@@ -153,8 +161,8 @@ async def test_an_order_waits_for_pods_then_ends_the_download_then_removes(
     labels = {
         **names.deployment_labels(namespace="acme", name="x", uid="u", tenant="acme", model=MODEL),
     }
-    api.kubectl("create", "namespace", "paddock-serving-acme")
-    serving = {"namespace": "paddock-serving-acme", "name": "serving-x", "labels": labels}
+    api.kubectl("create", "namespace", "paddock-serving-purged")
+    serving = {"namespace": "paddock-serving-purged", "name": "serving-x", "labels": labels}
     pod = {"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": False}
     assert api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": serving, "spec": pod}).returncode == 0
     world.orders(order(weights=("b1" * 32,)))
@@ -163,7 +171,7 @@ async def test_an_order_waits_for_pods_then_ends_the_download_then_removes(
             await purger.look()
             await asyncio.sleep(0.02)
         assert job(weights) is not None, "as long as a pod runs the model, nothing goes"
-        cluster_helpers.remove_pod(api, "paddock-serving-acme", "serving-x")
+        cluster_helpers.remove_pod(api, "paddock-serving-purged", "serving-x")
         await until(purger, lambda: job(weights) is None)
         for _ in range(10):
             await purger.look()

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.catalog.types import WeightSet
+from paddock_core.catalog.types import ModelEntry, WeightSet
 from paddock_core.serving.tokenizer_document import decode_document
 from paddock_serving.errors import WeightsError
 from paddock_serving.settings import PrepareSettings
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if begin else 200)
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
-        if self.remote.break_after is not None:
+        if self.remote.break_after is not None and len(part) > self.remote.break_after:
             part, self.remote.break_after = part[: self.remote.break_after], None
             self.close_connection = True
         self.wfile.write(part)
@@ -168,7 +168,7 @@ def test_a_registered_model_is_prepared_from_what_the_operator_knows(
 ) -> None:
     entry = packaged_catalog().models[MODEL]
     checkpoint = json.dumps(asdict(entry.weights[entry.default_precision]))
-    made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"}
+    made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"} | of(entry)
     done = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=checkpoint)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "termination").read_text(encoding="utf-8"))
@@ -177,6 +177,39 @@ def test_a_registered_model_is_prepared_from_what_the_operator_knows(
     refused = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=changed)
     assert refused.returncode == 1
     assert f"instead of {'0' * 64}" in refused.stderr
+
+
+def of(root: ModelEntry) -> dict[str, str]:
+    """What the operator says of a model that was made from `root`."""
+    dimensions = json.dumps(asdict(root.dimensions))
+    return {"PADDOCK_SERVING_DIMENSIONS": dimensions, "PADDOCK_SERVING_PARAMETERS": str(root.parameters)}
+
+
+def test_files_of_another_model_than_the_one_it_was_registered_as_made_from_are_not_kept(
+    remote: Remote, tmp_path: Path
+) -> None:
+    catalog = packaged_catalog()
+    entry, other = catalog.models[MODEL], catalog.models["llama-3.2-1b-instruct"]
+    made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"}
+    checkpoint = {"PADDOCK_SERVING_CHECKPOINT": json.dumps(asdict(entry.weights["q4_1"]))}
+    done = prepare(remote, tmp_path, **made, **checkpoint, **of(other))
+    assert done.returncode == 1
+    report = (tmp_path / "termination").read_text(encoding="utf-8")
+    assert report.startswith("WeightsMismatch: SmolLM2-135M-Instruct.Q4_1.gguf says layers 30")
+    assert remote.artifacts == {}
+    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+    assert [path.name for path in kept] == ["termination"]
+
+
+def test_a_digest_alone_gives_nobody_the_bytes_of_another_model(remote: Remote, tmp_path: Path) -> None:
+    assert prepare(remote, tmp_path).returncode == 0
+    entry = packaged_catalog().models[MODEL]
+    empty = replace(entry.weights["q4_1"], source={"kind": "local"})
+    made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"} | of(entry)
+    done = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=json.dumps(asdict(empty)))
+    assert done.returncode == 1
+    assert "is missing" in done.stderr
+    assert list(tmp_path.glob(f"*/.of-{MADE}")) == []
 
 
 def test_without_leave_nothing_is_fetched(remote: Remote, tmp_path: Path) -> None:

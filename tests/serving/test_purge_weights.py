@@ -16,14 +16,14 @@ from paddock_core.catalog.types import WeightSet
 from paddock_serving.errors import ControlPlaneUnreachableError, DownloadDeniedError
 from paddock_serving.settings import PurgeSettings
 from paddock_serving.weights import purge as module
-from paddock_serving.weights.notice import notice_text, write_notice
+from paddock_serving.weights.notice import notice_parts, write_notice
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.purge import purge
 from paddock_serving.weights.sources.base import Checkpoint, Expected
-from paddock_serving.weights.store import Store, write_durably
+from paddock_serving.weights.store import Store, folder_lock, write_durably
 
 ORDER = "pur-aaaaaaaaaaaa"
-CONTENT = {"a.safetensors": b"weights" * 1000, "config.json": b"{}"}
+CONTENT = {"a.safetensors": b"weights" * 1000, "special.json": b"{}"}
 
 
 class Died(BaseException):
@@ -82,7 +82,7 @@ class Memory:
 
     @contextmanager
     def read(self, file: Expected, *, offset: int) -> Iterator[Iterator[bytes]]:
-        if self._breaks and file.name == "config.json":
+        if self._breaks and file.name == "special.json":
             raise ControlPlaneUnreachableError("stands for any end")
         yield iter([CONTENT[file.name][offset:]])
 
@@ -142,7 +142,7 @@ def test_bytes_that_are_another_models_too_stay(root: Path, told: Told) -> None:
     assert fetch(root, "other") == folder
     purge(settings=settings(root, told))
     assert told.bodies[-1] == {"removed": [], "kept": [folder.name]}
-    assert (folder / "config.json").is_file()
+    assert (folder / "special.json").is_file()
     purge(settings=settings(root, told, model="other"))
     assert len(told.files()) == 2
     assert left(root) == []
@@ -168,10 +168,10 @@ def test_what_the_platform_brought_itself_goes_with_its_own_license(imports: boo
 
 def test_a_file_that_changed_since_it_was_verified_is_told_with_its_own_digest(root: Path, told: Told) -> None:
     folder = fetch(root, "m")
-    (folder / "config.json").chmod(0o644)
-    (folder / "config.json").write_bytes(b"changed")
+    (folder / "special.json").chmod(0o644)
+    (folder / "special.json").write_bytes(b"changed")
     purge(settings=settings(root, told))
-    assert told.files()[f"{folder.name}/config.json"] == sha256(b"changed")
+    assert told.files()[f"{folder.name}/special.json"] == sha256(b"changed")
 
 
 def test_killed_after_any_step_the_next_run_tells_everything(
@@ -229,15 +229,71 @@ def test_a_control_plane_that_refuses_is_told_again_by_the_next_run(root: Path, 
     assert len(told.files()) == 2
 
 
-def test_the_notice_is_the_licensors_own_text_and_names_the_agreement(tmp_path: Path) -> None:
-    entry = packaged_catalog().licenses["llama3.1"]
-    write_notice(folder=tmp_path, licenses=(entry,), files=frozenset({"model.gguf"}))
-    text = (tmp_path / "Notice").read_text()
+def test_a_model_that_comes_to_have_the_folder_while_the_purge_waits_keeps_it(
+    root: Path, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fetch(root, "m")
+    held = folder_lock
+
+    @contextmanager
+    def late(base: Path, locked: Path) -> Iterator[None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "folder_lock", held)
+            assert fetch(base, "other") == folder
+        with held(base, locked):
+            yield
+
+    monkeypatch.setattr(module, "folder_lock", late)
+    purge(settings=settings(root, told))
+    assert told.bodies[-1] == {"removed": [], "kept": [folder.name]}
+    assert {name: (folder / name).read_bytes() for name in CONTENT} == CONTENT
+
+
+def test_a_folder_that_is_being_purged_is_not_given_to_anybody(root: Path) -> None:
+    folder = fetch(root, "m")
+    begun, fetched = threading.Event(), threading.Event()
+
+    def other() -> None:
+        begun.set()
+        fetch(root, "other")
+        fetched.set()
+
+    thread = threading.Thread(target=other)
+    with folder_lock(root, folder):
+        thread.start()
+        assert begun.wait(60)
+        assert not fetched.wait(0.5)
+        assert not (folder / ".of-other").exists()
+    thread.join(60)
+    assert fetched.is_set()
+    assert (folder / ".of-other").exists()
+
+
+def test_the_notice_is_the_licensors_own_text_and_names_the_agreement(root: Path) -> None:
+    entry, folder = packaged_catalog().licenses["llama3.1"], fetch(root, "m")
+    write_notice(root=root, folder=folder, model="m", licenses=(entry,))
+    text = (folder / "Notice").read_text()
     assert entry.notice is not None
     assert text.startswith(entry.notice.rstrip("\n") + "\n")
     assert all(f"{pin.role}: sha256:{pin.canonical}" in text for pin in entry.texts)
-    both = notice_text((entry, packaged_catalog().licenses["apache-2.0"]))
-    assert "Apache" in both
-    (tmp_path / "Notice").write_text("the publisher's")
-    write_notice(folder=tmp_path, licenses=(entry,), files=frozenset({"Notice"}))
-    assert (tmp_path / "Notice").read_text() == "the publisher's"
+
+
+def test_models_that_share_their_bytes_have_all_their_notices_and_a_purge_takes_only_its_own(
+    root: Path, told: Told
+) -> None:
+    licenses, folder = packaged_catalog().licenses, fetch(root, "m")
+    fetch(root, "other")
+    write_notice(root=root, folder=folder, model="m", licenses=(licenses["llama3.1"],))
+    write_notice(root=root, folder=folder, model="other", licenses=(licenses["apache-2.0"], licenses["llama3.1"]))
+    text = (folder / "Notice").read_text()
+    assert text.count(licenses["llama3.1"].title) == text.count(licenses["apache-2.0"].title) == 1
+    purge(settings=settings(root, told, model="other"))
+    assert (folder / "Notice").read_text() == "\n\n".join(notice_parts((licenses["llama3.1"],))) + "\n"
+
+
+def test_a_checkpoints_own_notice_is_kept_beside_ours(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CONTENT, "Notice", b"the publisher's")
+    folder = fetch(root, "m")
+    write_notice(root=root, folder=folder, model="m", licenses=(packaged_catalog().licenses["llama3.1"],))
+    assert "Llama 3.1" in (folder / "Notice").read_text()
+    assert (folder / "Notice.of-checkpoint").read_bytes() == b"the publisher's"

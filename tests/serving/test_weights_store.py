@@ -11,7 +11,7 @@ from paddock_serving.errors import WeightsError
 from paddock_serving.weights.sources.base import Checkpoint, Expected
 from paddock_serving.weights.store import Store, checkpoint_digest
 
-CONTENT = {"a.safetensors": b"weights " * 1000, "config.json": b"{}", "tokenizer.json": b"[1, 2]"}
+CONTENT = {"a.safetensors": b"weights " * 1000, "special.json": b"{}", "tokenizer.json": b"[1, 2]"}
 CHECKPOINT = Checkpoint(
     model="m", precision="bf16", weights=WeightSet(format="safetensors", bytes=1, source={"kind": "local"})
 )
@@ -90,10 +90,10 @@ def test_a_broken_transfer_goes_on_where_it_stopped(tmp_path: Path) -> None:
 
 
 def test_another_files_content_is_refused_and_removed(tmp_path: Path) -> None:
-    forged = dict(CONTENT) | {"config.json": b"[]"}
-    with pytest.raises(WeightsError, match=r"config\.json has SHA-256"):
+    forged = dict(CONTENT) | {"special.json": b"[]"}
+    with pytest.raises(WeightsError, match=r"special\.json has SHA-256"):
         Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Memory(content=forged))
-    assert not list(tmp_path.rglob("config.json*"))
+    assert not list(tmp_path.rglob("special.json*"))
     assert Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Memory()).files
 
 
@@ -122,8 +122,8 @@ def test_a_git_blob_id_is_checked_where_there_is_no_sha256(tmp_path: Path) -> No
 
     class Blob(Memory):
         def files(self) -> tuple[Expected, ...]:
-            return (Expected(name="config.json", bytes=6, git_oid="ce013625030ba8dba906f756967f9e9ca394464a"),)
+            return (Expected(name="special.json", bytes=6, git_oid="ce013625030ba8dba906f756967f9e9ca394464a"),)
 
-    assert Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"config.json": data}))
+    assert Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"special.json": data}))
     with pytest.raises(WeightsError, match="not the blob"):
-        Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"config.json": b"other\n"}))
+        Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"special.json": b"other\n"}))

@@ -73,6 +73,8 @@ class ConditionReason(StrEnum):
     """The weights are there and checked, the tokenizer is published."""
     WEIGHTS_FAILED = "WeightsFailed"
     """The weights Job failed; it is tried again later."""
+    WEIGHTS_MISMATCH = "WeightsMismatch"
+    """The files are a model of other dimensions than the one they were registered as; nothing of them was kept."""
     DOWNLOAD_DENIED = "DownloadDenied"
     """The control plane refuses the download."""
     CONTROL_PLANE_UNREACHABLE = "ControlPlaneUnreachable"

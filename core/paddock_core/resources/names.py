@@ -54,16 +54,14 @@ def serving_name(*, namespace: str, name: str) -> str:
 
 
 def model_digest(model: ModelEntry, *, precision: str) -> str:
-    """Hex digest that names a model's weights: of the one file where that is all, else of the set's description."""
-    weights = model.weights[precision]
-    if len(weights.files) == 1 and weights.files[0].sha256:
-        return weights.files[0].sha256
-    text = json.dumps([model.id, precision, asdict(weights)], sort_keys=True)
+    """Hex digest that names a model's weights. Two models never share one: each is asked leave for, and fetched, by
+    itself, though its files may be the same."""
+    text = json.dumps([model.id, precision, asdict(model.weights[precision])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_job_name(digest: str) -> str:
-    """One Job for each set of weights, whoever needs it."""
+    """One Job for each set of weights of a model, whoever needs it."""
     return f"weights-{digest[:12]}"
 
 

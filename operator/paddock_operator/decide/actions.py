@@ -48,6 +48,10 @@ class StartWeights:
     digest: str
     entity: str
     """Who needs the files."""
+    licenses: tuple[str, ...]
+    """Those whose notices lie beside the files."""
+    catalogued: bool
+    """True for a model of the catalogue: its source was chosen by nobody but the publisher of the catalogue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,8 @@ class Config:
     platform_key: bytes = field(repr=False)
     drain_seconds: float
     probe_interval_seconds: float
+    hub_token_secret: str = ""
+    """Name of the Secret, in the weights' namespace, with the platform's token for the model hub; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from paddock_core.catalog.types import ModelEntry
+from paddock_core.licensing.notices import notice_licenses
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Purge
 from paddock_core.resources import names
@@ -18,6 +19,9 @@ from paddock_operator.times import parse_time
 
 RETRY_SECONDS = 120.0
 """How long a failed weights Job is left for people to look at before it is tried again."""
+
+_REASONS = {"WeightsMismatch": ConditionReason.WEIGHTS_MISMATCH}
+"""First word of what a failed Job leaves, where it has a reason of its own."""
 
 PURGE_SECONDS = 2.0
 """How soon to look again while the model's files are being removed."""
@@ -48,7 +52,7 @@ def judge(observed: Observed, model: ModelEntry, plan: Plan) -> Judgement:
     if order is not None and (order.state != "ordered" or order.why == "operator"):
         return replace(_preparing("the files are being removed, then fetched anew"), look_after_seconds=PURGE_SECONDS)
     if job is None or "deletionTimestamp" in job["metadata"]:
-        start = StartWeights(model=model, precision=plan.precision, digest=digest, entity=_entity(observed))
+        start = _start(observed, model, plan, digest)
         return _preparing("the weights Job is being started", actions=() if job else (start,))
     recorded = _decode((job["metadata"].get("annotations") or {}).get(names.RESULT, ""))
     if recorded is not None and order is not None:
@@ -63,6 +67,18 @@ def judge(observed: Observed, model: ModelEntry, plan: Plan) -> Judgement:
     if state == "Failed":
         return _failed(observed, job)
     return _running(observed)
+
+
+def _start(observed: Observed, model: ModelEntry, plan: Plan, digest: str) -> StartWeights:
+    licenses = notice_licenses(model=model.id, registered=observed.policy.view.models, catalog=observed.catalog)
+    return StartWeights(
+        model=model,
+        precision=plan.precision,
+        digest=digest,
+        entity=_entity(observed),
+        licenses=licenses,
+        catalogued=model.id in observed.catalog.models,
+    )
 
 
 def ordered(observed: Observed, model: str) -> Purge | None:
@@ -100,9 +116,11 @@ def _failed(observed: Observed, job: dict[str, Any]) -> Judgement:
     )
     wait = since + RETRY_SECONDS - observed.now
     place = f"{job['metadata']['namespace']}/{job['metadata']['name']}"
-    message = f"{words[-1] if words else 'it left no message'} (Job {place}; it is tried again by itself)"
+    last = words[-1] if words else "it left no message"
+    message = f"{last} (Job {place}; it is tried again by itself)"
+    reason = _REASONS.get(last.partition(":")[0], ConditionReason.WEIGHTS_FAILED)
     return Judgement(
-        finding=fails(ConditionType.WEIGHTS_READY, ConditionReason.WEIGHTS_FAILED, message),
+        finding=fails(ConditionType.WEIGHTS_READY, reason, message),
         actions=(_delete(job),) if wait <= 0 else (),
         look_after_seconds=max(wait, 1.0),
     )

@@ -70,6 +70,10 @@ class WeightsRendering:
     model: ModelEntry
     precision: str
     digest: str
+    licenses: tuple[str, ...]
+    """Those whose notices lie beside the files."""
+    catalogued: bool
+    """True for a model of the catalogue, whose source no tenant chose."""
     token: str = field(repr=False)
     config: Config
 

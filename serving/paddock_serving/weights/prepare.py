@@ -14,6 +14,7 @@ from paddock_serving.settings import PrepareSettings
 from paddock_serving.telemetry import span
 from paddock_serving.weights.notice import write_notice
 from paddock_serving.weights.publish import ControlPlane
+from paddock_serving.weights.shape import Shape
 from paddock_serving.weights.sources.base import Checkpoint, open_source
 from paddock_serving.weights.store import Store, Stored
 from paddock_serving.weights.tokenizer import read_tokenizer
@@ -62,15 +63,25 @@ def find_checkpoint(*, model: str, precision: str | None, catalog: Catalog) -> C
     return Checkpoint(model=model, precision=chosen, weights=entry.weights[chosen])
 
 
+def shape_of(settings: PrepareSettings, *, catalog: Catalog) -> Shape:
+    """What the files must be: as the operator says, else as the catalogue does. Raises WeightsError."""
+    if settings.dimensions is not None and settings.parameters is not None:
+        return Shape(dimensions=settings.dimensions, parameters=settings.parameters)
+    entry = catalog.model(settings.model)
+    if entry is None:
+        raise WeightsError(f"what {settings.model} was made from is not known: set PADDOCK_SERVING_DIMENSIONS")
+    return Shape(dimensions=entry.dimensions, parameters=entry.parameters)
+
+
 def _run(*, settings: PrepareSettings, client: httpx.Client) -> dict[str, object]:
-    checkpoint = wanted(settings)
+    checkpoint, shape = wanted(settings), shape_of(settings, catalog=packaged_catalog())
     control_plane = ControlPlane(url=settings.controlplane_url, token=settings.decision_token, client=client)
     control_plane.ask_leave(model=settings.model)
     source = open_source(checkpoint=checkpoint, settings=settings)
     with span("fetch"):
-        stored = Store(root=settings.weights_dir).obtain(checkpoint=checkpoint, source=source)
+        stored = Store(root=settings.weights_dir).obtain(checkpoint=checkpoint, source=source, check=shape.check)
     licenses = licenses_of(settings, catalog=packaged_catalog())
-    write_notice(folder=stored.folder, licenses=licenses, files=frozenset(stored.files))
+    write_notice(root=settings.weights_dir, folder=stored.folder, model=settings.model, licenses=licenses)
     with span("tokenizer"):
         digest = control_plane.publish(encode_document(read_tokenizer(stored.folder)))
     return {"tokenizer": digest, "weights": stored.digest, "bytes": stored.bytes, "path": _model_path(stored)}

@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import httpx
 from paddock_serving.errors import ServingError
 from paddock_serving.settings import PurgeSettings
 from paddock_serving.telemetry import span
+from paddock_serving.weights.notice import renew_notice
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.sources.base import CHUNK
-from paddock_serving.weights.store import INCOMING, MARK, OWNER, locked, owner_mark, owners, write_durably
+from paddock_serving.weights.store import INCOMING, MARK, OWNER, folder_lock, owner_mark, owners, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +56,19 @@ def purge(*, settings: PurgeSettings) -> None:
 def _run(settings: PurgeSettings, client: httpx.Client) -> tuple[list[Removed], list[str]]:
     control_plane = ControlPlane(url=settings.controlplane_url, token=settings.purge_token, client=client)
     note = settings.weights_dir / _NOTES / f"{settings.purge}.json"
-    own, kept = _folders(settings)
-    removed = _noted(note)
-    for folder in own:
-        with _lock(folder, settings.weights_dir):
-            removed |= {item.path: item for item in _contents(folder, settings.weights_dir)}
-            _write(note, removed)
-            _remove(folder)
-    for folder in kept:
-        # Another model's license holds these very bytes: only our claim to them goes.
-        (folder / owner_mark(settings.model)).unlink(missing_ok=True)
+    removed, kept = _noted(note), []
+    for folder in _folders(settings):
+        with folder_lock(settings.weights_dir, folder):
+            # Whose it is may have changed while the lock was waited for, and so may all that lies there.
+            if owners(folder) - {settings.model}:
+                # Another model's license holds these very bytes: only our claim to them goes.
+                renew_notice(folder, without=settings.model)
+                (folder / owner_mark(settings.model)).unlink(missing_ok=True)
+                kept.append(folder)
+            elif folder.is_dir():
+                removed |= {item.path: item for item in _contents(folder, settings.weights_dir)}
+                _write(note, removed)
+                _remove(folder)
     found = [removed[path] for path in sorted(removed)]
     names = sorted(str(folder.relative_to(settings.weights_dir)) for folder in kept)
     control_plane.tell_removed(purge=settings.purge, removed=[asdict(item) for item in found], kept=names)
@@ -73,20 +76,18 @@ def _run(settings: PurgeSettings, client: httpx.Client) -> tuple[list[Removed], 
     return found, names
 
 
-def _folders(settings: PurgeSettings) -> tuple[list[Path], list[Path]]:
-    """Folders that are this model's alone, and those that it shares with another."""
+def _folders(settings: PurgeSettings) -> list[Path]:
+    """Folders in which files of this model may lie."""
     root, model = settings.weights_dir, settings.model
     stored = [root / digest for digest in settings.digests]
     stored += [path.parent for path in root.glob(f"*/{owner_mark(model)}")]
-    unique = sorted({path for path in stored if path.is_dir()})
-    shared = [path for path in unique if owners(path) - {model}]
-    own = [path for path in unique if path not in shared]
+    found = sorted({path for path in stored if path.is_dir()})
     # What was being fetched. Names alone do not say whose it is: one model's name may begin with another's.
-    own += sorted(path.parent for path in (root / INCOMING).glob(f"*/{owner_mark(model)}"))
+    found += sorted(path.parent for path in (root / INCOMING).glob(f"*/{owner_mark(model)}"))
     brought = root / "import" / model
     if settings.imports and brought.is_dir():
-        own.append(brought)
-    return own, shared
+        found.append(brought)
+    return found
 
 
 def _contents(folder: Path, root: Path) -> Iterator[Removed]:
@@ -125,11 +126,6 @@ def _remove(folder: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     folder.rmdir()
-
-
-def _lock(folder: Path, root: Path) -> AbstractContextManager[None]:
-    """Nobody fetches into what is being removed."""
-    return locked(root / INCOMING / f"{folder.name}.lock")
 
 
 def _noted(note: Path) -> dict[str, Removed]:

@@ -12,12 +12,12 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
-from paddock_serving.errors import WeightsError
+from paddock_serving.errors import WeightsError, WeightsMismatchError
 from paddock_serving.weights.sources.base import CHUNK, Checkpoint, Expected, Source
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 MARK: Final = ".verified.json"
 INCOMING: Final = ".incoming"
 OWNER: Final = ".of-"
+NOTICE: Final = "Notice"
+CONFIGURATION: Final = "config.json"
 _PROGRESS_SECONDS: Final = 5.0
 
 
@@ -42,53 +44,84 @@ class Stored:
         return sum((self.folder / name).stat().st_size for name in self.files)
 
 
+class Check(Protocol):
+    """Looks at a folder of fetched files."""
+
+    def __call__(self, folder: Path, *, complete: bool) -> None:
+        """Raises WeightsMismatchError if they are not what is wanted; `complete` where all of them are there."""
+
+
 class Store:
     """The volume. One writer a checkpoint at a time: a second one waits, and finds the work done."""
 
     def __init__(self, *, root: Path) -> None:
         self._root = root
 
-    def obtain(self, *, checkpoint: Checkpoint, source: Source) -> Stored:
-        """Give the checkpoint, fetching what is missing. Raises WeightsError if a file is not the one expected."""
-        incoming = self._root / INCOMING / f"{checkpoint.model}-{checkpoint.precision}"
-        incoming.mkdir(parents=True, exist_ok=True)
-        (incoming / owner_mark(checkpoint.model)).touch()
+    def obtain(self, *, checkpoint: Checkpoint, source: Source, check: Check | None = None) -> Stored:
+        """Give the checkpoint, fetching what is missing.
+
+        What lies there for other models only is fetched all the same: who names a digest must bring its bytes.
+        `check` looks at the folder of what was fetched before it gets its place, and whether that is all of it.
+
+        Raises WeightsError if a file is not the one expected, and what `check` raises.
+        """
+        model = checkpoint.model
+        incoming = self._root / INCOMING / f"{model}-{checkpoint.precision}"
         with locked(incoming.parent / f"{incoming.name}.lock"):
+            incoming.mkdir(parents=True, exist_ok=True)
+            (incoming / owner_mark(model)).touch()
             wanted = source.files()
-            present = self._find(wanted)
+            present = self._find(wanted, model=model)
             if present is not None:
                 log.info("weights are there already", extra={"digest": present.digest})
-                (present.folder / owner_mark(checkpoint.model)).touch()
+                (check or _unchecked)(present.folder, complete=True)
                 return present
-            digests = {file.name: _fetch(file=file, source=source, folder=incoming) for file in wanted}
-            return self._move(model=checkpoint.model, incoming=incoming, digests=digests)
+            digests = _fetch_all(wanted, source=source, folder=incoming, check=check or _unchecked)
+            return self._move(model=model, incoming=incoming, digests=digests)
 
-    def _find(self, wanted: tuple[Expected, ...]) -> Stored | None:
-        """What is stored already, if every digest is known beforehand and the mark still fits the files."""
-        digests = {file.name: file.sha256 for file in wanted if file.sha256 is not None}
+    def _find(self, wanted: tuple[Expected, ...], *, model: str) -> Stored | None:
+        """What is stored for this model already, if every digest is known beforehand."""
+        digests = {stored_name(file.name): file.sha256 for file in wanted if file.sha256 is not None}
         if len(digests) != len(wanted):
             return None
-        stored = Stored(
-            digest=checkpoint_digest(digests), folder=self._root / checkpoint_digest(digests), files=digests
-        )
-        mark = stored.folder / MARK
-        return stored if mark.is_file() and json.loads(mark.read_bytes()) == _marks(stored) else None
+        stored = self._stored(digests)
+        return stored if model in owners(stored.folder) and _intact(stored) else None
 
     def _move(self, *, model: str, incoming: Path, digests: dict[str, str]) -> Stored:
-        digest = checkpoint_digest(digests)
-        stored = Stored(digest=digest, folder=self._root / digest, files=digests)
-        stored.folder.mkdir(exist_ok=True)
-        (stored.folder / owner_mark(model)).touch()
-        for name in digests:
-            (incoming / name).chmod(0o444)
-            (incoming / name).replace(stored.folder / name)
-        write_durably(stored.folder / MARK, json.dumps(_marks(stored)).encode())
-        _sync_folder(self._root)
+        stored = self._stored(digests)
+        with folder_lock(self._root, stored.folder):
+            stored.folder.mkdir(exist_ok=True)
+            (stored.folder / owner_mark(model)).touch()
+            if _intact(stored):
+                # Another model has the same bytes, which may be in use: they stay as they are.
+                for name in digests:
+                    (incoming / name).unlink()
+                return stored
+            for name in digests:
+                (incoming / name).chmod(0o444)
+                (incoming / name).replace(stored.folder / name)
+            write_durably(stored.folder / MARK, json.dumps(_marks(stored)).encode())
+            _sync_folder(self._root)
         return stored
+
+    def _stored(self, digests: dict[str, str]) -> Stored:
+        digest = checkpoint_digest(digests)
+        return Stored(digest=digest, folder=self._root / digest, files=digests)
+
+
+def folder_lock(root: Path, folder: Path) -> AbstractContextManager[None]:
+    """Held by whoever changes what lies in a folder, or whose it is."""
+    return locked(root / INCOMING / f"{folder.name}.lock")
+
+
+def stored_name(name: str) -> str:
+    """Under which name a checkpoint's file is stored: that of our notice is never the checkpoint's own."""
+    return f"{NOTICE}.of-checkpoint" if name == NOTICE else name
 
 
 def owner_mark(model: str) -> str:
-    """Name of the empty file by which a folder is a model's: the same bytes may be several models'."""
+    """Name of the file by which a folder is a model's: the same bytes may be several models'. It holds the model's
+    part of the notice."""
     return f"{OWNER}{model}"
 
 
@@ -105,11 +138,38 @@ def checkpoint_digest(digests: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+def _unchecked(folder: Path, *, complete: bool) -> None:
+    """Files that nothing is known of beside their digests."""
+
+
+def _fetch_all(wanted: tuple[Expected, ...], *, source: Source, folder: Path, check: Check) -> dict[str, str]:
+    """Fetch every file and look at the whole; gives each one's hex SHA-256 by the name under which it is stored."""
+    names = {stored_name(file.name) for file in wanted}
+    if len(names) != len(wanted):
+        raise WeightsError(f"two files of the checkpoint would have one name of {', '.join(sorted(names))}: rename one")
+    # A configuration that does not fit is found before the weights are fetched.
+    first = sorted(wanted, key=lambda file: file.name != CONFIGURATION)
+    digests: dict[str, str] = {}
+    try:
+        for file in first:
+            digests[stored_name(file.name)] = _fetch(file=file, source=source, folder=folder)
+            if file.name == CONFIGURATION:
+                check(folder, complete=False)
+        check(folder, complete=True)
+    except WeightsMismatchError:
+        # These are another model's bytes: they are not kept where nobody accepted its license.
+        for name in digests:
+            (folder / name).unlink()
+        raise
+    return digests
+
+
 def _fetch(*, file: Expected, source: Source, folder: Path) -> str:
     """Fetch one file into `folder`, going on where an earlier try stopped; gives its hex SHA-256."""
     if Path(file.name).name != file.name or file.name.startswith("."):
         raise WeightsError(f"{file.name!r} is not a plain file name: the catalogue entry is wrong")
-    target, part = folder / file.name, folder / f"{file.name}.part"
+    name = stored_name(file.name)
+    target, part = folder / name, folder / f"{name}.part"
     if target.is_file():
         # Complete, by an earlier try that was interrupted at another file; it is verified again.
         target.replace(part)
@@ -179,6 +239,12 @@ def _blob_hash(size: int) -> "hashlib._Hash":
     return hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
 
 
+def _intact(stored: Stored) -> bool:
+    """True if the files are there as they were verified."""
+    mark = stored.folder / MARK
+    return mark.is_file() and bool(json.loads(mark.read_bytes()) == _marks(stored))
+
+
 def _marks(stored: Stored) -> dict[str, list[object]]:
     """What is written beside verified files: a file of another size or time is verified again."""
     marks: dict[str, list[object]] = {}
@@ -190,7 +256,8 @@ def _marks(stored: Stored) -> dict[str, list[object]]:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Replace a file: whoever looks, also after a crash, finds the old or the new content."""
-    draft = path.with_name(f"{path.name}.draft")
+    # Its name begins otherwise: a draft of an owner's mark is no mark.
+    draft = path.with_name(f".draft-{path.name}")
     with draft.open("wb") as handle:
         handle.write(data)
         handle.flush()

@@ -1,5 +1,7 @@
 """Names of what the operator creates."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
@@ -16,13 +18,13 @@ def test_serving_names_differ_as_their_deployments_do(first: tuple[str, str], se
     assert len(one) <= 49
 
 
-def test_weights_are_named_by_their_one_file() -> None:
+def test_another_model_with_the_same_one_file_has_a_job_of_its_own() -> None:
     model = packaged_catalog().models["smollm2-135m-instruct"]
     digest = names.model_digest(model, precision="q4_1")
-    assert digest == model.weights["q4_1"].files[0].sha256
-    assert names.weights_job_name(digest) == "weights-b179c9523d0e"
-    path = names.weights_path(model, precision="q4_1", weights=digest)
-    assert path == f"/weights/{digest}/SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert digest != names.model_digest(replace(model, id="demo-acme"), precision="q4_1")
+    assert names.weights_job_name(digest) == f"weights-{digest[:12]}"
+    path = names.weights_path(model, precision="q4_1", weights="w")
+    assert path == "/weights/w/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def test_sets_of_files_are_named_by_their_description() -> None:
