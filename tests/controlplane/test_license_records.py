@@ -199,7 +199,8 @@ async def test_a_statement_is_corrected_towards_more_and_never_towards_fewer(lic
     listed = await licensed("GET", "/v1/license-statements?entity=acme", by="acme", status=200)
     assert made["corrects"] in {item["id"] for item in listed["items"]}
     await licensed.accept("acme", "deployer")
-    assert (await licensed.check("acme", "deployer"))["allowed"]
+    # The month that counts does not change any more: what was once stated above stands until a grant covers it.
+    assert (await licensed.check("acme", "deployer"))["reason"] == "ThresholdGrantRequired"
     nothing = {**body, "entity": "globex"}
     assert (await licensed("POST", "/v1/license-statements", nothing, status=404))["code"] == "StatementUnknown"
 

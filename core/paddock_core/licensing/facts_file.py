@@ -58,7 +58,8 @@ def read_facts(document: Any, *, catalog: Catalog, now: float, at: float | None 
     """The facts of a parsed document. The question is asked at `at`, else at the file's moment, else `now`.
 
     Raises:
-        FactsError: a field is unknown or of another type, an id is there twice, a moment cannot be read.
+        FactsError: a field is unknown or of another type, an id is there twice, a moment cannot be read, two texts
+            of one license contradict each other.
     """
     try:
         read = msgspec.convert(_plain(document), Document)
@@ -73,7 +74,7 @@ def read_facts(document: Any, *, catalog: Catalog, now: float, at: float | None 
         operator=read.operator or (operators[0] if operators else ""),
         entities=entities,
         tenants=_unique("tenants", (_tenant(item) for item in read.tenants)),
-        texts=tuple(text for item in read.texts for text in _texts(item, catalog)),
+        texts=_agreeing([text for item in read.texts for text in _texts(item, catalog)]),
         acceptances=tuple(_acceptance(item, catalog) for item in read.acceptances),
         statements=_statements(read.statements, catalog, asked),
         grants=tuple(_grant(item) for item in read.grants),
@@ -166,6 +167,16 @@ def _texts(item: TextFact, catalog: Catalog) -> list[LicenseText]:
         for role, (raw, canonical) in given.items()
         if raw or canonical
     ]
+
+
+def _agreeing(texts: list[LicenseText]) -> tuple[LicenseText, ...]:
+    known: dict[str, LicenseText] = {}
+    for text in texts:
+        other = known.setdefault(text.id, text)
+        if (other.canonical, other.at) != (text.canonical, text.at):
+            role = "agreement" if text.role == "agreement" else "acceptable-use policy"
+            raise FactsError(f"texts: the {role} of {text.license} is there twice, with other words or times: keep one")
+    return tuple(texts)
 
 
 def _acceptance(item: AcceptanceFact, catalog: Catalog) -> Acceptance:

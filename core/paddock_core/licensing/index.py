@@ -60,7 +60,7 @@ class FactsIndex:
 
     def acceptances(self, entity: str, license_id: str) -> list[Acceptance]:
         """An entity's acceptances of a license, newest first."""
-        return sorted(self._acceptances(entity).get(license_id, ()), key=lambda item: (-item.at, item.id))
+        return sorted(self._acceptances(entity).get(license_id, ()), key=_newest)
 
     def statement(self, entity: str, license_id: str) -> Statement | None:
         """An entity's newest statement for a license; of equally new ones the one with the most users."""
@@ -72,7 +72,17 @@ class FactsIndex:
 
     def grants(self, entity: str, license_id: str) -> list[Grant]:
         """The grants to an entity for a license, the one that lasts longest first."""
-        return sorted(self._grants.get((entity, license_id), ()), key=lambda item: (-item.valid_to, item.id))
+        return sorted(self._grants.get((entity, license_id), ()), key=_longest)
+
+
+def _newest(item: Acceptance) -> tuple[object, ...]:
+    """A total order, whatever two acceptances differ in."""
+    return (-item.at, item.id, item.state, item.role, item.canonical, item.aup, item.flow_down)
+
+
+def _longest(item: Grant) -> tuple[object, ...]:
+    """A total order, whatever two grants differ in."""
+    return (-item.valid_to, item.id, item.valid_from, item.state, item.entity, item.models)
 
 
 def _newest_then_highest(item: Statement) -> tuple[object, ...]:
@@ -105,7 +115,7 @@ def _build(facts: Facts) -> FactsIndex:
             for license_id in grant.licenses:
                 grants[entity, license_id].append(grant)
     return FactsIndex(
-        texts={(text.license, text.role): text for text in facts.texts},
+        texts=_texts(facts.texts),
         groups=_groups(facts),
         priced=frozenset(tenant.entity for tenant in facts.tenants.values() if tenant.priced),
         hosted=frozenset(tenant.entity for tenant in facts.tenants.values()),
@@ -137,6 +147,19 @@ def _by_entity(items: tuple[_T, ...]) -> Callable[[str], Iterable[_T]]:
     for item in items:
         found[item.entity].append(item)
     return lambda entity: found.get(entity, ())
+
+
+def _texts(texts: tuple[LicenseText, ...]) -> dict[_Pair, LicenseText]:
+    """Two texts in one place contradict each other where their words differ: then neither is known. Of the same words
+    the import counts that ends the grace period first."""
+    found: dict[_Pair, list[LicenseText]] = defaultdict(list)
+    for text in texts:
+        found[text.license, text.role].append(text)
+    return {
+        place: min(known, key=lambda text: (-1.0 if text.at is None else text.at, text.id, text.raw))
+        for place, known in found.items()
+        if len({text.canonical for text in known}) == 1
+    }
 
 
 def _groups(facts: Facts) -> dict[str, frozenset[str]]:

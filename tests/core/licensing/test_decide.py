@@ -480,6 +480,60 @@ def test_the_order_of_facts_does_not_matter(
     assert _decide(request_, other, catalog) == _decide(request_, world, catalog)
 
 
+CONTRADICTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "texts": {
+        "canonical": st.sampled_from(["sha256:" + "a" * 64, "sha256:" + "b" * 64, "sha256:" + "e" * 64]),
+        "at": st.sampled_from([None, NOW - DAY, NOW - DAY / 2]),
+        "raw": st.sampled_from(["sha256:1", "sha256:2"]),
+    },
+    "acceptances": {
+        "state": st.sampled_from(["active", "revoked", "stale", "suspended"]),
+        "canonical": st.sampled_from(["sha256:" + "a" * 64, "sha256:" + "e" * 64]),
+        "aup": st.sampled_from(["", "sha256:" + "b" * 64, "sha256:" + "e" * 64]),
+        "role": st.sampled_from(["operator", "deployer", "consumer"]),
+    },
+    "statements": {
+        "band": st.sampled_from(["le_700m", "gt_700m", "not_stated"]),
+        "value": st.sampled_from([None, 1, 800_000_000]),
+        "current": st.sampled_from([None, 1, 800_000_000]),
+        "affiliates": st.sampled_from([(), ("globex",), ("op",)]),
+        "stated_at": st.sampled_from([None, NOW - 400 * DAY]),
+    },
+    "grants": {
+        "state": st.sampled_from(["active", "withdrawn"]),
+        "valid_from": st.sampled_from([NOW - DAY, NOW + 1]),
+        "models": st.sampled_from([(), ("text",)]),
+    },
+}
+"""What two records with one id and one time may differ in."""
+
+
+@SHARED
+@given(data=st.data(), request_=REQUESTS, chance=st.randoms(use_true_random=False))
+def test_the_order_of_facts_that_contradict_each_other_does_not_matter(
+    data: st.DataObject, request_: Request, chance: Any, facts: Facts, catalog: Catalog
+) -> None:
+    world = data.draw(worlds(facts))
+    given_, shuffled = {}, {}
+    for kind, fields in CONTRADICTIONS.items():
+        items = list(getattr(world, kind))
+        again = data.draw(st.lists(st.sampled_from(items), max_size=2)) if items else []
+        items += [replace(item, **data.draw(st.fixed_dictionaries(fields))) for item in again]
+        given_[kind] = tuple(items)
+        chance.shuffle(items)
+        shuffled[kind] = tuple(items)
+    one, other = (replace(world, **kinds) for kinds in (given_, shuffled))
+    assert _decide(request_, other, catalog) == _decide(request_, one, catalog)
+
+
+def test_two_texts_in_one_place_with_other_words_are_no_text(ask: Any, facts: Facts, catalog: Catalog) -> None:
+    first = facts.texts[0]
+    same, other = replace(first, raw="sha256:1"), replace(first, canonical="sha256:" + "e" * 64)
+    assert _decide(ask(), replace(facts, texts=(*facts.texts, same)), catalog).allowed
+    for texts in ((*facts.texts, other), (other, *facts.texts)):
+        assert _decide(ask(), replace(facts, texts=texts), catalog).reason is Reason.TEXT_NOT_IMPORTED
+
+
 @SHARED
 @given(data=st.data(), request_=REQUESTS)
 def test_a_denial_names_what_it_rests_on_and_what_to_do(

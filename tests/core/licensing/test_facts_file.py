@@ -162,6 +162,17 @@ def test_what_is_misspelt_is_refused_and_named(change: dict[str, Any], said: str
         read_facts({**example(), **change}, catalog=CATALOG, now=0.0)
 
 
+@pytest.mark.parametrize("role", ["agreement", "aup"])
+def test_two_digests_of_one_text_are_refused_in_either_order(role: str) -> None:
+    first = example()["texts"][0]
+    same = {"license": "llama3.1", "canonical": first["canonical"], "aup": first["aup"]}
+    read_facts({**example(), "texts": [first, same]}, catalog=CATALOG, now=0.0)
+    other = {**same, "canonical" if role == "agreement" else "aup": "e" * 64}
+    for texts in ([first, other], [other, first], [first, {**same, "imported_at": "2026-11-01"}]):
+        with pytest.raises(FactsError, match="there twice"):
+            read_facts({**example(), "texts": texts}, catalog=CATALOG, now=0.0)
+
+
 @pytest.mark.parametrize("document", [None, [], "text", 3, {"at": True}])
 def test_what_is_no_document_is_refused(document: Any) -> None:
     with pytest.raises(FactsError):

@@ -103,12 +103,13 @@ def _outdated(case: Case, item: Acceptance) -> list[str]:
 
 def _in_grace(case: Case, standing: list[Acceptance], until: float | None) -> Verdict:
     """An acceptance of older words holds for a while after newer ones were imported, and never by assumption."""
-    ends = {item.id: _grace_ends(case, item) for item in standing}
-    held = [item for item in standing if case.request.at < ends[item.id]]
+    held = [item for item in standing if case.request.at < _grace_ends(case, item)]
     if not held:
         return _stale(case)
     best = _best(case, held)
-    end = min(ends[best.id], until) if until is not None else ends[best.id]
+    # Where one id has two records, that which holds no longer counts.
+    end = min(_grace_ends(case, item) for item in held if item.id == best.id)
+    end = end if until is None else min(end, until)
     warning = f"the words of {case.license.title} changed since {case.entity.id} accepted: accept again with "
     return Verdict(acceptances=(best.id,), until=end, warning=warning + case.offer_command())
 
