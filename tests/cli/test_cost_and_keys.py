@@ -15,20 +15,21 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "prices.yaml"
 
 @pytest.fixture(scope="module")
 def ran(paddock: Any, acme: Any) -> None:
-    """A deployment that held four GPUs for half an hour, and answered a million tokens."""
+    """A tenant whose rows are in nobody else's way, with a deployment that held four GPUs for half an hour, and answered a million tokens."""
     token = (paddock.home / "internal_token").read_text(encoding="utf-8")
     headers = {"authorization": f"Bearer {token}"}
-    pod = {"tenant": "acme", "deployment": "cost-ns/chat", "gpus": 4, "cpu_millis": 2000}
+    paddock("tenant", "create", "costs", "--entity", "acme-inc")
+    pod = {"tenant": "costs", "deployment": "cost-ns/chat", "gpus": 4, "cpu_millis": 2000}
     times = {"uid": "pod-of-costs", "started_ms": START_MS, "seen_ms": START_MS + 1_800_000}
     answer = httpx.post(f"{paddock.url}/internal/v1/pod-time", json={"pods": [pod | times]}, headers=headers)
     assert answer.status_code == 200, answer.text
-    paddock("tenant", "namespace", "add", "acme", "cost-ns")
+    paddock("tenant", "namespace", "add", "costs", "cost-ns")
     at = START_MS / 1000 + 60
     record = {
         "usage_id": "019b7714-0000-7000-8000-0000000000c0",
-        "tenant": "acme",
+        "tenant": "costs",
         "key_id": "key",
-        "owner_tenant": "acme",
+        "owner_tenant": "costs",
         "deployment": "cost-ns/chat",
         "model": "model-of-costs",
         "dialect": "openai",
@@ -58,7 +59,7 @@ def ran(paddock: Any, acme: Any) -> None:
 def test_a_million_tokens_cost_what_their_gpus_did(paddock: Any, ran: None) -> None:
     found = paddock.read("cost", *DAY, "--gpu-hour", "2.50", "--cpu-hour", "0.1")
     (row,) = [row for row in found["rows"] if row["deployment"] == "cost-ns/chat"]
-    assert (row["gpu_seconds"], row["cpu_seconds"], row["tenant"]) == (7200, 3600, "acme")
+    assert (row["gpu_seconds"], row["cpu_seconds"], row["tenant"]) == (7200, 3600, "costs")
     assert (row["cost"], row["per_million_tokens"]) == ("5.10", "5.10")
     table = paddock("cost", *DAY, "--by", "deployment", PADDOCK_GPU_HOUR="2.5").out
     assert "GPU SECONDS" in table

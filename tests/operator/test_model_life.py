@@ -50,8 +50,10 @@ def gone(api: Any, cluster_helpers: Any, name: str = NAME) -> bool:
 
 @pytest.fixture
 def models(api: Any) -> Any:
-    """What a test leaves is removed, whoever holds it."""
+    """What a test leaves is removed, whoever holds it; weights that another test fetched are in its way."""
+    api.kubectl("delete", "job", "weights-b179c9523d0e", "-n", "paddock-weights", "--wait=true")
     yield
+    api.kubectl("delete", "llamadeployment", "tuned", "-n", "acme", "--timeout=20s")
     names = api.kubectl("get", "llamamodels", "-o", "name").stdout.split()
     for name in names:
         api.kubectl("patch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
