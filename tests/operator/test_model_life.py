@@ -94,7 +94,7 @@ async def test_from_acceptance_to_registration_to_service_to_the_end(
     assert api.kubectl("delete", "llamadeployment", "tuned", "-n", "acme", "--timeout=30s").returncode == 0
     await eventually(lambda: gone(api, cluster_helpers))
     assert policy.model_calls[-1] == f"DELETE {NAME}"
-    api.kubectl("delete", "job", "weights-b179c9523d0e", "-n", "paddock-weights")
+    api.kubectl("delete", "jobs", "--all", "-n", "paddock-weights")
 
 
 async def test_what_the_control_plane_refuses_is_told_and_tried_again(
@@ -130,7 +130,7 @@ async def test_a_deployment_of_a_model_that_is_not_for_its_tenant_says_that_ther
     lost = "no model private in the catalogue or registered: see `paddock model list`"
     await eventually(lambda: cluster_helpers.condition(api, "foreign", "LicenseAccepted").get("message") == lost)
     assert api.kubectl("delete", "llamadeployment", "foreign", "-n", "acme", "--timeout=30s").returncode == 0
-    api.kubectl("delete", "job", "weights-b179c9523d0e", "-n", "paddock-weights")
+    api.kubectl("delete", "jobs", "--all", "-n", "paddock-weights")
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,13 @@ async def test_a_deployment_of_a_model_that_is_not_for_its_tenant_says_that_ther
         ({"base": None}, "spec.base"),
         ({"kind": "distillation"}, "name them in teachers"),
         ({"weights": {**WEIGHTS, "source": {"package": "x"}}}, "a source has a kind"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "floppy"}}}, "no such kind of source"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "huggingface", "repo": "a/b"}}}, "needs repository"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "python_package"}}}, "needs package"),
         ({"weights": {**WEIGHTS, "source": {"kind": "local", "path": "a/../b"}}}, "hold no `..`"),
         ({"weights": {**WEIGHTS, "files": [{**FILE, "name": "../x"}]}}, "should match"),
         ({"weights": {**WEIGHTS, "files": [FILE, FILE]}}, "Duplicate value"),
+        ({"kind": "merge"}, "mergedWith"),
         ({"weights": {**WEIGHTS, "files": [{"name": "x"}]}}, "sha256"),
     ],
 )
@@ -154,7 +158,8 @@ def test_the_schema_refuses_nonsense(api: Any, models: Any, spec: dict[str, Any]
 
 def test_what_a_model_was_made_from_does_not_change_and_its_names_may(api: Any, models: Any) -> None:
     assert api.apply(document("fixed")).returncode == 0
-    for change in ({"base": "other"}, {"kind": "merge"}, {"teachers": ["other"]}, {"owner": "globex"}, {"owner": None},
+    for change in ({"base": "other"}, {"kind": "merge"}, {"teachers": ["other"]},
+                   {"mergedWith": ["other"]}, {"owner": "globex"}, {"owner": None},
                    {"weights": None}, {"weights": {**WEIGHTS, "revision": "2"}}):  # fmt: skip
         done = api.kubectl("replace", "-f", "-", stdin=yaml.safe_dump(document("fixed", **change)))
         assert done.returncode != 0, change

@@ -46,6 +46,9 @@ def register(
     teacher: Annotated[
         list[str] | None, typer.Option(help="A model whose outputs it was trained on; may be repeated.")
     ] = None,
+    merged_with: Annotated[
+        list[str] | None, typer.Option(help="For a merge: another model whose weights went into it; may be repeated.")
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Tenant that it belongs to; your own, or the platform.")] = None,
     weights: Annotated[
         Path | None,
@@ -63,6 +66,7 @@ def register(
         "kind": kind,
         "public_name": name,
         "teachers": teacher or [],
+        "merged_with": merged_with or [],
         "owner": owner,
         "published": published,
         "weights": None if weights is None else _weights(weights),
@@ -120,8 +124,9 @@ def _origin(made: dict[str, Any] | None) -> dict[str, Any]:
     if made is None:
         return {}
     seen = {True: "published", False: "private", None: "not stated"}[made["published"]]
+    parents = " and ".join((made["base"], *made["merged_with"]))
     return {
-        "made from": f"{made['base']} ({made['kind']})",
+        "made from": f"{parents} ({made['kind']})",
         "taught by": ", ".join(made["teachers"]) or "no other model",
         "owner": made["owner"] or "the platform",
         "seen by others": seen,

@@ -15,12 +15,14 @@ class ModelKind:
     """False for what is only a part: it is nothing without its base's weights beside it."""
     taught: bool = False
     """True where it cannot be made without a teacher, so that at least one must be named."""
+    merged: bool = False
+    """True where it has several parents, so that the others beside its base must be named."""
 
 
 MODEL_KINDS: dict[str, ModelKind] = {
     "fine_tune": ModelKind(verb=Verb.FINE_TUNE),
     "adapter": ModelKind(verb=Verb.REGISTER_ADAPTER, whole=False),
-    "merge": ModelKind(verb=Verb.FINE_TUNE),
+    "merge": ModelKind(verb=Verb.FINE_TUNE, merged=True),
     "quantization": ModelKind(verb=Verb.FINE_TUNE),
     "distillation": ModelKind(verb=Verb.DISTILL, taught=True),
 }

@@ -1,8 +1,9 @@
-"""What a model was made from: its base, the base's base, and the models on whose outputs it was trained.
+"""What a model was made from: its base, what was merged with that, their parents, and the models that taught it.
 
-A model of the catalogue was made from itself. A registered one inherits the licenses of its base, and from each of its
-teachers the clauses that also bind what is made with outputs. This is the one place where an id becomes a model:
-whoever plans, serves or licenses a model asks `resolve` or `trace`, and both kinds of model are one.
+A model of the catalogue was made from itself. A registered one inherits the licenses of all its parents, and from each
+of its teachers, on whose outputs it was trained, the clauses that also bind what is made with outputs. This is the one
+place where an id becomes a model: whoever plans, serves or licenses a model asks `resolve` or `trace`, and both kinds
+of model are one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,11 +26,12 @@ class Lineage:
     """A model with its ancestors."""
 
     model: ModelEntry
-    """The model as asked for; a registered one has the dimensions, modality and licenses of its root, and its own
-    weights: none where it was registered without, or is only a part of a model."""
+    """The model as asked for; a registered one has the dimensions of its root, the modality and licenses of all its
+    parents, and its own weights: none where it was registered without, or is only a part of a model."""
     ids: frozenset[str]
-    """The model and every base it was made from."""
+    """The model and every parent it was made from."""
     families: frozenset[str]
+    """Those that all its parents are of: what is exempt in one family is not by being merged with another."""
     registered: RegisteredModel | None = None
     teachers: tuple["Lineage", ...] = ()
     """Those of the bases too."""
@@ -95,22 +97,30 @@ class _Tracer:
                 f"model {name} is made from itself, or from too many generations: register its true base"
             )
         below = below | {name}
-        base = self.trace(made.base, below)
+        parents = [self.trace(parent, below) for parent in (made.base, *made.merged_with)]
         direct = tuple(self.trace(teacher, below) for teacher in made.teachers)
-        self.known[name] = _made(made, base, direct)
+        self.known[name] = _made(made, parents, direct)
         return self.known[name]
 
 
-def _made(made: RegisteredModel, base: Lineage, direct: tuple[Lineage, ...]) -> Lineage:
-    unique = {teacher.model.id: teacher for teacher in (*base.teachers, *direct)}
+def _made(made: RegisteredModel, parents: list[Lineage], direct: tuple[Lineage, ...]) -> Lineage:
+    base = parents[0]
+    inherited = [teacher for parent in parents for teacher in parent.teachers]
+    unique = {teacher.model.id: teacher for teacher in (*inherited, *direct)}
     from_outputs = [name for teacher in unique.values() for name in (*teacher.licenses, *teacher.output_licenses)]
+    known = [name for parent in parents for name in parent.output_licenses]
+    materials = replace(
+        base.model,
+        licenses=tuple(dict.fromkeys(name for parent in parents for name in parent.licenses)),
+        modality=tuple(dict.fromkeys(sense for parent in parents for sense in parent.model.modality)),
+    )
     return Lineage(
-        model=_entry(made, base.model),
-        ids=base.ids | {made.id},
-        families=base.families,
+        model=_entry(made, materials),
+        ids=frozenset((made.id,)).union(*(parent.ids for parent in parents)),
+        families=base.families.intersection(*(parent.families for parent in parents)),
         registered=made,
         teachers=tuple(unique.values()),
-        output_licenses=tuple(dict.fromkeys((*base.output_licenses, *from_outputs))),
+        output_licenses=tuple(dict.fromkeys((*known, *from_outputs))),
     )
 
 

@@ -3,7 +3,8 @@
 `judge` first looks at what no license is needed for (ids, owner, lineage), then asks `decide` for the owner's entity.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry, WeightSet
@@ -25,12 +26,27 @@ class RegistrationError(ValueError):
         self.mendable = mendable
 
 
-def judge(*, model: RegisteredModel, facts: Facts, catalog: Catalog, at: float) -> Decision:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletedModel:
+    """What is kept of registrations under one id that were deleted: what bound their bytes."""
+
+    id: str
+    licenses: tuple[str, ...]
+    output_licenses: tuple[str, ...]
+    modality: tuple[str, ...]
+    weights: tuple[WeightSet, ...]
+
+
+def judge(
+    *, model: RegisteredModel, facts: Facts, catalog: Catalog, at: float, deleted: Sequence[DeletedModel] = ()
+) -> Decision:
     """Whether the owner's entity may have made the model as the registration says. `at` is Unix seconds.
 
+    `deleted` models keep their bytes under the licenses that bound them; the control plane alone knows them.
+
     Raises:
-        RegistrationError: IdTaken, KindUnknown, TeacherMissing, OwnerUnknown, BaseUnknown, LineageCycle or
-            WeightsOfAnother.
+        RegistrationError: IdTaken, KindUnknown, TeacherMissing, ParentMissing, OwnerUnknown, BaseUnknown,
+            LineageCycle or WeightsOfAnother.
     """
     kind = MODEL_KINDS.get(model.kind)
     if model.id in catalog.models:
@@ -39,10 +55,14 @@ def judge(*, model: RegisteredModel, facts: Facts, catalog: Catalog, at: float) 
         raise RegistrationError("KindUnknown", f"no kind {model.kind}: it is one of {', '.join(MODEL_KINDS)}")
     if kind.taught and not model.teachers:
         raise RegistrationError("TeacherMissing", f"a {model.kind} was trained on outputs: name its teachers")
+    if kind.merged and not model.merged_with:
+        text = f"a {model.kind} has several parents: name the others beside its base in merged_with"
+        raise RegistrationError("ParentMissing", text)
     owner = _owner(model, facts)
     candidate = with_models(facts, model)
     lineage = _lineage(model, candidate, catalog, owner)
     _own_weights(model, lineage, facts, catalog)
+    _not_deleted(model, lineage, deleted)
     return decide(
         request=Request(
             entity=facts.operator if owner is None else owner.entity,
@@ -78,7 +98,7 @@ def unserved(*, model: str, facts: Facts, entry: ModelEntry) -> tuple[str, str] 
     kind = MODEL_KINDS.get(made.kind)
     if kind is not None and not kind.whole:
         text = f"{model} is an {made.kind} of {made.base}, and no engine of this version loads one beside its base"
-        return "AdapterNotServed", f"{text}: merge them and register the result as a merge of {made.base}"
+        return "AdapterNotServed", f"{text}: merge them and register the result as a merge of {made.base} with {model}"
     text = f"{model} was registered without weights: delete it and register it with them"
     return "WeightsNotRegistered", text
 
@@ -94,7 +114,7 @@ def _owner(model: RegisteredModel, facts: Facts) -> Tenant | None:
 
 
 def _lineage(model: RegisteredModel, candidate: Facts, catalog: Catalog, owner: Tenant | None) -> Lineage:
-    for name in (model.base, *model.teachers):
+    for name in (model.base, *model.merged_with, *model.teachers):
         if owner is not None and name != model.id and not may_deploy(model=name, tenant=owner, facts=candidate):
             raise RegistrationError("BaseUnknown", hidden(model=name), mendable=True)
     try:
@@ -122,11 +142,27 @@ def _own_weights(model: RegisteredModel, lineage: Lineage, facts: Facts, catalog
             raise RegistrationError("WeightsOfAnother", f"{text}: name the model that it was made from")
 
 
-def _lost(ours: Lineage, theirs: Lineage) -> list[str]:
+def _not_deleted(model: RegisteredModel, lineage: Lineage, deleted: Sequence[DeletedModel]) -> None:
+    """What was deleted does not come back as something else: neither its bytes nor its id."""
+    for gone in deleted:
+        missing = _lost(lineage, gone)
+        same = [
+            what for known in gone.weights if model.weights and (what := same_bytes(known=known, other=model.weights))
+        ]
+        if missing and same:
+            text = f"{same[0]} of its weights was registered here {', '.join(missing)}, and its base is not"
+            raise RegistrationError("WeightsOfAnother", f"{text}: name the model that it was made from")
+        if missing and gone.id == model.id:
+            text = f"a model that was deleted had the id {model.id} {', '.join(missing)}: choose another id"
+            raise RegistrationError("IdTaken", text)
+
+
+def _lost(ours: Lineage, theirs: Lineage | DeletedModel) -> list[str]:
     """What would no longer bind the bytes. A teacher's license does not make bytes its own: it is there for outputs."""
+    modality = theirs.modality if isinstance(theirs, DeletedModel) else theirs.model.modality
     materials = sorted(set(theirs.licenses) - set(ours.licenses))
     outputs = sorted(set(theirs.output_licenses) - {*ours.licenses, *ours.output_licenses})
-    sees = sorted(set(theirs.model.modality) - set(ours.model.modality))
+    sees = sorted(set(modality) - set(ours.model.modality))
     return [
         *(f"under {name}" for name in materials),
         *(f"as taught by a model under {name}" for name in outputs if name not in materials),

@@ -42,6 +42,7 @@ class Spec(_Document, frozen=True, kw_only=True):
     kind: str = "fine_tune"
     public_name: str | None = None
     teachers: tuple[str, ...] = ()
+    merged_with: tuple[str, ...] = ()
     published: bool | None = None
     owner: str | None = None
     """A tenant; None: the platform."""
@@ -78,6 +79,7 @@ class LlamaModel(_Document, frozen=True, kw_only=True):
             kind=spec.kind,
             public_name=spec.public_name,
             teachers=spec.teachers,
+            merged_with=spec.merged_with,
             published=spec.published,
             owner=spec.owner,
             precision="" if weights is None else weights.precision,

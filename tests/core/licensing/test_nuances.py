@@ -562,6 +562,15 @@ def test_two_licenses_of_one_model_both_bind() -> None:
     assert ask(world(models=[strictest]), "made").reason is Reason.NAME_PREFIX_REQUIRED
 
 
+def test_a_merge_in_a_file_is_bound_by_every_parent() -> None:
+    merge = {"id": "made", "base": OF["llama2"], "kind": "merge", "merged_with": [TEXT], "public_name": "Llama-Acme"}
+    facts = world(models=[{**merge, "published": True}])
+    assert ask(facts, "made").allowed
+    for name in ("llama2", "llama3.1"):
+        assert ask(edited(facts, "acceptances", "acme", name), "made").reason is Reason.ACCEPTANCE_MISSING
+    assert ask(world(models=[{**merge, "public_name": "AcmeGPT"}]), "made").reason is Reason.NAME_PREFIX_REQUIRED
+
+
 def test_a_lineage_that_leads_to_itself_is_denied() -> None:
     loop = [{"id": "a", "base": "b"}, {"id": "b", "base": "a"}]
     decision = ask(world(models=loop), "a")

@@ -49,9 +49,48 @@ def refused(facts: Facts, catalog: Catalog, model: RegisteredModel) -> str:
 
 @pytest.mark.parametrize("kind", [kind for kind, rule in MODEL_KINDS.items() if not rule.taught])
 def test_a_model_made_and_named_as_its_license_asks_is_registered(facts: Facts, catalog: Catalog, kind: str) -> None:
-    decision = judge(model=made(kind=kind), facts=facts, catalog=catalog, at=NOW)
+    others = ("vision",) if MODEL_KINDS[kind].merged else ()
+    decision = judge(model=made(kind=kind, merged_with=others), facts=facts, catalog=catalog, at=NOW)
     assert decision.allowed
     assert decision.acceptances
+
+
+def test_a_merge_is_bound_by_all_its_parents(facts: Facts, catalog: Catalog) -> None:
+    for base, other in (("text", "study"), ("study", "text")):
+        merge = made(base=base, kind="merge", merged_with=(other,))
+        lineage = trace(model="mine", registered={"mine": merge}, catalog=catalog)
+        assert set(lineage.licenses) == {"llama", "research"}
+        assert lineage.ids == {"mine", "text", "study"}
+        denied = judge(model=merge, facts=facts, catalog=catalog, at=NOW)
+        assert (denied.reason, denied.clauses) == (Reason.PURPOSE_DENIED, ("research#8",))
+    seeing = trace(model="mine", registered={"mine": made(merged_with=("vision",))}, catalog=catalog).model
+    assert set(seeing.modality) == {"text", "image"}
+    assert seeing.dimensions == catalog.models["text"].dimensions
+    barred = replace(facts, entities={name: replace(item, principal_place_of_business="DE") if name == "acme" else item
+                                      for name, item in facts.entities.items()})  # fmt: skip
+    merge = made(kind="merge", merged_with=("vision",))
+    assert judge(model=merge, facts=barred, catalog=catalog, at=NOW).reason is Reason.TERRITORY_DENIED
+    assert judge(model=merge, facts=facts, catalog=catalog, at=NOW).allowed
+
+
+def test_a_merge_has_the_teachers_of_all_its_parents_and_the_family_that_all_share(
+    facts: Facts, catalog: Catalog
+) -> None:
+    taught = made("pupil", "text", teachers=("teacher",))
+    more = replace(catalog.models["both"], family="another")
+    catalog = replace(catalog, models={**catalog.models, "both": more})
+    models = with_models(facts, taught, made(kind="merge", merged_with=("pupil", "both"))).models
+    lineage = trace(model="mine", registered=models, catalog=catalog)
+    assert lineage.output_licenses == ("old",)
+    assert lineage.families == frozenset()
+    assert trace(model="pupil", registered=models, catalog=catalog).families == {"test"}
+
+
+def test_bytes_of_a_merge_are_registered_again_only_with_its_parents(facts: Facts, catalog: Catalog) -> None:
+    merge = made("other", "text", kind="merge", merged_with=("both",), owner=None, weights=weights())
+    known = with_models(facts, merge)
+    assert refused(known, catalog, made(weights=weights())) == "WeightsOfAnother"
+    assert judge(model=made(base="other", weights=weights()), facts=known, catalog=catalog, at=NOW).allowed
 
 
 def test_the_platform_registers_for_itself(facts: Facts, catalog: Catalog) -> None:
@@ -98,6 +137,10 @@ def test_an_entity_without_acceptance_registers_nothing(facts: Facts, catalog: C
         (made("text"), "IdTaken"),
         (made(kind="dream"), "KindUnknown"),
         (made(kind="distillation"), "TeacherMissing"),
+        (made(kind="merge"), "ParentMissing"),
+        (made(kind="merge", merged_with=("nothing",)), "BaseUnknown"),
+        (made(kind="merge", merged_with=("private",)), "BaseUnknown"),
+        (made(kind="merge", merged_with=("mine",)), "LineageCycle"),
         (made(owner="nobody"), "OwnerUnknown"),
         (made(base="nothing"), "BaseUnknown"),
         (made(teachers=("nothing",)), "BaseUnknown"),
@@ -266,14 +309,18 @@ IDS = [f"m{n}" for n in range(8)]
 ROOTS = ["text", "vision", "both", "teacher", "study"]
 WORLDS = st.dictionaries(
     st.sampled_from(IDS),
-    st.tuples(st.sampled_from(IDS + ROOTS), st.lists(st.sampled_from(IDS + ROOTS), max_size=2)),
+    st.tuples(*([st.lists(st.sampled_from(IDS + ROOTS), max_size=2)] * 2)).flatmap(
+        lambda rest: st.sampled_from(IDS + ROOTS).map(lambda base: (base, *rest))
+    ),
 )
+"""Base, teachers, and what was merged with the base, by id."""
 
 
 def traced(world: dict[str, Any], catalog: Catalog) -> dict[str, Lineage | None]:
     """Every lineage of a world; None where it cannot be followed."""
     models = {
-        name: RegisteredModel(id=name, base=base, teachers=tuple(taught)) for name, (base, taught) in world.items()
+        name: RegisteredModel(id=name, base=base, teachers=tuple(taught), merged_with=tuple(merged))
+        for name, (base, taught, merged) in world.items()
     }
     found: dict[str, Lineage | None] = {}
     for name in (*models, *catalog.models):
@@ -287,18 +334,22 @@ def traced(world: dict[str, Any], catalog: Catalog) -> dict[str, Lineage | None]
 @given(world=WORLDS)
 def test_every_lineage_ends_and_inherits_everything(world: dict[str, Any], catalog: Catalog) -> None:
     found = traced(world, catalog)
-    for name, (base, taught) in world.items():
-        lineage, root = found[name], found.get(base)
-        parents = [root, *(found.get(teacher) for teacher in taught)]
+    for name, (base, taught, merged) in world.items():
+        lineage, parents = found[name], [found.get(parent) for parent in (base, *merged)]
+        teachers = [found.get(teacher) for teacher in taught]
         if lineage is None:
-            assert None in parents, "only what has a parent that cannot be followed cannot be followed"
+            assert None in (*parents, *teachers), "only what has a parent that cannot be followed cannot be followed"
             continue
-        assert root is not None
-        assert lineage.licenses == root.licenses
-        assert lineage.ids == {name, *root.ids}
-        assert lineage.model.dimensions == root.model.dimensions
-        assert set(root.output_licenses) <= set(lineage.output_licenses)
-        for teacher in parents[1:]:
+        known = [parent for parent in parents if parent is not None]
+        assert len(known) == len(parents)
+        assert set(lineage.licenses) == {license_id for parent in known for license_id in parent.licenses}
+        assert lineage.ids == {name}.union(*(parent.ids for parent in known))
+        assert lineage.model.dimensions == known[0].model.dimensions
+        for parent in known:
+            assert set(parent.output_licenses) <= set(lineage.output_licenses)
+            assert set(parent.model.modality) <= set(lineage.model.modality)
+            assert lineage.families <= parent.families
+        for teacher in teachers:
             assert teacher is not None
             assert {*teacher.licenses, *teacher.output_licenses} <= set(lineage.output_licenses)
 
@@ -307,7 +358,10 @@ def test_every_lineage_ends_and_inherits_everything(world: dict[str, Any], catal
 def test_naming_more_teachers_never_takes_a_license_away(
     world: dict[str, Any], more: dict[str, Any], catalog: Catalog
 ) -> None:
-    taught = {name: (base, [*teachers, *more.get(name, ("", []))[1]]) for name, (base, teachers) in world.items()}
+    taught = {
+        name: (base, [*teachers, *more.get(name, ("", [], []))[1]], merged)
+        for name, (base, teachers, merged) in world.items()
+    }
     before, after = traced(world, catalog), traced(taught, catalog)
     for name, lineage in after.items():
         former = before[name]

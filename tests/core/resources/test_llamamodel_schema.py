@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 import pytest
 import yaml
+from paddock_core.catalog.sources import SOURCES
 from paddock_core.licensing.kinds import MODEL_KINDS
 from paddock_core.planning.fit import FORMATS
 from paddock_core.resources import llamadeployment, llamamodel
@@ -75,11 +76,13 @@ def test_a_model_can_be_named_by_every_deployment() -> None:
 def test_a_registration_holds_all_that_the_object_says() -> None:
     weights = {"precision": "q4", "format": "gguf", "bytes": 9, "source": {"kind": "local"}, "revision": "1"}
     files = [{"name": "a.gguf", "sha256": "0" * 64, "bytes": 8}]
-    spec = {"base": "m", "kind": "merge", "publicName": "N", "teachers": ["t"], "published": False, "owner": "o"}
+    spec = {"base": "m", "kind": "merge", "publicName": "N", "teachers": ["t"], "published": False, "owner": "o",
+            "mergedWith": ["p"]}  # fmt: skip
     made = msgspec.convert(
         {"metadata": {"name": "x"}, "spec": {**spec, "weights": {**weights, "files": files}}}, LlamaModel
     ).registered()
     assert (made.id, made.base, made.kind, made.public_name, made.teachers) == ("x", "m", "merge", "N", ("t",))
+    assert made.merged_with == ("p",)
     assert (made.published, made.owner, made.precision) == (False, "o", "q4")
     assert made.weights is not None
     assert msgspec.to_builtins(made.weights) == {
@@ -87,3 +90,11 @@ def test_a_registration_holds_all_that_the_object_says() -> None:
         "files": tuple(files),
     }
     assert msgspec.convert({"metadata": {"name": "x"}, "spec": {"base": "m"}}, LlamaModel).registered().weights is None
+
+
+def test_the_schema_asks_of_each_kind_of_source_what_the_product_asks() -> None:
+    text = (CRDS / "llamamodels.yaml").read_text()
+    assert f"self['kind'] in {[*SOURCES]}" in text
+    for kind, needed in SOURCES.items():
+        for name in needed:
+            assert f"self['kind'] != '{kind}' || '{name}' in self" in text
