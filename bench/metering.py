@@ -36,7 +36,7 @@ import gateway as base
 
 HERE = Path(__file__).parent
 OFF, OFF_METRICS, LITELLM, UPSTREAM = 7720, 7721, 7722, 7723
-ROUNDS = 4
+ROUNDS = 6
 CONNECTIONS = 64
 STREAMS = 2200
 STREAM_TOKENS, STREAM_PACE_MS = 8, 2000
@@ -70,13 +70,19 @@ def ledger_row() -> Row:
     say("ledger ingest ...")
     command = [sys.executable, str(HERE / "ledger.py"), "--rows", "120000"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=240)
-    found = {way: float(rows) for way, rows in re.findall(r"^\| ([\w ,]+?) \| (\d+)\b", done.stdout, re.MULTILINE)}
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    ways = [cells for cells in lines if len(cells) == 7 and cells[2].strip().isdigit()]
+    found = {cells[1].strip(): float(cells[2]) for cells in ways if "again" not in cells[1]}
     target = ">= 30,000 rows/s"
     if not found:
         return Row(measure="ledger ingest", figure=f"failed: {done.stderr[-200:]!r}", target=target, met=None)
-    best = max(rows for way, rows in found.items() if "again" not in way)
-    told = ", ".join(f"{way}: {rows:,.0f} rows/s" for way, rows in found.items() if "again" not in way)
-    return Row(measure="ledger ingest, exactly once, roll-ups included", figure=told, target=target, met=best >= 30_000)
+    told = ", ".join(f"{rows:,.0f} rows/s by {way}" for way, rows in found.items())
+    return Row(
+        measure="ledger ingest, exactly once, roll-ups included",
+        figure=told,
+        target=target,
+        met=min(found.values()) >= 30_000,
+    )
 
 
 def journal_row(folder: Path) -> Row:
@@ -134,7 +140,7 @@ def until_ready(url: str) -> None:
 
 
 def turns(plans: dict[str, dict[str, Any]], pids: dict[str, int], seconds: float) -> dict[str, dict[str, float]]:
-    """Rounds in which each has its turn: medians of requests/s, of CPU a request and of p99."""
+    """Rounds in which each has its turn: medians of requests/s, CPU a request, p99, and of the first's rate by it."""
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in plans}
     for plan in plans.values():
         base.load(**plan, connections=16, seconds=1.5)
@@ -148,16 +154,20 @@ def turns(plans: dict[str, dict[str, Any]], pids: dict[str, int], seconds: float
             spent = (base.cpu_seconds(pids[name]) - before) / result["requests"] * 1e6
             found[name].append((result["per_second"], spent, result["p99_ms"]))
     keys = ("per_second", "cpu_us", "p99_ms")
-    return {
+    figures = {
         name: {key: statistics.median(item[at] for item in items) for at, key in enumerate(keys)}
         for name, items in found.items()
     }
+    for name, items in found.items():  # of rounds side by side: other work on the machine then counts for both
+        pairs = zip(found["on"], items, strict=True)
+        figures[name]["on_by_it"] = statistics.median(on[0] / other[0] for on, other in pairs)
+    return figures
 
 
 def cost_row(figures: dict[str, dict[str, float]]) -> Row:
     """On against off."""
     on, off = figures["on"], figures["off"]
-    cost = 1 - on["per_second"] / off["per_second"]
+    cost = 1 - off["on_by_it"]
     figure = (
         f"{cost:.0%}: {on['per_second']:,.0f} against {off['per_second']:,.0f} requests/s "
         f"({on['cpu_us']:.0f} and {off['cpu_us']:.0f} µs of CPU each)"
@@ -176,7 +186,7 @@ def peer_row(figures: dict[str, dict[str, float]], problem: str) -> Row:
     if "litellm" not in figures:
         return Row(measure=measure, figure=f"LiteLLM did not run: {problem}", target=">= 20 x", met=None)
     on, peer = figures["on"], figures["litellm"]
-    ratio = on["per_second"] / peer["per_second"]
+    ratio = peer["on_by_it"]
     figure = f"{ratio:.1f} x: {on['per_second']:,.0f} against {peer['per_second']:,.0f}"
     return Row(measure=measure, figure=figure, target=">= 20 x", met=ratio >= 20)
 
@@ -223,7 +233,7 @@ def gateways(folder: Path, run: Callable[..., int]) -> dict[str, int]:
 def start_litellm(folder: Path, run: Callable[..., int]) -> int:
     """One worker, from an environment of its own. Raises if it cannot be installed."""
     say("LiteLLM (its first time takes a minute to install) ...")
-    program = tool("litellm", f"litellm[proxy]=={LITELLM_VERSION}") / "litellm"
+    program = tool("litellm", f"litellm[proxy]=={LITELLM_VERSION}", "uvloop", "httptools") / "litellm"
     config = litellm_config(folder, upstream=UPSTREAM)
     command = [str(program), "--config", str(config), "--host", "127.0.0.1", "--port", str(LITELLM)]
     log = folder / "litellm.log"
@@ -259,7 +269,7 @@ def measured(folder: Path, seconds: float) -> tuple[list[Row], str, dict[str, di
 def main() -> None:
     """Print the tables."""
     os.environ["PYTHONUNBUFFERED"] = "1"
-    seconds = float(os.environ.get("BENCH_SECONDS", "4"))
+    seconds = float(os.environ.get("BENCH_SECONDS", "3"))
     folder = Path(tempfile.mkdtemp(prefix="bench-metering-", dir=HERE.parent / ".paddock"))
     load = os.getloadavg()[0]
     try:

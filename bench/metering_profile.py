@@ -11,7 +11,7 @@ from metering_world import PROFILER_VERSION, tool
 
 SHOWN = 22
 RATE = 250
-WAITING = ("_worker (", "select (")
+WAITING = ("_worker (", "_PollLikeSelector.select (", "Journal._write_batches (")
 """Where threads that do nothing stand; the sampler takes a wait inside C for work."""
 
 
@@ -45,7 +45,13 @@ def table(samples: str, cpu_us: float) -> str:
     shown = own.most_common(SHOWN)
     for name, count in [*shown, ("everything else", total - sum(count for _, count in shown))]:
         lines.append(f"| {name} | {count / total:.1%} | {count / total * cpu_us:.0f} |")
-    return "\n".join([*lines, "", f"{total} samples of py-spy {PROFILER_VERSION}, of code that runs."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{total} samples of py-spy {PROFILER_VERSION} of own time; `_write_durably` is a wait for the disk.",
+        ]
+    )
 
 
 def _named(frame: str) -> str:

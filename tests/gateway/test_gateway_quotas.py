@@ -6,7 +6,12 @@ from typing import Any
 
 import openai
 import pytest
+from paddock_core.policy.documents import Limits
+from paddock_core.quotas.holdings import Reservation
+from paddock_core.quotas.levels import Level
+from paddock_core.quotas.wire import Grant, LeaseAnswer, LeaseCall
 from paddock_gateway.clock import SYSTEM
+from paddock_gateway.leases import Leases
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 INPUT = 1 + len("user\n") + len("hello") + 1 + 1 + 1 + len("assistant\n")
@@ -47,20 +52,37 @@ LEVELS = [
 ]
 
 
-async def test_a_burst_that_every_limit_has_room_for_is_never_refused(world: Any) -> None:
-    """Those who come later may take what was borrowed for those who wait: that is no reason to refuse anybody."""
-    objects = world.controlplane.objects
-    objects["api_key"]["keyaaaaaaaaa"]["project"] = "web"
-    objects["project"] = {"acme/web": {"id": "acme/web", "tenant": "acme"}}
-    for kind, identifier, _ in LEVELS:
-        limit(world, kind, identifier, requests_per_minute=10**7, tokens_per_month=10**12, concurrent_requests=10**5)
+async def test_who_is_overtaken_while_a_limit_has_room_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may take what was borrowed for a request, again and again: that is no reason to refuse it."""
+    leases = Leases(url="http://nowhere", token="", instance="g", clock=SYSTEM, shipped=lambda: True)
 
-    async def client() -> None:
-        for _ in range(6):
-            await chat(world, max_tokens=1)
+    async def granted(_session: object, call: LeaseCall) -> LeaseAnswer:
+        grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit) for ask in call.asks)
+        return LeaseAnswer(grants=grants, gateways=1, seconds=300)
 
-    async with world.gateway():
-        await asyncio.gather(*(client() for _ in range(40)))
+    monkeypatch.setattr(leases, "_post", granted)
+    levels = (Level(id="tenant:acme", limits=Limits(requests_per_minute=10**7)),)
+    shared: dict[str, Any] = {"levels": levels, "source": levels, "wall": SYSTEM.wall()}
+    costs = {"input_tokens": 1, "output_cap": 1, "first_output": 1, "nano": 0}
+    waiting = asyncio.create_task(leases.reserve(**shared, **costs))
+
+    async def asked() -> None:
+        async with asyncio.timeout(30):
+            while leases._round is None and not waiting.done():
+                await asyncio.sleep(0)
+
+    for _ in range(8):
+        await asked()
+        await leases.call(None)  # type: ignore[arg-type]
+        plan = leases.plan(**shared)
+        while isinstance(leases.holdings.reserve(plan, now=SYSTEM.steady_ns(), **costs), Reservation):
+            pass
+    await asked()
+    assert not waiting.done()
+    await leases.call(None)  # type: ignore[arg-type]
+    outcome, waited = await waiting
+    assert isinstance(outcome, Reservation)
+    assert waited
 
 
 @pytest.mark.parametrize(("kind", "identifier", "level"), LEVELS)
