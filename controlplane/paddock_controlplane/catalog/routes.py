@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Response
 from paddock_core.catalog.types import LicenseEntry, ModelEntry, Restriction
 from paddock_core.licensing.lineage import resolve
+from paddock_core.licensing.notices import asks_to_show, notice_licenses
 from paddock_core.policy.documents import RegisteredModel
 
 from paddock_controlplane.call import Call, callers
@@ -80,9 +81,13 @@ async def read_model(call: Anybody, model: CatalogId) -> Response:
 
 @router.get("/models/{model}/notice", operation_id="readNotice", response_model=ModelNotice)
 async def read_notice(call: Anybody, model: CatalogId) -> Response:
-    """The notices and attributions that go with a model."""
+    """The notices and attributions that go with a model: also those of its teachers' licenses that follow outputs."""
     entry, _ = await _model(call, model)
-    notices = [notice_of(license_entry(call.state.catalog, name)) for name in entry.licenses]
+    catalog, registered = call.state.catalog, (await call.state.view.get()).models
+    notices = [
+        notice_of(license_entry(catalog, name), source="materials" if name in entry.licenses else "outputs")
+        for name in notice_licenses(model=entry.id, registered=registered, catalog=catalog)
+    ]
     return call.answer(ModelNotice(model=entry.id, title=entry.title, notices=notices))
 
 
@@ -124,7 +129,10 @@ def _view(call: Call, entry: LicenseEntry, state: dict[str, set[str]]) -> Licens
     )
 
 
-def notice_of(entry: LicenseEntry) -> Notice:
-    """What a license asks to be shown."""
-    shown = tuple(str(clause.params["text"]) for clause in entry.clauses if clause.type == "display")
-    return Notice(license=entry.id, title=entry.title, notice=entry.notice, attribution=shown)
+def notice_of(entry: LicenseEntry, *, source: str = "materials") -> Notice:
+    """What a license asks to be shown with what is made of its materials, or of their `outputs`."""
+    asked = [clause for clause in entry.clauses if asks_to_show(clause, source)]
+    shown = tuple(str(clause.params["text"]) for clause in asked if clause.type == "display")
+    noticed = source == "materials" or any(clause.type == "notice_file" for clause in asked)
+    notice = entry.notice if noticed else None
+    return Notice(license=entry.id, title=entry.title, notice=notice, attribution=shown)

@@ -40,12 +40,12 @@ def notice_licenses(*, model: str, registered: Mapping[str, RegisteredModel], ca
         name
         for source, names in sources(lineage)
         for name in names
-        if source == _MATERIALS[0] or any(shown(clause, source) for clause in _clauses(catalog, name))
+        if source == _MATERIALS[0] or any(asks_to_show(clause, source) for clause in _clauses(catalog, name))
     ]
     return tuple(dict.fromkeys(found))
 
 
-def shown(clause: Clause, source: str) -> bool:
+def asks_to_show(clause: Clause, source: str) -> bool:
     """True if a clause asks for a notice or a display for what is made of `source`: `materials` or `outputs`."""
     return clause.type in _SHOWING and source in clause.params.get("inputs", _MATERIALS)
 
