@@ -4,8 +4,13 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.licensing.lineage import resolve
+from paddock_core.resources import names
+from paddock_core.resources.llamamodel import LlamaModel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "demo-acme"
@@ -51,11 +56,11 @@ def gone(api: Any, cluster_helpers: Any, name: str = NAME) -> bool:
 @pytest.fixture
 def models(api: Any) -> Any:
     """What a test leaves is removed, whoever holds it; weights that another test fetched are in its way."""
-    api.kubectl("delete", "job", "weights-b179c9523d0e", "-n", "paddock-weights", "--wait=true")
+    api.kubectl("delete", "jobs", "--all", "-n", "paddock-weights", "--wait=true")
     yield
     api.kubectl("delete", "llamadeployment", "tuned", "-n", "acme", "--timeout=20s")
-    names = api.kubectl("get", "llamamodels", "-o", "name").stdout.split()
-    for name in names:
+    left = api.kubectl("get", "llamamodels", "-o", "name").stdout.split()
+    for name in left:
         api.kubectl("patch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         api.kubectl("delete", name, "--timeout=20s")
 
@@ -79,7 +84,11 @@ async def test_from_acceptance_to_registration_to_service_to_the_end(
 
     wish = cluster_helpers.deployment(name="tuned", model={"id": NAME}, license={"id": "paddock-demo"})
     assert api.apply(wish).returncode == 0
-    job = await eventually(lambda: cluster_helpers.get(api, "job", "weights-b179c9523d0e", "-n", "paddock-weights"))
+    made = {NAME: msgspec.convert(document(), LlamaModel).registered()}
+    entry = resolve(model=NAME, registered=made, catalog=packaged_catalog())
+    assert entry is not None
+    name = names.weights_job_name(names.model_digest(entry, precision="q4_1"))
+    job = await eventually(lambda: cluster_helpers.get(api, "job", name, "-n", "paddock-weights"))
     variables = {item["name"]: item.get("value") for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert variables["PADDOCK_SERVING_MODEL"] == NAME
     assert FILE["sha256"] in variables["PADDOCK_SERVING_CHECKPOINT"]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
 import threading
@@ -14,10 +15,12 @@ from typing import Any, ClassVar
 
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.catalog.sources import SOURCES
 from paddock_core.catalog.types import ModelEntry, WeightSet
 from paddock_core.serving.tokenizer_document import decode_document
 from paddock_serving.errors import WeightsError
 from paddock_serving.settings import PrepareSettings
+from paddock_serving.weights import sources
 from paddock_serving.weights.sources.base import Checkpoint, open_source
 from paddock_serving.weights.store import Store
 from paddock_serving.weights.tokenizer import read_tokenizer
@@ -311,6 +314,19 @@ def test_an_unknown_kind_of_source_names_the_known_ones(tmp_path: Path, remote: 
     checkpoint = Checkpoint(model="m", precision="x", weights=weights)
     with pytest.raises(WeightsError, match="huggingface, local, python_package"):
         open_source(checkpoint=checkpoint, settings=hub_settings(remote, tmp_path))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, needed in SOURCES.items() if needed])
+def test_a_source_that_is_not_told_what_it_needs_says_so(kind: str, tmp_path: Path, remote: Remote) -> None:
+    weights = WeightSet(format="gguf", bytes=1, source={"kind": kind, "repo": "a/b"})
+    checkpoint = Checkpoint(model="m", precision="x", weights=weights)
+    with pytest.raises(WeightsError, match=f"of kind {kind} needs {SOURCES[kind][0]}"):
+        open_source(checkpoint=checkpoint, settings=hub_settings(remote, tmp_path))
+
+
+def test_the_kinds_of_sources_are_those_that_can_be_fetched_from() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(sources.__path__)} - {"base"}
+    assert set(SOURCES) == modules
 
 
 def test_a_local_folder_is_a_source(tmp_path: Path, remote: Remote) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from paddock_core.catalog.sources import problem
 from paddock_core.catalog.types import WeightFile, WeightSet
 from paddock_core.policy.documents import RegisteredModel
 from pydantic import Field, StringConstraints, field_validator
@@ -40,8 +41,9 @@ class WeightsBody(Body):
     @field_validator("source")
     @classmethod
     def _plain(cls, source: dict[str, str]) -> dict[str, str]:
-        if "kind" not in source:
-            raise ValueError("a source has a kind, for example huggingface")
+        lacking = problem(source)
+        if lacking is not None:
+            raise ValueError(lacking)
         if any(".." in value for value in source.values()):
             raise ValueError("a source's parameters hold no `..`")
         return source

@@ -1,12 +1,12 @@
 """What a source of weights is, and how one is found by its kind."""
 
 import importlib
-import pkgutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
+from paddock_core.catalog.sources import problem
 from paddock_core.catalog.types import WeightSet
 
 from paddock_serving.errors import WeightsError
@@ -47,13 +47,12 @@ class Source(Protocol):
 
 
 def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:
-    """The source that the catalogue names. Raises WeightsError for a kind that this version does not have."""
-    package = importlib.import_module("paddock_serving.weights.sources")
-    known = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "base")
-    kind = checkpoint.weights.source.get("kind", "")
-    if kind not in known:
-        raise WeightsError(f"model {checkpoint.model}: no source of kind {kind!r}; there are {', '.join(known)}")
-    module = importlib.import_module(f"paddock_serving.weights.sources.{kind}")
+    """The source that the catalogue names. Raises WeightsError for a kind that this version does not have, or one
+    that is not told what it needs."""
+    lacking = problem(checkpoint.weights.source)
+    if lacking is not None:
+        raise WeightsError(f"model {checkpoint.model}: {lacking}")
+    module = importlib.import_module(f"paddock_serving.weights.sources.{checkpoint.weights.source['kind']}")
     return cast("Source", module.open_source(checkpoint=checkpoint, settings=settings))
 
 
