@@ -10,6 +10,7 @@ pytestmark = pytest.mark.postgres
 MODEL = "smollm2-135m-instruct"
 WEIGHTS, TOKENIZER = "sha256:" + "1" * 64, b"a tokenizer"
 DIGEST = "sha256:" + hashlib.sha256(TOKENIZER).hexdigest()
+SOURCE = {"kind": "python_package", "package": "acme_weights"}
 FILE = {"path": "weights/model.gguf", "sha256": "1" * 64, "bytes": 90}
 
 
@@ -182,3 +183,17 @@ async def test_purges_are_the_platforms_to_see_and_the_operators_to_begin(licens
         await licensed("POST", f"/internal/v1/purges/{order['id']}/start", by=by, status=403)
     missing = "/internal/v1/purges/pur-aaaaaaaaaaaa/start"
     assert (await licensed("POST", missing, by="internal", status=404))["code"] == "PurgeUnknown"
+
+
+async def test_the_end_of_a_license_finds_the_files_of_a_model_that_was_deleted(
+    licensed: Any, both: dict[str, str]
+) -> None:
+    weights = {"precision": "q4_1", "format": "gguf", "bytes": 90, "source": SOURCE}
+    files = [{"name": "own.gguf", "sha256": "2" * 64, "bytes": 90}]
+    made = {"id": "demo-own", "base": MODEL, "public_name": "Demo-Own", "weights": {**weights, "files": files}}
+    await licensed("POST", "/v1/models", made, by="acme", status=201)
+    body = {"entity": "acme", "model": "demo-own", "weights": "sha256:" + "2" * 64, "tokenizer": DIGEST}
+    await licensed("POST", "/internal/v1/artifact-references", body, by="internal", status=204)
+    await licensed("DELETE", "/v1/models/demo-own", by="acme", status=204)
+    await terminate(licensed, both["acme"])
+    assert [order.model for order in (await orders(licensed)).values()] == ["demo-own"]

@@ -131,9 +131,13 @@ async def test_without_acceptance_nothing_is_registered(licensed: Any) -> None:
         ({"teachers": ["nothing-here"]}, 422, "BaseUnknown"),
         ({"kind": "dream"}, 422, "KindUnknown"),
         ({"kind": "distillation"}, 422, "TeacherMissing"),
+        ({"kind": "merge"}, 422, "ParentMissing"),
         ({"base": "llama-3.1-8b-instruct", "public_name": "Llama-x"}, 409, "WeightsOfAnother"),
         ({"id": "UPPER"}, 422, "Invalid"),
         ({"weights": {**WEIGHTS, "source": {"package": "x"}}}, 422, "Invalid"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "floppy"}}}, 422, "Invalid"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "huggingface", "repo": "a/b"}}}, 422, "Invalid"),
+        ({"weights": {**WEIGHTS, "source": {"kind": "python_package"}}}, 422, "Invalid"),
         ({"weights": {**WEIGHTS, "source": {"kind": "local", "path": "a/../../b"}}}, 422, "Invalid"),
         ({"weights": {**WEIGHTS, "files": [{"name": "../x", "sha256": SHA}]}}, 422, "Invalid"),
         ({"weights": {**WEIGHTS, "files": [{"name": "x"}]}}, 422, "Invalid"),
@@ -199,7 +203,8 @@ async def test_what_an_object_says_is_put_and_dropped_as_often_as_it_is_asked(ma
     await makers("PUT", path, changed, by="internal", status=200)
     told = (await models_of_policy(makers))["demo-acme"]
     assert (told["public_name"], told["published"]) == ("Demo-Two", True)
-    for other in ({"kind": "merge"}, {"teachers": [BASE]}, {"weights": None}, {"owner": "globex"}):
+    for other in ({"kind": "quantization"}, {"teachers": [BASE]}, {"weights": None}, {"owner": "globex"},
+                  {"merged_with": [BASE]}):  # fmt: skip
         refused = await makers("PUT", path, {**changed, **other}, by="internal")
         assert (refused.status_code, refused.json()["code"]) == (409, "ModelImmutable"), other
     denied = await makers("PUT", path, {**changed, "public_name": "AcmeGPT"}, by="internal")
@@ -238,3 +243,31 @@ async def test_whether_the_webhook_warns_or_denies_is_the_platforms_choice(maker
     assert told["objects"]["license_policy"]["platform"]["admission"] == "deny"
     refused = await makers("PUT", "/v1/license-policy", {"admission": "maybe"})
     assert refused.status_code == 422
+
+
+async def test_what_was_deleted_does_not_come_back_as_something_else(makers: Any, server: Any, database: str) -> None:
+    own = {**WEIGHTS, "source": {"kind": "python_package", "package": "acme_weights"}}
+    own["files"] = [{"name": "acme.gguf", "sha256": "a" * 64, "bytes": 98362432}]
+    await makers("POST", "/v1/models", body("acme-own", weights=own), by="acme", status=201)
+    await makers("DELETE", "/v1/models/acme-own", by="acme", status=204)
+    connection = await server.connect(database)
+    [kept] = await connection.fetch("SELECT licenses::text, weights::text FROM deleted_models")
+    # What it was made from is now told to have been under another license than the one that is named anew.
+    await connection.execute("UPDATE deleted_models SET licenses = '[\"llama3\"]'")
+    await connection.close()
+    assert kept["licenses"] == '["paddock-demo"]'
+    assert "a" * 64 in kept["weights"]
+    renamed = {**own, "files": [{**own["files"][0], "name": "other.gguf"}]}
+    for name, weights, by, code in (
+        ("globex-own", renamed, "globex", "WeightsOfAnother"),
+        ("acme-own", WEIGHTS, "acme", "IdTaken"),
+    ):
+        refused = await makers("POST", "/v1/models", body(name, weights=weights), by=by)
+        assert (refused.status_code in (409, 422), refused.json()["code"]) == (True, code)
+        assert "llama3" in refused.json()["detail"]
+
+
+async def test_a_deleted_model_is_registered_again_under_the_same_license(makers: Any) -> None:
+    for by in ("acme", "acme", "globex"):
+        await makers("POST", "/v1/models", body(), by=by, status=201)
+        await makers("DELETE", "/v1/models/demo-acme", by=by, status=204)

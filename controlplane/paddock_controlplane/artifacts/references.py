@@ -30,17 +30,19 @@ _LOCK = func.pg_advisory_xact_lock(func.hashtextextended("artifacts", 0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """What is known of models: of the catalogue and registered ones."""
+    """What is known of models: of the catalogue, registered ones, and those whose registration was deleted."""
 
     catalog: Catalog
     registered: Mapping[str, RegisteredModel]
+    deleted: Mapping[str, tuple[str, ...]]
+    """Licenses of deleted ones: their files may lie here still."""
 
     def licenses(self, model: str) -> tuple[LicenseEntry, ...]:
-        """The licenses of what a model is made of; none where its lineage cannot be followed."""
+        """The licenses of what a model is, or was, made of; none where its lineage cannot be followed."""
         try:
             names = trace(model=model, registered=self.registered, catalog=self.catalog).licenses
         except LineageError:
-            return ()
+            names = self.deleted.get(model, ())
         return tuple(self.catalog.licenses[name] for name in names if name in self.catalog.licenses)
 
 

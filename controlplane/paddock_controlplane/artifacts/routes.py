@@ -20,6 +20,7 @@ from paddock_controlplane.call import Call, callers
 from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.fields import Body, CatalogId, Id
 from paddock_controlplane.licensing.errors import DecisionDenied
+from paddock_controlplane.models import deleted
 
 router = APIRouter(prefix="/internal/v1", tags=["internal"])
 
@@ -140,5 +141,17 @@ async def _allowed(call: Call, model: str) -> Decision:
 
 
 async def _refer(call: Call, use: references.Use) -> None:
-    models = references.Models(catalog=call.state.catalog, registered=(await call.state.view.get()).models)
+    models = await known_models(call)
     await call.run(lambda session: references.refer(session, models=models, use=use, actor=call.principal.name))
+
+
+async def known_models(call: Call) -> references.Models:
+    """What is known of models now."""
+    gone: dict[str, tuple[str, ...]] = {}
+    for model in await deleted.known(call.state.database):
+        gone[model.id] = (*gone.get(model.id, ()), *model.licenses)
+    return references.Models(
+        catalog=call.state.catalog,
+        registered=(await call.state.view.get()).models,
+        deleted=gone,
+    )

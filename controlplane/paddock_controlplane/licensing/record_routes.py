@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from paddock_core.policy.documents import LicensePolicy
 from pydantic import Field
 
-from paddock_controlplane.artifacts.references import Models
+from paddock_controlplane.artifacts.routes import known_models
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import Body, CatalogId, Count, Email, Id, Line
 from paddock_controlplane.licensing import (
@@ -91,7 +91,7 @@ class PolicyBody(Body):
 
 
 async def _step(call: Call, acceptance: str, step: str, reason: str) -> Response:
-    models = Models(catalog=call.state.catalog, registered=(await call.state.view.get()).models)
+    models = await known_models(call)
     return await call.once(
         lambda session: states.change(
             session, models=models, acceptance_id=acceptance, step=step, reason=reason, actor=call.principal.name

@@ -1,8 +1,10 @@
 """Registered models over HTTP: for people, and for the operator's LlamaModel objects."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.call import Call, NotYours, callers
 from paddock_controlplane.models import service
@@ -35,8 +37,7 @@ async def register(call: PlatformOrTenant, body: NewModelBody) -> Response:
 @router.delete("/{model}", status_code=204, operation_id="deleteModel")
 async def delete(call: PlatformOrTenant, model_id: InPath) -> Response:
     """Delete a registered model. Deployments of it drain and go, and say why."""
-    facts, actor = (await call.state.view.get()).facts(), call.principal.name
-    await call.run(lambda session: service.remove(session, facts=facts, model_id=model_id, managed_by=API, actor=actor))
+    await call.run(await _removal(call, model_id, API))
     return Response(status_code=204)
 
 
@@ -51,11 +52,15 @@ async def put(call: Internal, model_id: InPath, body: RegistrationBody) -> Respo
 @internal.delete("/{model}", status_code=204, operation_id="dropModel")
 async def drop(call: Internal, model_id: InPath) -> Response:
     """Take away what a LlamaModel object registered; idempotent. What people registered over HTTP stays."""
-    facts, actor = (await call.state.view.get()).facts(), call.principal.name
     try:
-        await call.run(
-            lambda session: service.remove(session, facts=facts, model_id=model_id, managed_by=CLUSTER, actor=actor)
-        )
+        await call.run(await _removal(call, model_id, CLUSTER))
     except (ModelNotRegistered, ModelManaged):
         return Response(status_code=204)
     return Response(status_code=204)
+
+
+async def _removal(call: Call, model_id: str, managed_by: str) -> Callable[[AsyncSession], Awaitable[None]]:
+    facts, catalog, actor = (await call.state.view.get()).facts(), call.state.catalog, call.principal.name
+    return lambda session: service.remove(
+        session, facts=facts, catalog=catalog, model_id=model_id, managed_by=managed_by, actor=actor
+    )

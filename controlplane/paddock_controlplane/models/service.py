@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, replace
 
 import msgspec
+from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry, WeightSet
 from paddock_core.licensing.lineage import LineageError, trace
 from paddock_core.licensing.registration import RegistrationError, judge
@@ -22,6 +23,7 @@ from paddock_controlplane.audit.denials import Denial
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.call import State
 from paddock_controlplane.db import EVERYTHING
+from paddock_controlplane.models import deleted
 from paddock_controlplane.models.errors import (
     ModelExists,
     ModelImmutable,
@@ -130,7 +132,8 @@ async def judged(state: State, *, model: RegisteredModel, actor: str) -> Judged:
     """
     facts = (await state.view.get()).facts()
     try:
-        decision = judge(model=model, facts=facts, catalog=state.catalog, at=time.time())
+        gone = await deleted.known(state.database)
+        decision = judge(model=model, facts=facts, catalog=state.catalog, at=time.time(), deleted=gone)
     except RegistrationError as error:
         raise problem(error) from error
     if decision.allowed:
@@ -200,8 +203,10 @@ async def put(session: AsyncSession, *, judged: Judged, actor: str) -> Registrat
     return judged.registration()
 
 
-async def remove(session: AsyncSession, *, facts: Facts, model_id: str, managed_by: str, actor: str) -> None:
-    """Take a registration away. What runs under it drains and goes.
+async def remove(
+    session: AsyncSession, *, facts: Facts, catalog: Catalog, model_id: str, managed_by: str, actor: str
+) -> None:
+    """Take a registration away. What runs under it drains and goes; its bytes stay known under their licenses.
 
     Raises:
         ModelNotRegistered: the caller sees no such model of its own.
@@ -217,6 +222,7 @@ async def remove(session: AsyncSession, *, facts: Facts, model_id: str, managed_
     if made:
         raise ModelInUse(f"{made} registered models were made from {model_id}: delete those first")
     model = document(row)
+    await deleted.keep(session, model=model, facts=facts, catalog=catalog)
     await session.delete(row)
     await session.flush()
     change = PolicyChange(kind="model", id=model_id, body=None)

@@ -30,3 +30,18 @@ class RegisteredModelRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("registered_models_owner", "owner"),)
+
+
+class DeletedModelRow(Base):
+    """What binds the bytes of models whose registration was deleted; one row an id and owner."""
+
+    __tablename__ = "deleted_models"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    """Empty for the platform's own."""
+    licenses: Mapped[list[str]] = mapped_column(JSONB)
+    output_licenses: Mapped[list[str]] = mapped_column(JSONB)
+    modality: Mapped[list[str]] = mapped_column(JSONB)
+    weights: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    deleted_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
