@@ -38,6 +38,37 @@ def create(
     show(Client().post("/v1/entities", body), output=output, table=print_fields)
 
 
+@app.command()
+def update(
+    entity: str,
+    legal_name: Annotated[str | None, typer.Option(help="Name as registered.")] = None,
+    place: Annotated[str | None, typer.Option(help="Principal place of business, two-letter country code.")] = None,
+    domicile: Annotated[str | None, typer.Option(help="Country of the domicile; empty: as the place.")] = None,
+    affiliate: Annotated[list[str] | None, typer.Option(help="Every affiliate from now on; may be repeated.")] = None,
+    *,
+    no_affiliates: Annotated[bool, typer.Option("--no-affiliates", help="It has none any more.")] = False,
+    integrated_product: Annotated[
+        bool | None,
+        typer.Option(
+            "--integrated-product/--no-integrated-product",
+            help="Attested: it gets models only inside an integrated product.",
+        ),
+    ] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Change what licenses ask of an entity; what is not given stays. Everything is decided anew by it."""
+    known = Client().get(f"/v1/entities/{entity}")
+    given = {
+        "legal_name": legal_name,
+        "principal_place_of_business": None if place is None else place.upper(),
+        "domicile": None if domicile is None else domicile.upper(),
+        "affiliates": [] if no_affiliates else affiliate,
+        "receives_integrated_product": integrated_product,
+    }
+    body = {name: known[name] if value is None else value for name, value in given.items()}
+    show(Client().put(f"/v1/entities/{entity}", body), output=output, table=print_fields)
+
+
 @app.command("list")
 def list_entities(output: OutputOption = Output.TABLE) -> None:
     """List the entities."""

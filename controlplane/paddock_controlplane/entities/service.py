@@ -1,10 +1,11 @@
 """Registering legal entities."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from paddock_core.policy.documents import Entity
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -71,6 +72,42 @@ async def register(session: AsyncSession, *, entity: Entity, actor: str) -> Enti
     )
     await record(session, event)
     return entity
+
+
+async def update(session: AsyncSession, *, entity: Entity, actor: str) -> Entity:
+    """Write down that the entity is another than it was registered as: all followers decide anew.
+
+    Who runs the platform does not change; statements and acceptances stand as they were signed.
+
+    Raises:
+        EntityUnknown: it is not registered.
+    """
+    before = await find(session, entity.id, lock=True)
+    after = replace(entity, is_operator=before.is_operator)
+    if after == before:
+        return before
+    row = await session.get_one(EntityRow, entity.id)
+    row.legal_name, row.domicile = after.legal_name, after.domicile
+    row.principal_place_of_business = after.principal_place_of_business
+    row.receives_integrated_product = after.receives_integrated_product
+    await session.execute(delete(AffiliationRow).where(AffiliationRow.entity == entity.id))
+    await session.flush()
+    if after.affiliates:
+        names = [{"entity": entity.id, "affiliate": name} for name in after.affiliates]
+        await session.execute(insert(AffiliationRow).values(names))
+    session.expire(row)
+    changed = [name for name in Entity.__dataclass_fields__ if getattr(before, name) != getattr(after, name)]
+    detail = {"changed": changed, "country": after.principal_place_of_business, "domicile": after.domicile}
+    event = Event(
+        actor=actor,
+        action="entity.update",
+        subject=entity.id,
+        entity=entity.id,
+        detail=detail,
+        changes=[entity_change(after)],
+    )
+    await record(session, event)
+    return after
 
 
 async def find(session: AsyncSession, entity_id: str, *, lock: bool = False) -> Entity:

@@ -1,5 +1,6 @@
 """Look-up tables over `Facts`, so that a decision reads only what concerns one entity and one license."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from paddock_core.policy.documents import (
 from paddock_core.policy.packed import Packed
 
 _KEY = "index"
+_NO_ID = re.compile(r"[\W_]+")
 _T = TypeVar("_T", Acceptance, Statement)
 _KEPT = 1024
 """Entities whose records stay at hand once they were asked for."""
@@ -162,11 +164,21 @@ def _texts(texts: tuple[LicenseText, ...]) -> dict[_Pair, LicenseText]:
     }
 
 
+def affiliate_id(name: str) -> str:
+    """The id that an entity of this name would have: `Acme EU ` is the affiliate that `acme-eu` is registered as."""
+    return _NO_ID.sub("-", name.casefold()).strip("-")
+
+
 def _groups(facts: Facts) -> dict[str, frozenset[str]]:
-    """The affiliates of an affiliate are of the group too, whoever declared whom."""
+    """The affiliates of an affiliate are of the group too, whoever declared whom, by id or by legal name."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for entity in facts.entities.values():
+        for name in (entity.id, entity.legal_name):
+            known[affiliate_id(name)].add(entity.id)
+    known.pop("", None)
     groups: dict[str, set[str]] = {}
     for entity in facts.entities.values():
-        merged = {entity.id, *entity.affiliates}
+        merged = {entity.id}.union(*(known.get(affiliate_id(name), {name}) for name in entity.affiliates))
         for member in tuple(merged):
             merged |= groups.get(member, set())
         for member in merged:
