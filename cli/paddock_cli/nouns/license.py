@@ -21,7 +21,7 @@ Entity = Annotated[str, typer.Option(help="The legal entity.")]
 
 @app.command("import")
 def import_texts(
-    license_id: Annotated[str, typer.Argument(metavar="LICENSE", help="Catalogue id, for example llama3.1.")],
+    license_id: Annotated[str, typer.Argument(metavar="LICENSE", help="Id of a license of the catalogue.")],
     agreement: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="File with the agreement.")],
     aup: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="File with the use policy.")] = None,
     output: OutputOption = Output.TABLE,

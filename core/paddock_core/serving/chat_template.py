@@ -1,12 +1,14 @@
 """Chat templates: from messages to the text that a model was trained to continue.
 
-A model's own Jinja template comes first; `BUILTIN` holds the forms of the Llama and ChatML families for models whose
-files carry none. Templates run in Jinja's immutable sandbox, compiled once. The date is an argument.
+A model's own Jinja template comes first; for models whose files carry none there are built-in forms, one file each in
+`templates/`: adding one is adding a file. Templates run in Jinja's immutable sandbox, compiled once. The date is an
+argument.
 """
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import resources
 from typing import Any
 
 import jinja2
@@ -16,34 +18,26 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 Message = dict[str, Any]
 
-BUILTIN: dict[str, str] = {
-    "llama2": (
-        "{%- set ns = namespace(system='') -%}"
-        "{%- for message in messages -%}"
-        "{%- if message.role == 'system' -%}"
-        "{%- set ns.system = '<<SYS>>\\n' + message.content + '\\n<</SYS>>\\n\\n' -%}"
-        "{%- elif message.role == 'user' -%}"
-        "{{ bos_token + '[INST] ' + ns.system + message.content + ' [/INST]' }}{%- set ns.system = '' -%}"
-        "{%- elif message.role == 'assistant' -%}"
-        "{{ ' ' + message.content + ' ' + eos_token }}"
-        "{%- else -%}{{ raise_exception('only system, user and assistant messages are known to this model') }}"
-        "{%- endif -%}{%- endfor -%}"
-    ),
-    "llama3": (
-        "{{ bos_token }}"
-        "{%- for message in messages -%}"
-        "{{ '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' + message.content | trim + '<|eot_id|>' }}"
-        "{%- endfor -%}"
-        "{%- if add_generation_prompt -%}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif -%}"
-    ),
-    "chatml": (
-        "{%- for message in messages -%}"
-        "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
-        "{%- endfor -%}"
-        "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
-    ),
-}
-_MARKS = {"llama3": "<|start_header_id|>", "chatml": "<|im_start|>"}
+
+class _Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A built-in form, one file in `templates/`."""
+
+    template: str
+    mark: str = ""
+    """A token that models of this form have in their vocabulary."""
+    families: tuple[str, ...] = ()
+    """Families of the catalogue whose vocabulary tells nothing."""
+
+
+def _forms() -> dict[str, _Form]:
+    folder = resources.files(__package__) / "templates"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): msgspec.yaml.decode(file.read_bytes(), type=_Form) for file in files}
+
+
+_FORMS = _forms()
+BUILTIN: dict[str, str] = {name: form.template for name, form in _FORMS.items()}
+"""The built-in templates by name of their form."""
 
 
 class ChatTemplateError(ValueError):
@@ -89,10 +83,10 @@ def choose_source(*, own: str, family: str, vocabulary: Container[str]) -> str |
     """The model's own template, else the built-in one that its vocabulary or family points to, else None."""
     if own:
         return own
-    for name, mark in _MARKS.items():
-        if mark in vocabulary:
-            return BUILTIN[name]
-    return BUILTIN["llama2"] if family.replace("-", "").startswith("llama2") else None
+    marked = (form for form in _FORMS.values() if form.mark and form.mark in vocabulary)
+    named = (form for form in _FORMS.values() if family in form.families)
+    found = next(marked, None) or next(named, None)
+    return None if found is None else found.template
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
