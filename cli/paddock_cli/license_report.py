@@ -92,6 +92,11 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
             list(near_thresholds(report["active_users"])),
         ),
         (
+            "Shown by the platform",
+            ("model", "at", "copies of its weights"),
+            [(item["model"], ", ".join(item["at"]), item["files"]) for item in report["shown"]],
+        ),
+        (
             "Expires next",
             ("what", "id", "entity", "at"),
             [(item["what"], item["id"], item["entity"], moment(item["at"])) for item in report["expires_next"]],

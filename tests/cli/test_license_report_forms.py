@@ -43,6 +43,7 @@ REPORT = {
             ],
         }
     ],
+    "shown": [],
     "expires_next": [],
 }
 

@@ -364,3 +364,29 @@ async def test_forbidden_uses_are_shown_in_our_own_words(api: Any) -> None:
     assert [item["id"] for item in bloom["restrictions"]] == [f"R{number}" for number in range(1, 14)]
     llama = await api("GET", "/v1/licenses/llama3.1", status=200)
     assert len(llama["restrictions"]) == 20
+
+
+async def test_the_report_counts_what_was_made_and_names_ends_of_grace(
+    licensed: Any, server: Any, database: str
+) -> None:
+    first = await licensed.accept("acme", "deployer")
+    made = {"id": "demo-acme", "base": MODEL, "public_name": "Demo-Acme"}
+    await licensed("POST", "/v1/models", made, by="acme", status=201)
+    connection = await server.connect(database)
+    now = datetime.fromtimestamp(first["at"], UTC)
+    served = "INSERT INTO usage_hour VALUES ('acme', $1, 'demo-acme', 'acme-prod/own', 'k', 3, 40, 50, 0)"
+    await connection.execute(served, now)
+    await connection.execute("UPDATE acceptances SET state = 'stale', grace_until = $1 WHERE id = $2", FAR, first["id"])
+    await connection.execute("INSERT INTO artifacts (model, digest, kind) VALUES ('demo-acme', 'x', 'weights')")
+    await connection.close()
+    path = f"/v1/license-report?license=paddock-demo&month={now:%Y-%m}"
+    report = await licensed("GET", path, status=200)
+    assert [(item["tenant"], item["deployment"], item["model"]) for item in report["served"]] == [
+        ("acme", "acme-prod/own", "demo-acme")
+    ]
+    assert report["shown"] == [
+        {"model": "demo-acme", "at": ["/console/models", "/v1/models/demo-acme/notice"], "files": 1}
+    ]
+    assert report["expires_next"] == [{"what": "grace", "id": first["id"], "entity": "acme", "at": FAR}]
+    await licensed("DELETE", "/v1/models/demo-acme", by="acme", status=204)
+    assert len((await licensed("GET", path, status=200))["served"]) == 1

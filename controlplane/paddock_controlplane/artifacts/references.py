@@ -45,6 +45,11 @@ class Models:
             names = self.deleted.get(model, ())
         return tuple(self.catalog.licenses[name] for name in names if name in self.catalog.licenses)
 
+    def under(self, license_id: str) -> list[str]:
+        """Every model that is, or was, made of something under a license."""
+        names = {*self.catalog.models, *self.registered, *self.deleted}
+        return sorted(name for name in names if license_id in _ids(self.licenses(name)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:

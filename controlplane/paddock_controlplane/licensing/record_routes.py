@@ -276,8 +276,7 @@ async def read_report(
     month: Annotated[str, Query(pattern=r"^[2-9]\d{3}-(0[1-9]|1[0-2])$", description="YYYY-MM, in UTC.")],
 ) -> Response:
     """Who accepted a license under which words, statements, grants, and who was served in a month."""
+    models = await known_models(call)
     return call.answer(
-        await call.run(
-            lambda session: report.report(session, catalog=call.state.catalog, license_id=license_id, month=month)
-        )
+        await call.run(lambda session: report.report(session, models=models, license_id=license_id, month=month))
     )

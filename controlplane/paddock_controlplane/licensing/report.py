@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.active_users import reading as users
 from paddock_controlplane.active_users.reading import EntityUsers
+from paddock_controlplane.artifacts.models import ArtifactRow
+from paddock_controlplane.artifacts.references import Models
 from paddock_controlplane.entities.models import PersonRow
 from paddock_controlplane.licensing.grants import GrantView
 from paddock_controlplane.licensing.grants import list_page as list_grants
@@ -57,6 +59,17 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """Where the platform shows the texts of a model that was served in the month."""
+
+    model: str
+    at: list[str]
+    """Paths at this control plane."""
+    files: int
+    """Known copies of its weights here; a file `Notice` lies beside each that this platform fetched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Expiry:
     """What ends after the month, soonest first."""
 
@@ -83,15 +96,18 @@ class LicenseReport:
     served: list[Served]
     active_users: list[EntityUsers]
     """Of entities that accepted the license: what the platform counted in the month, over all their products here."""
+    shown: list[Shown]
+    """What the platform itself does so that notices are seen; display in products is each entity's duty."""
     expires_next: list[Expiry]
 
 
-async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, month: str) -> LicenseReport:
-    """The report on a month, `YYYY-MM`.
+async def report(session: AsyncSession, *, models: Models, license_id: str, month: str) -> LicenseReport:
+    """The report on a month, `YYYY-MM`. What was made from a model counts under its licenses, deleted ones too.
 
     Raises:
         LicenseUnknown: the catalogue has no such license.
     """
+    catalog = models.catalog
     entry = license_entry(catalog, license_id)
     start, end = _bounds(month)
     texts = await session.scalars(select(TextRow).where(TextRow.license == entry.id))
@@ -102,6 +118,7 @@ async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, mo
         for item in await list_grants(session, entity=None, license_id=entry.id, after="", limit=_MOST, viewer=None)
         if item.valid_from < end.timestamp() and item.valid_to > start.timestamp()
     ]
+    served = await _served(session, models.under(entry.id), start, end)
     return LicenseReport(
         license=entry.id,
         title=entry.title,
@@ -112,9 +129,10 @@ async def report(session: AsyncSession, *, catalog: Catalog, license_id: str, mo
         acceptances=accepted,
         statements=statements,
         grants=grants,
-        served=await _served(session, catalog, entry, start, end),
+        served=served,
         active_users=await _active_users(session, catalog, entry, month, accepted),
-        expires_next=await _expiries(session, statements, grants, end),
+        shown=await _shown(session, sorted({item.model for item in served})),
+        expires_next=await _expiries(session, entry, statements, grants, end),
     )
 
 
@@ -171,10 +189,7 @@ async def _statements(session: AsyncSession, entry: LicenseEntry, end: datetime)
     return [shown_statement(row) for row in rows]
 
 
-async def _served(
-    session: AsyncSession, catalog: Catalog, entry: LicenseEntry, start: datetime, end: datetime
-) -> list[Served]:
-    models = [model.id for model in catalog.models.values() if entry.id in model.licenses]
+async def _served(session: AsyncSession, models: list[str], start: datetime, end: datetime) -> list[Served]:
     group = (UsageHourRow.tenant, UsageHourRow.deployment, UsageHourRow.model)
     sums = [
         func.sum(column) for column in (UsageHourRow.requests, UsageHourRow.input_tokens, UsageHourRow.output_tokens)
@@ -199,6 +214,19 @@ async def _served(
     ]
 
 
+async def _shown(session: AsyncSession, models: list[str]) -> list[Shown]:
+    counts = await session.execute(
+        select(ArtifactRow.model, func.count())
+        .where(ArtifactRow.model.in_(models), ArtifactRow.kind == "weights")
+        .group_by(ArtifactRow.model)
+    )
+    files = {row[0]: int(row[1]) for row in counts}
+    return [
+        Shown(model=model, at=["/console/models", f"/v1/models/{model}/notice"], files=files.get(model, 0))
+        for model in models
+    ]
+
+
 async def _active_users(
     session: AsyncSession, catalog: Catalog, entry: LicenseEntry, month: str, accepted: list[Accepted]
 ) -> list[EntityUsers]:
@@ -211,13 +239,25 @@ async def _active_users(
 
 
 async def _expiries(
-    session: AsyncSession, statements: list[StatementView], grants: list[GrantView], end: datetime
+    session: AsyncSession,
+    entry: LicenseEntry,
+    statements: list[StatementView],
+    grants: list[GrantView],
+    end: datetime,
 ) -> list[Expiry]:
-    """Grants in force, and the statements that a careful platform has made again every year."""
+    """Grants in force, days of grace, and the statements that a careful platform has made again every year."""
+    stale = await session.scalars(
+        select(AcceptanceRow).where(AcceptanceRow.license == entry.id, AcceptanceRow.state == "stale").limit(_MOST)
+    )
     found = [
         Expiry(what="grant", id=item.id, entity=item.entity, at=item.valid_to)
         for item in grants
         if item.state == "active"
+    ]
+    found += [
+        Expiry(what="grace", id=row.id, entity=row.entity, at=row.grace_until)
+        for row in stale
+        if row.grace_until is not None
     ]
     if (await license_policy(session)).threshold == "conservative":
         newest = {item.entity: item for item in statements}
