@@ -56,6 +56,10 @@ def visible_targets(*, caller: Caller, routes: Routes, view: PolicyView) -> list
     return found
 
 
+_MOST_ACCEPTANCES = 25
+"""So many fit into a row of the ledger; no model has as many licenses."""
+
+
 @dataclass(slots=True)
 class LicenseGate:
     """License verdicts, kept while the policy view is the same one and no verdict's time is over."""
@@ -77,7 +81,9 @@ class LicenseGate:
         return found
 
     def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float, asked: bool = True) -> str:
-        """The id of the acceptance under which the caller's request runs ("" where the license needs none).
+        """The ids of the acceptances under which the request runs, separated by commas ("" where none is needed).
+
+        The caller's own come first, then those of its model's owner and of the platform.
 
         With `asked` false nobody wants to call the model: a denial is not counted.
 
@@ -91,13 +97,18 @@ class LicenseGate:
         parties = [(owner.entity, Role.DEPLOYER)]
         if caller.tenant.entity != owner.entity:
             parties.append((caller.tenant.entity, Role.CONSUMER))
+        rests_on: dict[str, None] = {}
         for entity, role in parties:
             own = self._verdict(entity, role, deployment, view, now)
             if not own.allowed:
                 if asked:
                     self._count(own, entity=entity, role=role, model=deployment.model, at=now)
                 raise denied(str(own.reason), own.message)
-        return own.acceptances[0] if own.acceptances else ""
+            rests_on = dict.fromkeys((*own.acceptances, *rests_on))
+        # The parties' verdicts need the operator's rights already; here it is only named.
+        platform = self._verdict(view.facts().operator, Role.OPERATOR, deployment, view, now)
+        rests_on |= dict.fromkeys(platform.acceptances)
+        return ",".join(list(rests_on)[:_MOST_ACCEPTANCES])
 
     def _count(self, decision: Decision, *, entity: str, role: Role, model: str, at: float) -> None:
         reason, verb = decision.reason.value, Verb.INVOKE.value

@@ -26,7 +26,7 @@ async def test_chat_that_is_not_streamed(world: Any) -> None:
     assert (row["input_tokens"], row["output_tokens"]) == (PROMPT_TOKENS, 5)
     assert row["output_tokens_engine"] == row["output_tokens_sent"] == 5
     assert (row["billed_from"], row["usage_source"]) == ("engine", "exact")
-    assert row["acceptance_id"] == "acc-acme-inc-deployer"
+    assert row["acceptance_id"] == "acc-acme-inc-deployer,acc-platform-operator"
     assert world.triton.bodies[0]["id"] == row["usage_id"]
     assert len(world.triton.bodies[0]["input_ids"]) == PROMPT_TOKENS
 

@@ -41,7 +41,7 @@ async def test_it_answers_by_the_deployments_name_and_the_ledger_has_the_models_
         await becomes(tuned, None)
         rows = await tuned.controlplane.settled()
     assert (rows[-1]["deployment"], rows[-1]["model"]) == ("acme-team/demo", MADE["id"])
-    assert rows[-1]["acceptance_id"] == "acc-acme-inc-deployer"
+    assert rows[-1]["acceptance_id"] == "acc-acme-inc-deployer,acc-platform-operator"
 
 
 async def test_it_is_closed_when_the_model_or_its_right_goes(tuned: Any) -> None:

@@ -144,7 +144,7 @@ async def test_another_tenant_needs_access_and_then_a_license(world: Any, play: 
         (row,) = await world.controlplane.settled()
     assert (no_access.status_code, no_access.code) == (403, "AccessDenied")
     assert (row["tenant"], row["owner_tenant"]) == ("globex", "acme")
-    assert row["acceptance_id"] == "acc-globex-inc-consumer"
+    assert row["acceptance_id"] == "acc-globex-inc-consumer,acc-acme-inc-deployer,acc-platform-operator"
 
 
 async def test_a_revoked_license_denies_and_a_new_one_serves_again(world: Any, play: Any) -> None:
