@@ -119,7 +119,8 @@ def world(helpers: Any) -> World:
 
 @pytest.fixture
 async def weights(api: Any, settings: Any) -> AsyncIterator[str]:
-    """A weights Job that runs, with its pod; its name."""
+    """A weights Job that runs, with its pod; its name. Nothing that other tests left runs the model."""
+    api.kubectl("delete", "jobs,pods", "-A", "-l", f"{names.MODEL}={MODEL}", "--grace-period=0", "--force")
     model = packaged_catalog().models[MODEL]
     rendering = WeightsRendering(
         model=model,
