@@ -95,6 +95,18 @@ def test_each_part_is_given_the_secret_files_that_it_reads_and_no_others(helm: P
 
 
 @pytest.mark.timeout(1000)
+@pytest.mark.parametrize("name", ["", "hub"])
+def test_the_hubs_token_is_a_secret_that_the_values_name(name: str, helm: Path) -> None:
+    text = run_helm(
+        helm, "template", "paddock", str(CHART), "-n", "paddock-system", f"--set=serving.hubTokenSecret={name}"
+    )
+    parts = [item for item in yaml.safe_load_all(text) if item and item["kind"] == "Deployment"]
+    containers = [container for part in parts for container in part["spec"]["template"]["spec"]["containers"]]
+    variables = [item for container in containers for item in container["env"]]
+    assert [item["value"] for item in variables if item["name"] == "PADDOCK_OPERATOR_HUB_TOKEN_SECRET"] == [name]
+
+
+@pytest.mark.timeout(1000)
 def test_wrong_values_are_refused(helm: Path) -> None:
     with pytest.raises(AssertionError, match="gatewayUrl"):
         run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", "--set", "gatewayUrl=not-a-url")
