@@ -16,6 +16,7 @@ REVIEWER, PURGE = "reviewer", "purge"
 CALLERS = EVERYBODY | {REVIEWER, PURGE}
 ALLOWED: dict[str, set[str]] = {
     "registerEntity": {PLATFORM},
+    "updateEntity": {PLATFORM},
     "listEntities": {PLATFORM, TENANT},
     "readEntity": {PLATFORM, TENANT},
     "createTenant": {PLATFORM},
@@ -94,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
     "readUsageStatement": {PLATFORM, TENANT},
     "readUsageStatementRows": {PLATFORM, TENANT},
     "readAudit": {PLATFORM},
+    "readAuditedRecords": {PLATFORM},
     "readPolicy": {INTERNAL},
     "followPolicy": {INTERNAL},
     "enterUsage": {INTERNAL},
@@ -113,6 +115,7 @@ SIGNATORY_BODY = {"name": "J", "email": "j@a.example"}
 PERSON = {"name": "Jo", "title": "T", "email": "j@a.example", "authority": "owner"}
 BODIES: dict[str, Any] = {
     "registerEntity": {"id": "new", "legal_name": "New", "principal_place_of_business": "US"},
+    "updateEntity": {"legal_name": "New", "principal_place_of_business": "US"},
     "createTenant": {"id": "new", "entity": "acme"},
     "setTenantLimits": {},
     "issueKey": {},
@@ -188,6 +191,7 @@ PARAMETERS = {
     "purge": "pur-" + "a" * 12,
     "reviewer": "a" * 12,
     "statement": "stm-" + "a" * 12,
+    "kind": "entity",
     "digest": f"sha256:{SHA}",
 }
 
