@@ -107,6 +107,7 @@ def let_globex_in(world):
     """globex may call acme's deployment, as far as acme and globex's own acceptance go."""
     patch = '{"spec":{"access":{"tenants":["globex"]}}}'
     world.kubectl("patch", "llamadeployment", "smollm2", "-n", "acme", "--type", "merge", "-p", patch)
+    world.paddock("quota", "set", "--tenant", "globex", "--requests-per-minute", "600")  # the story leaves it one
     if act.acceptance(world, entity=TENANTS["globex"].entity, role="consumer") is None:
         steps.accept(world, party=TENANTS["globex"], role="consumer", who="globex")
 
