@@ -15,7 +15,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "prices.yaml"
 
 @pytest.fixture(scope="module")
 def ran(paddock: Any, acme: Any) -> None:
-    """A tenant whose rows are in nobody else's way, with a deployment that held four GPUs for half an hour, and answered a million tokens."""
+    """A tenant of its own, whose deployment held four GPUs for half an hour and answered a million tokens."""
     token = (paddock.home / "internal_token").read_text(encoding="utf-8")
     headers = {"authorization": f"Bearer {token}"}
     paddock("tenant", "create", "costs", "--entity", "acme-inc")
