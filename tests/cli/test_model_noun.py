@@ -25,11 +25,14 @@ def accept(shell: Any, entity: str, role: str) -> None:
     shell("license", "accept", "--token", made["signatory_token"], *PERSON)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def licensed(paddock: Any, acme: Any) -> Any:
+    """A tenant whose entity has stated nothing else: what acme states in other tests stands."""
     accept(paddock, "platform-inc", "operator")
-    accept(acme, "acme-inc", "deployer")
-    return acme
+    paddock("entity", "create", "maker-inc", "--legal-name", "Maker Inc.", "--place", "US")
+    maker = paddock.as_tenant(paddock.read("tenant", "create", "maker", "--entity", "maker-inc")["admin_token"])
+    accept(maker, "maker-inc", "deployer")
+    return maker
 
 
 def registered(shell: Any) -> list[str]:
@@ -62,9 +65,9 @@ def test_a_name_that_breaks_the_license_is_denied_and_a_private_one_warned(licen
 
 
 def test_teachers_and_owner_are_said(paddock: Any, licensed: Any) -> None:
-    teacher = ("--kind", "distillation", "--teacher", "smollm2-135m-instruct", "--owner", "acme")
+    teacher = ("--kind", "distillation", "--teacher", "smollm2-135m-instruct", "--owner", "maker")
     made = paddock.read("model", "register", *MADE, *teacher)
-    assert (made["model"]["owner"], made["model"]["teachers"]) == ("acme", ["smollm2-135m-instruct"])
+    assert (made["model"]["owner"], made["model"]["teachers"]) == ("maker", ["smollm2-135m-instruct"])
     assert registered(licensed) == ["demo-made"]
     assert "taught by" in licensed("model", "show", "demo-made").out
     paddock("model", "delete", "demo-made")
