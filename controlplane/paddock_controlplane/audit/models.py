@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -62,5 +63,5 @@ class SealRow(Base):
 
     kind: Mapped[str] = mapped_column(primary_key=True)
     id: Mapped[str] = mapped_column(primary_key=True)
-    entity: Mapped[str]
+    entity: Mapped[str] = mapped_column(ForeignKey("entities.id"))
     salt: Mapped[bytes]
