@@ -373,7 +373,14 @@ def call(world: World, method: str, path: str, body: Any = None, *, token: str =
 
 def license_by_grant(world: World, *, seconds: float) -> None:
     """acme had more than 700 million users after all; the vendor's grant, reviewed by two people, ends soon."""
-    grant = {
+    grant(world, seconds=seconds)
+    users = {"band": "gt_700m", "method": "counted again", "reason": "a test"}
+    call(world, "POST", "/v1/license-statements", {"entity": TENANTS["acme"].entity, "license": LICENSE, **users})
+
+
+def grant(world: World, *, seconds: float) -> None:
+    """The vendor's grant to acme, reviewed by two people, from now on for so long."""
+    document = {
         "entity": TENANTS["acme"].entity,
         "licenses": [LICENSE],
         "assurance": "document",
@@ -383,10 +390,8 @@ def license_by_grant(world: World, *, seconds: float) -> None:
         "valid_from": time.time() - 60,
         "valid_to": time.time() + seconds,
     }
-    made = call(world, "POST", "/v1/license-grants", grant)
+    made = call(world, "POST", "/v1/license-grants", document)
     for name in ("first", "second"):
         person = {"name": name, "email": f"{name}-{made['id']}@platform.example"}
         token = call(world, "POST", "/v1/license-reviewers", person)["reviewer_token"]
         call(world, "POST", f"/v1/license-grants/{made['id']}/reviews", token=token)
-    users = {"band": "gt_700m", "method": "counted again", "reason": "a test"}
-    call(world, "POST", "/v1/license-statements", {"entity": TENANTS["acme"].entity, "license": LICENSE, **users})
