@@ -7,28 +7,22 @@ from sqlalchemy import FetchedValue, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from paddock_controlplane.credentials import Renewable
 from paddock_controlplane.db import Base
 
 
-class ApiKeyRow(Base):
+class ApiKeyRow(Renewable, Base):
     """A tenant's API key; only the digest of its secret is here. A revoked one stays, for the ledger's sake."""
 
     __tablename__ = "api_keys"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
     name: Mapped[str]
-    secret_sha256: Mapped[str]
-    expires_at: Mapped[float | None]
     models: Mapped[list[str]] = mapped_column(JSONB)
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     project: Mapped[str | None]
     scopes: Mapped[list[str]] = mapped_column(JSONB)
-    previous_sha256: Mapped[str] = mapped_column(server_default=FetchedValue())
-    previous_until: Mapped[float] = mapped_column(server_default=FetchedValue())
-    rotated_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
-    revoked_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index("api_keys_tenant", "tenant"),

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
-from paddock_controlplane.ids import new_credential, renewed_credential
+from paddock_controlplane.ids import new_credential
 from paddock_controlplane.keys.errors import KeyEnded, KeyExpiryPast, KeyUnknown
 from paddock_controlplane.keys.models import ApiKeyRow
 from paddock_controlplane.quotas import service as quotas
@@ -130,11 +130,9 @@ async def rotate(session: AsyncSession, *, tenant: str, key_id: str, overlap_sec
         KeyEnded: it was revoked or has expired.
     """
     row, now = await _row(session, tenant=tenant, key_id=key_id), time.time()
-    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+    if not row.lives(now=now):
         raise KeyEnded(f"key {key_id} was revoked or has expired: issue another with `paddock key create`")
-    text, parsed = renewed_credential(API_KEY, key_id)
-    row.previous_sha256, row.previous_until = row.secret_sha256, now + overlap_seconds
-    row.secret_sha256, row.rotated_at = secret_digest(parsed.secret), datetime.now(UTC)
+    text = row.renew(API_KEY, overlap_seconds=overlap_seconds, now=now)
     await session.flush()
     detail = {"overlap_seconds": overlap_seconds}
     await record(session, _event(actor, "key.rotate", row, body=_document(row), detail=detail))

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, record
-from paddock_controlplane.ids import new_credential, renewed_credential
+from paddock_controlplane.ids import new_credential
 from paddock_controlplane.tenants import service
 from paddock_controlplane.tenants.errors import AdminTokenEnded, AdminTokenExpiryPast, AdminTokenUnknown
 from paddock_controlplane.tenants.models import TenantAdminRow
@@ -110,11 +110,9 @@ async def rotate(
         AdminTokenEnded: it was revoked or has expired.
     """
     row, now = await _row(session, tenant=tenant, token_id=token_id), time.time()
-    if not _lives(row, now):
+    if not row.lives(now=now):
         raise AdminTokenEnded(f"admin token {token_id} was revoked or has expired: issue another")
-    text, parsed = renewed_credential(TENANT_ADMIN, token_id)
-    row.previous_sha256, row.previous_until = row.secret_sha256, now + overlap_seconds
-    row.secret_sha256, row.rotated_at = secret_digest(parsed.secret), datetime.now(UTC)
+    text = row.renew(TENANT_ADMIN, overlap_seconds=overlap_seconds, now=now)
     row.signs, row.issued_by = row.signs and issuer.signs, row.issued_by if issuer.token else issuer.actor
     await session.flush()
     detail = {"overlap_seconds": overlap_seconds, "issued_by": issuer.name(), "signs": row.signs}
@@ -162,11 +160,7 @@ def proved(row: TenantAdminRow, key: ParsedKey, *, now: float) -> bool:
         previous_until=row.previous_until,
         now=now,
     )
-    return fits and _lives(row, now)
-
-
-def _lives(row: TenantAdminRow, now: float) -> bool:
-    return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
+    return fits and row.lives(now=now)
 
 
 async def _row(session: AsyncSession, *, tenant: str, token_id: str) -> TenantAdminRow:

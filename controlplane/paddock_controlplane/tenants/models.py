@@ -7,6 +7,7 @@ from sqlalchemy import FetchedValue, ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from paddock_controlplane.credentials import Renewable
 from paddock_controlplane.db import Base
 
 
@@ -25,20 +26,13 @@ class TenantRow(Base):
     __table_args__ = (Index("tenants_entity", "entity"),)
 
 
-class TenantAdminRow(Base):
+class TenantAdminRow(Renewable, Base):
     """A tenant's admin credential; only the digest of its secret is here."""
 
     __tablename__ = "tenant_admins"
 
-    id: Mapped[str] = mapped_column(primary_key=True)
     tenant: Mapped[str] = mapped_column(ForeignKey("tenants.id"))
-    secret_sha256: Mapped[str]
     name: Mapped[str] = mapped_column(server_default=FetchedValue())
-    expires_at: Mapped[float | None]
-    previous_sha256: Mapped[str] = mapped_column(server_default=FetchedValue())
-    previous_until: Mapped[float] = mapped_column(server_default=FetchedValue())
-    rotated_at: Mapped[datetime | None]
-    revoked_at: Mapped[datetime | None]
     issued_by: Mapped[str] = mapped_column(server_default=FetchedValue())
     """`platform`, or `admin-token:ID` of the token with which it was issued."""
     signs: Mapped[bool] = mapped_column(server_default=FetchedValue())

@@ -92,7 +92,7 @@ def deployment_labels(*, namespace: str, name: str, uid: str, tenant: str, model
         PART_OF: PRODUCT,
         COMPONENT: SERVING,
         TENANT: tenant,
-        MODEL: model[:63].rstrip("-."),
+        MODEL: model_label(model),
         DEPLOYMENT_NAMESPACE: namespace,
         DEPLOYMENT_NAME: name,
         DEPLOYMENT_UID: uid,

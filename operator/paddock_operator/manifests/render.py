@@ -87,7 +87,7 @@ class WeightsRendering:
             names.MANAGED_BY: names.OPERATOR,
             names.PART_OF: names.PRODUCT,
             names.COMPONENT: names.WEIGHTS,
-            names.MODEL: self.model.id[:63].rstrip("-."),
+            names.MODEL: names.model_label(self.model.id),
             names.MODEL_DIGEST: self.digest[:12],
         }
 

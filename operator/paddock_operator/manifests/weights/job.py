@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from paddock_operator.manifests import pods
 from paddock_operator.manifests.render import WeightsRendering
+from paddock_operator.manifests.volume_work import Work, job, token_variable
 from paddock_operator.manifests.weights.secret import TOKEN_KEY
-from paddock_operator.manifests.weights.service_account import NAME
 from paddock_operator.ports import Manifest
 
 ORDER = 4
@@ -22,66 +21,31 @@ HUB_TOKEN_KEY = "token"  # noqa: S105 - a key's name
 
 
 def render(rendering: WeightsRendering) -> Manifest:
-    """The Job. Its template never changes while it exists: it is deleted and created again instead."""
-    size = rendering.model.weights[rendering.precision].bytes
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": rendering.metadata(),
-        "spec": {
-            "backoffLimit": 2,
-            "activeDeadlineSeconds": LEAST_SECONDS + size // DOWNLOAD_BYTES_PER_SECOND,
-            "template": {
-                "metadata": {"labels": rendering.labels},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "serviceAccountName": NAME,
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
-                    "securityContext": pods.pod_security(),
-                    "containers": [_container(rendering)],
-                    "volumes": [
-                        {"name": "weights", **rendering.config.weights_volume},
-                        {"name": "tmp", "emptyDir": {}},
-                    ],
-                },
-            },
-        },
-    }
-
-
-def _container(rendering: WeightsRendering) -> dict[str, Any]:
+    """The Job. It is given time by the size of what it fetches."""
     model = rendering.model
-    checkpoint = msgspec.json.encode(model.weights[rendering.precision]).decode()
-    token = {"secretKeyRef": {"name": rendering.name, "key": TOKEN_KEY}}
-    return {
-        "name": "prepare",
-        "image": rendering.config.serving_image,
-        "imagePullPolicy": rendering.config.image_pull_policy,
-        "args": ["prepare-weights"],
-        "env": [
-            {"name": "PADDOCK_SERVING_MODEL", "value": model.id},
-            {"name": "PADDOCK_SERVING_PRECISION", "value": rendering.precision},
-            {"name": "PADDOCK_SERVING_CHECKPOINT", "value": checkpoint},
-            {"name": "PADDOCK_SERVING_DIMENSIONS", "value": msgspec.json.encode(model.dimensions).decode()},
-            {"name": "PADDOCK_SERVING_PARAMETERS", "value": str(model.parameters)},
-            {"name": "PADDOCK_SERVING_LICENSES", "value": json.dumps(list(rendering.licenses))},
-            {"name": "PADDOCK_SERVING_WEIGHTS_DIR", "value": "/weights"},
-            {"name": "PADDOCK_SERVING_CONTROLPLANE_URL", "value": rendering.config.serving_controlplane_url},
-            {"name": "PADDOCK_SERVING_DECISION_TOKEN", "valueFrom": token},
-            *_hub_token(rendering),
-        ],
-        "resources": {
-            "requests": {"cpu": "100m", "memory": pods.memory(MEMORY_BYTES // 4)},
-            "limits": {"memory": pods.memory(MEMORY_BYTES)},
-        },
-        "securityContext": pods.container_security(),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [
-            {"name": "weights", "mountPath": "/weights"},
-            {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path inside the container
-        ],
-    }
+    weights = model.weights[rendering.precision]
+    return job(
+        rendering,
+        Work(
+            container="prepare",
+            command="prepare-weights",
+            tries=2,
+            deadline_seconds=LEAST_SECONDS + weights.bytes // DOWNLOAD_BYTES_PER_SECOND,
+            memory_bytes=MEMORY_BYTES,
+            environment=[
+                {"name": "PADDOCK_SERVING_MODEL", "value": model.id},
+                {"name": "PADDOCK_SERVING_PRECISION", "value": rendering.precision},
+                {"name": "PADDOCK_SERVING_CHECKPOINT", "value": msgspec.json.encode(weights).decode()},
+                {"name": "PADDOCK_SERVING_DIMENSIONS", "value": msgspec.json.encode(model.dimensions).decode()},
+                {"name": "PADDOCK_SERVING_PARAMETERS", "value": str(model.parameters)},
+                {"name": "PADDOCK_SERVING_LICENSES", "value": json.dumps(list(rendering.licenses))},
+            ],
+            secrets=[
+                token_variable(rendering, variable="PADDOCK_SERVING_DECISION_TOKEN", key=TOKEN_KEY),
+                *_hub_token(rendering),
+            ],
+        ),
+    )
 
 
 def _hub_token(rendering: WeightsRendering) -> list[dict[str, Any]]:
