@@ -24,7 +24,7 @@ from paddock_core.planning.types import (
     RefusalReason,
 )
 
-FORMATS = {Engine.LLMAPI: "safetensors", Engine.LLAMA_CPP: "gguf"}
+FORMATS = {Engine.LLMAPI: "safetensors", Engine.TENSORRT_ENGINE: "safetensors", Engine.LLAMA_CPP: "gguf"}
 """The weights' format that each engine loads."""
 
 
@@ -39,6 +39,7 @@ class Wish:
     concurrency: int
     tensor: int | None
     pipeline: int | None
+    device_class: str | None = None
 
     @property
     def weights(self) -> int:
@@ -86,6 +87,7 @@ def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
         concurrency=ask.max_concurrency or default,
         tensor=ask.tensor,
         pipeline=ask.pipeline,
+        device_class=ask.device_class,
     )
     return impossible_cut(wish) or wish
 
@@ -152,6 +154,8 @@ def _plan_cpu(wish: Wish) -> Plan:
         weights_bytes=wish.weights,
         kv_cache_bytes=kv_cache,
         per_gpu=use,
+        max_batch_size=wish.concurrency,
+        max_sequences=wish.concurrency,
         cpu_millicores=memory.cpu_request(wish.model),
         memory_bytes=-(-total // memory.MIB) * memory.MIB,
         explanation="",
@@ -219,6 +223,10 @@ def _gpu_plan(wish: Wish, cut: Cut, pool: NodePool) -> Plan:
         weights_bytes=wish.weights,
         kv_cache_bytes=memory.kv_bytes_per_token(wish.model.dimensions) * wish.context * wish.concurrency,
         per_gpu=use,
+        max_batch_size=wish.concurrency,
+        max_num_tokens=CONSTANTS.max_batched_tokens,
+        max_sequences=for_cache // per_token // wish.context,
+        device_class=wish.device_class,
         cpu_millicores=gpus_per_pod * CONSTANTS.gpu_millicores_per_gpu,
         memory_bytes=-(-max(host, CONSTANTS.gpu_host_memory_min) // memory.MIB) * memory.MIB,
         explanation="",

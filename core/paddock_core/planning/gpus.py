@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from paddock_core.planning.memory import MIB
+from paddock_core.planning.types import GPU_RESOURCE as GPU_RESOURCE
 from paddock_core.planning.types import Gpu, Inventory, NodePool
 
 PRODUCT_LABEL = "nvidia.com/gpu.product"
@@ -15,7 +16,6 @@ MEMORY_LABEL = "nvidia.com/gpu.memory"
 """MiB, as GPU feature discovery reports it."""
 COMPUTE_MAJOR_LABEL = "nvidia.com/gpu.compute.major"
 COMPUTE_MINOR_LABEL = "nvidia.com/gpu.compute.minor"
-GPU_RESOURCE = "nvidia.com/gpu"
 
 
 @cache

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+GPU_RESOURCE = "nvidia.com/gpu"
+
 
 class Engine(StrEnum):
     """What runs a model."""
 
     LLMAPI = "LLMAPI"
     """TensorRT-LLM's LLM API, on GPUs."""
+    TENSORRT_ENGINE = "TensorRTEngine"
+    """A compiled TensorRT engine, on GPUs; only containers up to 26.07 run it."""
     LLAMA_CPP = "LlamaCpp"
     """llama.cpp, on CPUs."""
 
@@ -65,6 +69,14 @@ class Ask:
     max_concurrency: int | None = None
     tensor: int | None = None
     pipeline: int | None = None
+    kv_precision: str | None = None
+    """Precision of the key-value cache: bf16 or fp8."""
+    gpu: str | None = None
+    """Only this GPU product, by its id in gpus.yaml."""
+    mig_profile: str | None = None
+    """Only parts of this profile, as `3g.40gb`."""
+    device_class: str | None = None
+    """GPUs are claimed from this device class (dynamic resource allocation) instead of counted as a resource."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +120,17 @@ class Plan:
     memory_bytes: int
     """Host memory that each pod requests."""
     explanation: str
+    kv_precision: str = "bf16"
+    max_batch_size: int = 1
+    """Sequences that the engine handles at once."""
+    max_num_tokens: int = 8192
+    """Tokens that the engine handles in one step."""
+    max_sequences: int = 0
+    """Sequences at the full context that the cache holds."""
+    resource: str = GPU_RESOURCE
+    """What a pod asks Kubernetes for: whole GPUs, or parts of one MIG profile."""
+    device_class: str | None = None
+    """The device class that GPUs are claimed from, None where they are counted as `resource`."""
 
     @property
     def gpus(self) -> int:
