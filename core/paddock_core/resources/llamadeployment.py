@@ -45,6 +45,10 @@ class AccessSpec(_Document, frozen=True, kw_only=True):
 class EngineSpec(_Document, frozen=True, kw_only=True):
     type: str | None = None
     """LLMAPI, TensorRTEngine or LlamaCpp; None means the catalogue entry's default."""
+    precision: str | None = None
+    """Which of the model's weights; None means the catalogue entry's default."""
+    kv_precision: str | None = None
+    """How the key-value cache is kept; None leaves it to the planner."""
     context_length: int | None = None
     """Tokens of prompt and answer together; None means the model's own, capped by the platform's default."""
     max_concurrency: int | None = None
@@ -64,8 +68,26 @@ class Toleration(_Document, frozen=True, kw_only=True):
 
 
 class PlacementSpec(_Document, frozen=True, kw_only=True):
+    """Where the pods run. Every pod of a group gets the same."""
+
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
+    gpu: str | None = None
+    """Id of a GPU product; None leaves it to the planner."""
+    mig_profile: str | None = None
+    """A slice of a GPU instead of a whole one, as in `3g.40gb`."""
+    device_class: str | None = None
+    """Name of a DeviceClass: GPUs are claimed through dynamic resource allocation instead of an extended resource."""
+    topology_key: str | None = None
+    """Node label: all pods of one group lie in nodes with the same value of it."""
+    exclusive_topology: bool = False
+    """True: no other group shares that domain."""
+    scheduler_name: str | None = None
+    priority_class_name: str | None = None
+    queue: str | None = None
+    """Name of the queue that admits it: a LocalQueue of Kueue, or a queue of Volcano where that is the scheduler."""
+    network: str | None = None
+    """Name of a network profile for the traffic inside a group; None means the first that the platform allows."""
 
 
 class Spec(_Document, frozen=True, kw_only=True):
@@ -121,6 +143,17 @@ class PlanStatus(_Document, frozen=True, kw_only=True):
     weights_bytes: int
     kv_cache_bytes: int
     explanation: str
+    precision: str = ""
+    kv_precision: str = ""
+    gpu: str = ""
+    """Id of the GPU product; empty on a CPU."""
+    resource: str = ""
+    """What each pod asks of its node; empty on a CPU."""
+    device_class: str = ""
+    kv_tokens: int = 0
+    max_sequences: int = 0
+    max_batch_size: int = 0
+    max_num_tokens: int = 0
 
 
 class LicenseStatus(_Document, frozen=True, kw_only=True):
@@ -137,6 +170,9 @@ class Status(_Document, frozen=True, kw_only=True):
     plan: PlanStatus | None = None
     replicas: int = 0
     ready_replicas: int = 0
+    groups: int = 0
+    """Copies that span several pods each; 0 where a copy is one pod."""
+    ready_groups: int = 0
     selector: str = ""
     url: str = ""
     served_model_name: str = ""

@@ -209,4 +209,13 @@ def _plan_status(plan: Plan) -> PlanStatus:
         weights_bytes=plan.weights_bytes,
         kv_cache_bytes=plan.kv_cache_bytes,
         explanation=plan.explanation,
+        precision=plan.precision,
+        kv_precision=plan.kv_precision,
+        gpu=plan.gpu or "",
+        resource=plan.resource if plan.gpus_per_pod and plan.device_class is None else "",
+        device_class=plan.device_class or "",
+        kv_tokens=plan.kv_tokens,
+        max_sequences=plan.max_sequences,
+        max_batch_size=plan.max_batch_size,
+        max_num_tokens=plan.max_num_tokens,
     )

@@ -25,6 +25,11 @@ def ask_of(spec: Spec) -> Ask:
     """The planner's question, from the specification."""
     return Ask(
         engine=spec.engine.type,
+        precision=spec.engine.precision,
+        kv_precision=spec.engine.kv_precision,
+        gpu=spec.placement.gpu,
+        mig_profile=spec.placement.mig_profile,
+        device_class=spec.placement.device_class,
         context_length=spec.engine.context_length,
         max_concurrency=spec.engine.max_concurrency,
         tensor=spec.parallelism.tensor,
@@ -54,11 +59,8 @@ def judge(observed: Observed) -> tuple[Finding, Plan | None]:
     if isinstance(answer, Refusal):
         return fails(kind, answer.reason.value, _with_alternatives(answer)), None
     if answer.pods_per_group > 1:
-        text = (
-            f"{answer.explanation} One copy needs {answer.pods_per_group} pods, which this version does not run: choose"
-            " GPUs on which it fits one node (`paddock plan`)"
-        )
-        return fails(kind, ConditionReason.MULTI_NODE_UNSUPPORTED, text), None
+        text = f"{answer.explanation} One copy needs {answer.pods_per_group} pods, which are not rendered yet"
+        return fails(kind, ConditionReason.LEADER_WORKER_SET_MISSING, text), None
     return holds(kind, ConditionReason.PLANNED, answer.explanation), answer
 
 
