@@ -49,7 +49,7 @@ def table(samples: str, cpu_us: float) -> str:
         [
             *lines,
             "",
-            f"{total} samples of py-spy {PROFILER_VERSION} of own time; `_write_durably` is a wait for the disk.",
+            f"{total} samples of py-spy {PROFILER_VERSION} of own time; `write_durably` is a wait for the disk.",
         ]
     )
 

@@ -17,9 +17,9 @@ import aiohttp
 from paddock_core.usage.journal_frames import MAGIC, Salvaged, salvage_frames
 from paddock_core.usage.record import UsageRecord
 
-from paddock_gateway.journal import segment_numbers, segment_path, set_aside
 from paddock_gateway.recover import Reaper, left_open
 from paddock_gateway.refused import RefusedRecords
+from paddock_gateway.segments import segment_numbers, segment_path, set_aside
 from paddock_gateway.ship import Shipper
 
 _log = logging.getLogger(__name__)

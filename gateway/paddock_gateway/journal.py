@@ -13,37 +13,31 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from paddock_core.usage.journal_frames import MAGIC, Intent, Payload, Progress, encode_frame, salvage_frames
+from paddock_core.usage.journal_frames import MAGIC, Intent, Progress, encode_frame
 from paddock_core.usage.record import UsageRecord
 
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
+from paddock_gateway.segments import (
+    Segment,
+    aside,
+    create,
+    damaged_segments,
+    segment_numbers,
+    segment_path,
+    set_aside,
+    write_durably,
+)
 
 _log = logging.getLogger(__name__)
-_SUFFIX = ".journal"
-_DAMAGED = ".damaged"
 WINDOW_SECONDS = 0.002
 """How long frames gather at least while CROWD requests are open."""
 CROWD = 16
 SETTLEMENT_ROOM = 2048
 """Bytes kept free for each open request's settlement; records are bounded well below."""
-
-
-@dataclass(slots=True)
-class Segment:
-    """One file. Everything before `end` is durable."""
-
-    number: int
-    path: Path
-    descriptor: int
-    end: int
-    """Where the next batch is written."""
-    planned: int
-    """`end` once every frame that is still gathered here is written."""
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +70,8 @@ class Journal:
         self.settled_event = asyncio.Event()
         folder.mkdir(parents=True, exist_ok=True)
         numbers = segment_numbers(folder)
-        self._segment = _create(folder, (numbers[-1] if numbers else 0) + 1, segment_bytes)
+        self._segment = create(folder, (numbers[-1] if numbers else 0) + 1, segment_bytes)
+        self._next = self._prepare()
         self._sequence = self._segment.number << 32
         self._thread = threading.Thread(target=self._write_batches, name="journal", daemon=True)
         self._thread.start()
@@ -84,7 +79,7 @@ class Journal:
     @property
     def damaged(self) -> int:
         """Segments found damaged, those that earlier processes set aside included."""
-        return len(self._damaged) + sum(1 for _ in self._folder.glob("*" + _SUFFIX + _DAMAGED))
+        return len(self._damaged) + damaged_segments(self._folder)
 
     def note_damage(self, number: int, gaps: tuple[tuple[int, int], ...]) -> None:
         """A segment has these damaged stretches: it is to be kept, not deleted."""
@@ -92,7 +87,7 @@ class Journal:
         _log.critical(
             "a journal segment is damaged: the frames before and behind are read, the segment is kept aside; check the "
             "disk, and the ledger for requests of that time",
-            extra={"segment": number, "gaps": [list(gap) for gap in gaps], "kept_as": _aside(self.path(number)).name},
+            extra={"segment": number, "gaps": [list(gap) for gap in gaps], "kept_as": aside(self.path(number)).name},
         )
 
     @property
@@ -172,6 +167,8 @@ class Journal:
         await asyncio.to_thread(self._thread.join)
         await asyncio.sleep(0)  # the last batch's result is delivered
         os.close(self._segment.descriptor)
+        if (unused := await self._next) is not None:
+            unused.discard()
 
     def _has_room(self, size: int) -> bool:
         kept = (len(self._open) + 1) * SETTLEMENT_ROOM
@@ -219,7 +216,7 @@ class Journal:
         offset = segment.end
         while True:
             try:
-                _write_durably(segment.descriptor, data, offset)
+                write_durably(segment.descriptor, data, offset)
             except OSError as error:
                 self.failures += 1
                 _log.critical("the usage journal cannot be written, retrying", extra={"error": str(error)})
@@ -256,80 +253,34 @@ class Journal:
             self._rotation = self._loop.create_task(self._rotate())
         await asyncio.shield(self._rotation)
 
+    def _prepare(self) -> "asyncio.Task[Segment | None]":
+        """Make the segment after this one while there is time."""
+        return self._loop.create_task(self._prepared(self._segment.number + 1))
+
+    async def _prepared(self, number: int) -> Segment | None:
+        """None if there is no room: it is tried again when the segment is needed."""
+        try:
+            return await asyncio.to_thread(create, self._folder, number, self._size)
+        except OSError as error:
+            _log.warning("the next journal segment cannot be made ahead", extra={"error": str(error)})
+            return None
+
     async def _rotate(self) -> None:
         """A task of its own: whoever asked for it may be cancelled, and a file half taken over would be lost."""
         finished = self._segment
         try:
-            self._segment = await asyncio.to_thread(_create, self._folder, finished.number + 1, self._size)
+            if (segment := await self._next) is None:
+                segment = await asyncio.to_thread(create, self._folder, finished.number + 1, self._size)
         except OSError as error:
             _log.critical("a journal segment could not be allocated", extra={"error": str(error)})
             self._rotation_retry = self._loop.time() + 1.0
             return
         finally:
             self._rotation = None
+        self._segment = segment
+        self._next = self._prepare()
         self._finished.append(finished)
         if self._gathering is not None:
             self._hand_over(self._gathering)
         if not self._pending:
             self._close_finished()
-
-
-def segment_numbers(folder: Path) -> list[int]:
-    """The segments in a folder, oldest first."""
-    return sorted(int(path.stem) for path in folder.glob("*" + _SUFFIX) if path.stem.isdigit())
-
-
-def segment_path(folder: Path, number: int) -> Path:
-    """The file of a segment."""
-    return folder / f"{number:012d}{_SUFFIX}"
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + _DAMAGED)
-
-
-def set_aside(path: Path) -> None:
-    """Keep a damaged segment under a name that nothing reads."""
-    path.rename(_aside(path))
-
-
-def payloads_in_order(folder: Path, numbers: list[int]) -> Iterator[Payload]:
-    """Every whole frame of these segments, oldest first. Damage in the middle is told by whoever ships it."""
-    for number in numbers:
-        salvaged = salvage_frames(segment_path(folder, number).read_bytes(), offset=len(MAGIC))
-        if salvaged.torn:
-            _log.warning("a journal segment ends in a torn frame", extra={"segment": number, "offset": salvaged.end})
-        yield from salvaged.payloads
-
-
-def _create(folder: Path, number: int, size: int) -> Segment:
-    """A new segment, its whole size allocated, its name durable. Raises OSError; then nothing is left behind."""
-    path = segment_path(folder, number)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_DSYNC, 0o600)
-    try:
-        os.posix_fallocate(descriptor, 0, size)
-        os.pwrite(descriptor, MAGIC, 0)
-        os.fsync(descriptor)
-        _sync_folder(folder)
-    except OSError:
-        os.close(descriptor)
-        path.unlink(missing_ok=True)
-        raise
-    return Segment(number=number, path=path, descriptor=descriptor, end=len(MAGIC), planned=len(MAGIC))
-
-
-def _write_durably(descriptor: int, data: bytes, offset: int) -> None:
-    """Returns once the bytes are on the disk: the descriptor is open with O_DSYNC."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view = view[written:]
-        offset += written
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

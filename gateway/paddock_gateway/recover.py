@@ -17,7 +17,8 @@ from paddock_core.usage.recovery import LeftOpen, OpenRequests
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import EngineError, EngineUnreachableError
-from paddock_gateway.journal import Journal, payloads_in_order, segment_numbers
+from paddock_gateway.journal import Journal
+from paddock_gateway.segments import payloads_in_order, segment_numbers
 
 _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 10.0

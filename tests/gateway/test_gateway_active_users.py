@@ -15,7 +15,8 @@ from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
 from paddock_gateway.active_users import ActiveUsers
-from paddock_gateway.journal import Journal, segment_numbers
+from paddock_gateway.journal import Journal
+from paddock_gateway.segments import segment_numbers
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 NOON = 1_795_348_800.0

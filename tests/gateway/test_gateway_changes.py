@@ -8,7 +8,7 @@ import openai
 import pytest
 from paddock_core.usage.record import UsageRecord
 from paddock_gateway.errors import stopping
-from paddock_gateway.journal import payloads_in_order, segment_numbers
+from paddock_gateway.segments import payloads_in_order, segment_numbers
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 

@@ -1,6 +1,7 @@
 """The journal by itself: durable, bounded, deleted only when nothing needs it, and readable after any cut."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from paddock_gateway import journal as journal_module
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
-from paddock_gateway.journal import CROWD, Journal, payloads_in_order, segment_numbers
+from paddock_gateway.journal import CROWD, Journal
 from paddock_gateway.recover import Reaper, left_open, recover
+from paddock_gateway.segments import create, payloads_in_order, segment_numbers
 
 
 def intent(number: int) -> Intent:
@@ -74,7 +76,7 @@ async def test_frames_gather_while_a_crowd_is_open_and_nobody_waits_for_ever(tmp
 
 async def test_a_crowd_shares_its_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    write = journal_module._write_durably
+    write = journal_module.write_durably
 
     def counted(descriptor: int, data: bytes, offset: int) -> None:
         written.append(len(data))
@@ -82,7 +84,7 @@ async def test_a_crowd_shares_its_commits(tmp_path: Path, monkeypatch: pytest.Mo
 
     writer = journal(tmp_path)
     await asyncio.gather(*(writer.begin(intent(number)) for number in range(CROWD)))
-    monkeypatch.setattr(journal_module, "_write_durably", counted)
+    monkeypatch.setattr(journal_module, "write_durably", counted)
     tasks = []
     for number in range(8):  # one after the other, each in a turn of the loop of its own
         tasks.append(asyncio.create_task(writer.settle(outcome(number))))
@@ -163,30 +165,68 @@ async def test_a_journal_cut_at_any_byte_is_read_up_to_there(tmp_path: Path) -> 
         shutil.rmtree(folder)
 
 
+def segments_in_use(writer: Journal) -> list[int]:
+    """Without the one that is made ahead."""
+    return [number for number, _ in writer.readable()]
+
+
 async def test_segments_rotate_and_go_only_when_shipped_and_settled(tmp_path: Path) -> None:
     writer = journal(tmp_path, segment_bytes=2**16)
     await writer.begin(intent(0))
     for number in range(1, 400):
         await writer.begin(intent(number))
         await writer.settle(outcome(number))
-    numbers = segment_numbers(tmp_path)
+    numbers = segments_in_use(writer)
     assert len(numbers) > 2
     writer.release(numbers[-1])
-    assert segment_numbers(tmp_path) == numbers
+    assert segments_in_use(writer) == numbers
     await writer.settle(outcome(0))
     writer.release(numbers[1])
-    assert segment_numbers(tmp_path) == numbers[2:]
+    assert segments_in_use(writer) == numbers[2:]
     writer.release(numbers[-1])
-    assert segment_numbers(tmp_path) == numbers[-1:]
+    assert segments_in_use(writer) == numbers[-1:]
+    await writer.close()
+
+
+async def test_the_next_segment_is_there_before_it_is_needed_and_goes_if_it_never_was(tmp_path: Path) -> None:
+    writer = journal(tmp_path, segment_bytes=2**16)
+    async with asyncio.timeout(60):
+        while len(segment_numbers(tmp_path)) < 2:  # noqa: ASYNC110 - a thread makes it
+            await asyncio.sleep(0.01)
+    await writer.begin(intent(1))
+    await writer.settle(outcome(1))
+    used, ahead = segment_numbers(tmp_path)
+    writer.release(ahead)
+    assert segment_numbers(tmp_path) == [used, ahead]
+    await writer.close()
+    assert segment_numbers(tmp_path) == [used]
+
+
+async def test_a_segment_made_ahead_by_a_process_that_died_is_read_as_empty(tmp_path: Path) -> None:
+    create(tmp_path, 1, 2**16)
+    left = create(tmp_path, 2, 2**16)
+    left.path.write_bytes(left.path.read_bytes()[: 2**15])  # and not quite made
+    writer = journal(tmp_path, segment_bytes=2**16)
+    assert left_open(tmp_path) == ()
+    await writer.begin(intent(1))
+    await writer.settle(outcome(1))
+    assert segments_in_use(writer) == [1, 2, 3]
+    writer.release(2)
+    assert segments_in_use(writer) == [3]
     await writer.close()
 
 
 async def test_room_for_settlements_is_kept_before_an_intent_is_taken(tmp_path: Path, monkeypatch: Any) -> None:
-    def no_space(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    allocate, allocated = os.posix_fallocate, []
 
+    def no_more_space(descriptor: int, offset: int, size: int) -> None:
+        if allocated:
+            raise OSError(28, "No space left on device")
+        allocated.append(size)
+        allocate(descriptor, offset, size)
+
+    monkeypatch.setattr("paddock_gateway.segments.os.posix_fallocate", no_more_space)
     writer = journal(tmp_path, segment_bytes=2**16)
-    monkeypatch.setattr("paddock_gateway.journal.os.posix_fallocate", no_space)
     taken = 0
     while writer._has_room(200):
         await writer.begin(intent(taken))

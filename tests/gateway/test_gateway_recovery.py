@@ -11,8 +11,9 @@ from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Intent, Progress
 from paddock_core.usage.record import UsageRecord
 from paddock_gateway.adopt import folder_lock
-from paddock_gateway.journal import Journal, segment_numbers
+from paddock_gateway.journal import Journal
 from paddock_gateway.refused import RefusedRecords
+from paddock_gateway.segments import segment_numbers
 
 LONG_AGO = 1000.0
 
