@@ -156,6 +156,15 @@ class PlanStatus(_Document, frozen=True, kw_only=True):
     max_num_tokens: int = 0
 
 
+class WeightsStatus(_Document, frozen=True, kw_only=True):
+    """How far the weights are, while they are being fetched and checked."""
+
+    bytes_done: int
+    bytes_total: int
+    eta_seconds: int | None = None
+    """None where it is not known."""
+
+
 class LicenseStatus(_Document, frozen=True, kw_only=True):
     id: str
     acceptance: str | None = None
@@ -168,6 +177,7 @@ class Status(_Document, frozen=True, kw_only=True):
     conditions: tuple[Condition, ...] = ()
     license: LicenseStatus | None = None
     plan: PlanStatus | None = None
+    weights: WeightsStatus | None = None
     replicas: int = 0
     ready_replicas: int = 0
     groups: int = 0
