@@ -65,12 +65,16 @@ def up(
     context: Annotated[
         str | None, typer.Option(help="Use this context of your kubeconfig instead of starting Kubernetes.")
     ] = None,
+    nodes: Annotated[
+        list[str] | None,
+        typer.Option("--gpu-nodes", help="Simulated GPU nodes, such as 4xH100-80x8 (repeatable); kept until changed."),
+    ] = None,
 ) -> None:
     """Start the stack and wait until it is ready."""
     with _reported():
         wanted = [name.strip() for name in only.split(",") if name.strip()]
         the_stack = Stack(stack)
-        the_stack.up(progress=Progress(), only=wanted, context=context)
+        the_stack.up(progress=Progress(), only=wanted, context=context, nodes=nodes or None)
         Console(soft_wrap=True).print(_table(the_stack.status()))
         typer.echo(f"\nlogs:    {the_stack.paths.folder('logs')}")
         typer.echo(f"kubectl: export KUBECONFIG={the_stack.kubeconfig}; {the_stack.kubectl} get pods -A")

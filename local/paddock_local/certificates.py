@@ -147,6 +147,7 @@ class Certificates:
     apiserver_to_kubelet: KeyPair
     kubelet: KeyPair
     webhook: KeyPair
+    lws: KeyPair
     service_accounts: Path
 
 
@@ -154,6 +155,8 @@ def prepare(folder: Path) -> Certificates:
     """Make what is not there yet."""
     authority, etcd_authority = Authority(folder, "ca"), Authority(folder, "etcd-ca")
     here = ("localhost", LOOPBACK)
+    # LeaderWorkerSet's controller wants a folder in which they are called tls.crt and tls.key.
+    (folder / "lws").mkdir(exist_ok=True)
     service_accounts = folder / "service-accounts.key"
     if not service_accounts.is_file():
         write_private(service_accounts, _pem(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
@@ -168,5 +171,6 @@ def prepare(folder: Path) -> Certificates:
         apiserver_to_kubelet=authority.issue("apiserver-kubelet", name="kube-apiserver", groups=("system:masters",)),
         kubelet=authority.issue("kubelet", name="system:node:localhost", groups=("system:nodes",), hosts=here),
         webhook=authority.issue("operator-webhook", name="paddock-operator-webhook", hosts=here),
+        lws=authority.issue("lws/tls", name="lws-webhook", hosts=here),
         service_accounts=service_accounts,
     )

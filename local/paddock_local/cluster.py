@@ -30,13 +30,18 @@ def read(folder: Path) -> list[Any]:
     return [document for file in files for document in yaml.safe_load_all(file.read_text(encoding="utf-8")) if document]
 
 
+def local_client(config: dict[str, Any], *, port: int, authority: bytes) -> dict[str, Any]:
+    """How the API server calls a webhook: on this machine instead of through a Service."""
+    path = config.get("service", {}).get("path", "/")
+    return {"url": f"https://127.0.0.1:{port}{path}", "caBundle": base64.b64encode(authority).decode()}
+
+
 def local_webhook(document: dict[str, Any], *, port: int, authority: bytes) -> dict[str, Any]:
-    """The chart's webhook configuration, pointed at the operator on this machine instead of a Service."""
-    hooks = []
-    for hook in document["webhooks"]:
-        path = hook["clientConfig"].get("service", {}).get("path", "/")
-        bundle = base64.b64encode(authority).decode()
-        hooks.append(hook | {"clientConfig": {"url": f"https://127.0.0.1:{port}{path}", "caBundle": bundle}})
+    """A webhook configuration, pointed at the program on this machine."""
+    hooks = [
+        hook | {"clientConfig": local_client(hook["clientConfig"], port=port, authority=authority)}
+        for hook in document["webhooks"]
+    ]
     return document | {"webhooks": hooks}
 
 

@@ -13,11 +13,15 @@ from paddock_local.ports import Ports
 ADMIN = "kubernetes-admin"
 OPERATOR = "paddock-operator"
 GATEWAY = "paddock-gateway"
+KWOK = "kwok-controller"
+LWS = "lws-controller-manager"
 # User of a component -> its groups. Each gets a kubeconfig when the stack starts.
 USERS: dict[str, tuple[str, ...]] = {
     ADMIN: ("system:masters",),
     OPERATOR: (),
     GATEWAY: (),
+    KWOK: (),
+    LWS: (),
     "system:kube-controller-manager": (),
     "system:kube-scheduler": (),
     "system:node:localhost": ("system:nodes",),

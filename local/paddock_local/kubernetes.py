@@ -1,24 +1,20 @@
 """Kubernetes' programs: those of PADDOCK_KUBERNETES_BIN, else the ones built before, else built now from Go modules."""
 
-import hashlib
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from paddock_local import golang
+from paddock_local import gobuild, golang
 from paddock_local.cri import proto
 from paddock_local.errors import BuildError
 from paddock_local.progress import Progress, remaining
 
 PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 PROTO = Path("pkg", "apis", "runtime", "v1", "api.proto")
-ERROR_TAIL = 1500
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
@@ -51,17 +47,13 @@ def build_flags(version: str) -> list[str]:
 
 def digest(module: Path) -> str:
     """Names a build: the same inputs give the same binary."""
-    text = hashlib.sha256()
-    for file in sorted([*module.glob("*.go"), module / "go.mod", module / "go.sum"]):
-        text.update(f"{file.name}\0".encode() + file.read_bytes())
-    text.update(f"{build_flags(kubernetes_version(module))}{os.uname().machine}".encode())
-    return text.hexdigest()[:24]
+    files = [*module.glob("*.go"), module / "go.mod", module / "go.sum"]
+    return gobuild.digest(files, flags=build_flags(kubernetes_version(module)))
 
 
 def cache_folder(module: Path) -> Path:
     """Where this build is kept between checkouts."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "paddock" / "kubernetes" / digest(module)
+    return gobuild.cache_folder("kubernetes", digest(module))
 
 
 def version_in(folder: Path, part: str) -> str | None:
@@ -114,13 +106,6 @@ def ensure(checkout: Path, *, given: Path | None, progress: Progress) -> Built:
     return Built(programs=programs, cri_messages=messages)
 
 
-def _run(command: list[str], *, module: Path, env: dict[str, str], what: str) -> str:
-    done = subprocess.run(command, cwd=module, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise BuildError(f"{what} failed; the last it said: {done.stderr[-ERROR_TAIL:]}")
-    return done.stdout
-
-
 def _ensure_proto(checkout: Path, cache: Path, progress: Progress) -> None:
     target = cache / PROTO.name
     if target.is_file():
@@ -129,11 +114,9 @@ def _ensure_proto(checkout: Path, cache: Path, progress: Progress) -> None:
     go = golang.find(checkout, progress)
     env = golang.environment(go)
     with progress.step("fetching the definition of the container runtime interface"):
-        _run([str(go), "mod", "download", "k8s.io/cri-api"], module=module, env=env, what="fetching k8s.io/cri-api")
-        query = [str(go), "list", "-m", "-f", "{{.Dir}}", "k8s.io/cri-api"]
-        folder = _run(query, module=module, env=env, what="looking up k8s.io/cri-api")
+        folder = gobuild.source_folder(go, "k8s.io/cri-api", module=module, env=env)
         part = target.with_suffix(".part")
-        shutil.copyfile(Path(folder.strip()) / PROTO, part)
+        shutil.copyfile(folder / PROTO, part)
         part.replace(target)
 
 
@@ -144,32 +127,18 @@ def _build(checkout: Path, target: Path, progress: Progress) -> None:
     version = kubernetes_version(module)
     with progress.step(f"fetching the sources of Kubernetes {version} (about 1 GB unpacked, once)") as update:
         # Listing what is linked downloads just that; `go mod download` would fetch every module's tests too.
-        listed = _follow([str(go), "list", "-deps", "."], module, env, lambda count: update(f"{count} modules"))
+        query = [str(go), "list", "-deps", "."]
+        listed = gobuild.follow(query, module=module, env=env, report=lambda count: update(f"{count} modules"))
     total = len(listed.split())
     part = target.with_name(f"kubernetes.{os.getpid()}.part")
     try:
         with progress.step(f"building Kubernetes {version} (4 to 8 minutes on 2 cores, once)") as update:
             started = time.monotonic()
             command = [str(go), "build", "-v", "-buildvcs=false", *build_flags(version), "-o", str(part), "."]
-            _follow(command, module, env, lambda count: update(f"package {remaining(started, count, total)}"))
+            gobuild.follow(
+                command, module=module, env=env,
+                report=lambda count: update(f"package {remaining(started, count, total)}"),
+            )  # fmt: skip
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _follow(command: list[str], module: Path, env: dict[str, str], report: Callable[[int], None]) -> str:
-    """Output of a command that writes a line to standard error per unit of work, reported as it comes."""
-    # A file, since a full pipe that nobody reads would stop the command.
-    with tempfile.TemporaryFile("w+") as output:
-        with subprocess.Popen(
-            command, cwd=module, env=env, stdout=output, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stderr is not None  # noqa: S101 - asked for with PIPE
-            tail: list[str] = []
-            for count, line in enumerate(process.stderr, start=1):
-                tail = [*tail[-20:], line]
-                report(count)
-        if process.returncode != 0:
-            raise BuildError(f"`go {command[1]}` failed; the last it said: {''.join(tail)[-ERROR_TAIL:]}")
-        output.seek(0)
-        return output.read()

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from paddock_local import programs_kubernetes as kubernetes
+from paddock_local import programs_nodes as nodes
 from paddock_local import programs_paddock as paddock
 from paddock_local import ready
 from paddock_local.errors import LocalError
 from paddock_local.programs import Context, Spec
 from paddock_local.ready import Check
 
-KUBERNETES, POSTGRES, PADDOCK = "kubernetes", "postgres", "paddock"
+KUBERNETES, NODES, POSTGRES, PADDOCK = "kubernetes", "nodes", "postgres", "paddock"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ PARTS = (
         ready.tls_up("controller_manager", "/healthz"), ("controller_manager",),
     ),
     Part("kube-scheduler", KUBERNETES, kubernetes.scheduler, ready.tls_up("scheduler", "/healthz"), ("scheduler",)),
+    Part("lws", NODES, nodes.lws, ready.http_ok("lws_health", "/readyz"), ("lws_webhook", "lws_health")),
+    Part("kwok", NODES, nodes.kwok, ready.http_ok("kwok", "/healthz"), ("kwok",)),
     Part("node", KUBERNETES, kubernetes.node, ready.always),
     Part("cri", KUBERNETES, kubernetes.runtime, ready.cri),
     Part("kubelet", KUBERNETES, kubernetes.kubelet, ready.node, ("kubelet", "kubelet_health")),
@@ -55,19 +58,21 @@ PARTS = (
     ),
 )  # fmt: skip
 BY_NAME = {part.name: part for part in PARTS}
-GROUPS = (KUBERNETES, POSTGRES, PADDOCK)
+GROUPS = (KUBERNETES, NODES, POSTGRES, PADDOCK)
 
 # With etcd gone first, kube-apiserver hangs in its shutdown for minutes and keeps its port. The containers
 # end after the kubelet,
 # so that nobody restarts them.
 STOP_ORDER = (
-    "gateway", "operator", "controlplane", "kubelet", "cri", "CONTAINERS", "node",
+    "gateway", "operator", "controlplane", "kwok", "lws", "kubelet", "cri", "CONTAINERS", "node",
     "kube-controller-manager", "kube-scheduler", "kube-apiserver", "etcd", "postgres",
 )  # fmt: skip
 
 
-def select(only: list[str]) -> list[Part]:
+def select(only: list[str], *, simulated: bool = False) -> list[Part]:
     """The parts of the groups or parts named in `only`, in starting order; all when it is empty.
+
+    `simulated`: whether there are simulated nodes; what plays them then comes with Kubernetes, and else with nothing.
 
     Raises LocalError for a name that is neither.
     """
@@ -75,4 +80,7 @@ def select(only: list[str]) -> list[Part]:
     if unknown:
         known = ", ".join((*GROUPS, *BY_NAME))
         raise LocalError(f"no part is called {', '.join(unknown)}: choose from {known}")
-    return [part for part in PARTS if not only or part.group in only or part.name in only]
+    asked = set(only) if only else {*GROUPS} - {NODES}
+    if simulated and KUBERNETES in asked:
+        asked.add(NODES)
+    return [part for part in PARTS if part.group in asked or part.name in asked]

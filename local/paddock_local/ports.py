@@ -23,6 +23,9 @@ OFFSETS = {
     "operator_health": 10,
     "gateway_metrics": 11,
     "postgres": 12,
+    "kwok": 13,
+    "lws_webhook": 14,
+    "lws_health": 15,
 }
 
 
@@ -47,6 +50,11 @@ class Ports:
     def pod_subnet(self) -> str:
         """First two numbers of the pods' addresses: `127.<n>`. 7400 gives 127.1, 7500 gives 127.2."""
         return f"127.{1 + (self.base - DEFAULT_BASES['demo']) // BLOCK % 250}"
+
+    @property
+    def simulated_subnet(self) -> str:
+        """Addresses of pods on simulated nodes: the end of the pods' subnet, which the real node never hands out."""
+        return f"{self.pod_subnet}.252.0/22"
 
 
 def ports_for(*, stack: str, base: int | None) -> Ports:

@@ -40,6 +40,8 @@ class Context:
     cri_messages: Path | None
     # Kubeconfig for the operator and the gateway; with --context the person's own.
     kubeconfigs: dict[str, str]
+    # The folder with what plays GPU nodes, where some were asked for.
+    simulation: Path | None = None
 
     @property
     def marker(self) -> str:

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from paddock_local import (
     certificates,
     cluster,
     database,
+    gpu_nodes,
     kubeconfig,
     kubectl,
     kubernetes,
@@ -23,11 +25,12 @@ from paddock_local import (
     programs_paddock,
     ready,
     secret_files,
+    simulation,
 )
 from paddock_local.cri.files import read_json, write_json
 from paddock_local.errors import LocalError, StackError
 from paddock_local.kubernetes import Built
-from paddock_local.parts import BY_NAME, KUBERNETES, PADDOCK, PARTS, POSTGRES, STOP_ORDER, Part, select
+from paddock_local.parts import BY_NAME, KUBERNETES, NODES, PADDOCK, PARTS, POSTGRES, STOP_ORDER, Part, select
 from paddock_local.paths import StackPaths, find_checkout
 from paddock_local.ports import Ports, ports_for
 from paddock_local.programs import Context
@@ -61,15 +64,20 @@ class Stack:
     def __init__(self, name: str = DEFAULT_STACK, *, settings: LocalSettings | None = None) -> None:
         self.paths = StackPaths(checkout=find_checkout(), name=name)
         self.settings = settings or LocalSettings()
-        remembered = read_json(self._state_file) or {}
+        self._shapes: list[gpu_nodes.GpuNodes] = []
         # A running stack keeps its ports whatever the shell says now.
-        base = remembered.get("port_base") if Supervisor(self.paths).running() else None
+        base = self._state.get("port_base") if Supervisor(self.paths).running() else None
         self.ports: Ports = ports_for(stack=name, base=base or self.settings.port_base)
         self.supervisor = Supervisor(self.paths)
 
     @property
     def _state_file(self) -> Path:
         return self.paths.root / "stack.json"
+
+    @property
+    def _state(self) -> dict[str, Any]:
+        """What the stack was started with the last time."""
+        return read_json(self._state_file) or {}
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -86,8 +94,7 @@ class Stack:
     @cached_property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
-        state = read_json(self._state_file) or {}
-        return Path(state.get("kubeconfig") or self.paths.kubeconfig(kubeconfig.ADMIN))
+        return Path(self._state.get("kubeconfig") or self.paths.kubeconfig(kubeconfig.ADMIN))
 
     @cached_property
     def kubectl(self) -> Path:
@@ -119,13 +126,27 @@ class Stack:
 
     # Starting
 
-    def up(self, *, progress: Progress, only: list[str] | None = None, context: str | None = None) -> None:
-        """Start what `only` names (groups or parts; all when empty) and return when it is ready.
+    def up(
+        self,
+        *,
+        progress: Progress,
+        only: list[str] | None = None,
+        context: str | None = None,
+        nodes: list[str] | None = None,
+    ) -> None:
+        """Start what `only` names (groups or parts; all when empty) and return when it is ready. `nodes` are shapes
+        of simulated GPU nodes, which take the place of those that the stack had; None keeps those.
 
         Raises LocalError with what to do when something is missing or does not start. What has
         started then stays, to be looked at.
-        """
-        wanted = [part for part in select(only or []) if context is None or part.group != KUBERNETES]
+        """  # fmt: skip
+        if context is not None and nodes:
+            raise LocalError(
+                "simulated nodes belong to the Kubernetes of the stack: leave out --context or --gpu-nodes"
+            )
+        self._shapes = gpu_nodes.parse_all((self._state.get("nodes") or []) if nodes is None else nodes)
+        theirs = (KUBERNETES, NODES) if context else ()
+        wanted = [part for part in select(only or [], simulated=bool(self._shapes)) if part.group not in theirs]
         with self._locked():
             if not self.supervisor.running():
                 leftovers.end_all(self.paths)
@@ -162,15 +183,23 @@ class Stack:
         secret_files.prepare(self.paths)
         if POSTGRES in groups:
             database.initialise(self.paths, progress)
-        made = self._context(built, certificates.prepare(self.paths.folder("pki")), self._kubeconfigs(context))
-        state = {"port_base": self.ports.base, "context": context, "kubeconfig": made.kubeconfigs["admin"]}
+        simulated = simulation.ensure(self.paths.checkout, progress=progress) if NODES in groups else None
+        prepared = certificates.prepare(self.paths.folder("pki"))
+        made = self._context(built, prepared, self._kubeconfigs(context), simulated)
+        state = {
+            "port_base": self.ports.base, "context": context, "kubeconfig": made.kubeconfigs["admin"],
+            "nodes": [str(shape) for shape in self._shapes],
+        }  # fmt: skip
         write_json(self._state_file, state)
         return made
 
-    def _context(self, built: Built | None, made: certificates.Certificates, configs: dict[str, str]) -> Context:
+    def _context(
+        self, built: Built | None, made: certificates.Certificates, configs: dict[str, str], simulated: Path | None
+    ) -> Context:
         return Context(
             paths=self.paths, ports=self.ports, kubernetes=built.programs if built else None, certificates=made,
             postgres_bin=database.find_bin(), cri_messages=built.cri_messages if built else None, kubeconfigs=configs,
+            simulation=simulated,
         )  # fmt: skip
 
     def _kubeconfigs(self, context: str | None) -> dict[str, str]:
@@ -198,6 +227,9 @@ class Stack:
             self._await(part, made)
         if part.name == "kube-apiserver":
             self._apply(made, progress)
+        if part.name == "kwok":
+            with progress.step(f"making {sum(shape.nodes for shape in self._shapes)} simulated nodes"):
+                gpu_nodes.apply(self._shapes, program=self.kubectl, kubeconfig=made.kubeconfigs["admin"])
 
     def _await(self, part: Part, made: Context) -> None:
         deadline = time.monotonic() + part.patience_s
@@ -225,6 +257,9 @@ class Stack:
     def _apply(self, made: Context, progress: Progress) -> None:
         authority = made.certificates.authority.bundle
         items = cluster.documents(self.paths, webhook_port=self.ports["operator_webhook"], authority=authority)
+        if made.simulation is not None:
+            port = self.ports["lws_webhook"]
+            items += simulation.documents(made.simulation, webhook_port=port, authority=authority)
         with progress.step(f"applying {len(items)} manifests"):
             cluster.apply(program=self.kubectl, kubeconfig=made.kubeconfigs["admin"], items=items)
 
@@ -261,7 +296,7 @@ class Stack:
         known = self.supervisor.processes()
         if not known:
             return []
-        made = self._context(None, certificates.prepare(self.paths.folder("pki")), {})
+        made = self._context(None, certificates.prepare(self.paths.folder("pki")), {}, None)
         return [self._status(BY_NAME[name], known[name], made) for name in BY_NAME if name in known]
 
     def _status(self, part: Part, info: dict[str, object], made: Context) -> PartStatus:
