@@ -19,7 +19,7 @@ from paddock_core.usage.journal_frames import Intent
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.dialects.base import Completion
 from paddock_gateway.errors import ArtifactError, RequestError, bad_request, unavailable
-from paddock_gateway.limiting import levels_of, nano_of, prices_of, reserve
+from paddock_gateway.limiting import group_of, levels_of, nano_of, prices_of, reserve
 from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
 from paddock_gateway.route import Target, find_target
 from paddock_gateway.wiring import Wiring
@@ -176,6 +176,7 @@ def _intent(
         acceptance_id=acceptance,
         end_user_hash=end_user,
         project=caller.key.project or None,
+        end_user_group=group_of(completion.end_user_group, caller.tenant),
         gateway_instance=wiring.settings.instance,
         journal_seq=wiring.journal.next_sequence(),
     )

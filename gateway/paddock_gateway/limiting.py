@@ -2,7 +2,7 @@
 
 import math
 
-from paddock_core.policy.documents import Limits
+from paddock_core.policy.documents import Limits, Tenant
 from paddock_core.quotas.holdings import Plan, Reservation
 from paddock_core.quotas.kinds import BUDGET, KINDS
 from paddock_core.quotas.levels import Level, Refusal, output_cap
@@ -17,6 +17,7 @@ from paddock_gateway.route import Target
 from paddock_gateway.wiring import Wiring
 
 _NO_LIMITS = Limits()
+OTHER_GROUP = "other"
 
 
 def levels_of(caller: Caller, end_user: str | None) -> tuple[Level, ...]:
@@ -25,6 +26,13 @@ def levels_of(caller: Caller, end_user: str | None) -> tuple[Level, ...]:
     if end_user is None or tenant.end_user_limits == _NO_LIMITS:
         return caller.levels
     return (*caller.levels, Level(id=f"user:{tenant.id}:{end_user}", limits=tenant.end_user_limits))
+
+
+def group_of(asked: str | None, tenant: Tenant) -> str | None:
+    """The group in which a request is reported: one that the tenant has named, so there are never more than these."""
+    if asked is None or not tenant.end_user_groups:
+        return None
+    return asked if asked in tenant.end_user_groups else OTHER_GROUP
 
 
 def prices_of(levels: tuple[Level, ...], caller: Caller, target: Target, now: float, wiring: Wiring) -> Buckets | None:

@@ -18,7 +18,7 @@ from paddock_core.usage.journal_frames import Progress
 from paddock_gateway.admit import Admitted
 from paddock_gateway.dialects.base import Answer, Usage
 from paddock_gateway.engine import Connection
-from paddock_gateway.engine_events import Chunk
+from paddock_gateway.engine_events import Chunk, reported
 from paddock_gateway.errors import (
     SERVER,
     EngineError,
@@ -79,6 +79,7 @@ class Pump:
         self._exact = True
         self._finish_reason: str | None = None
         self._responses = 0
+        self._engine_input: int | None = None
         self._texts: list[str] = []
         self._checkpoint_tokens = 0
         self._checkpoint_at = 0.0
@@ -252,6 +253,8 @@ class Pump:
             total += self._tokens(chunk)
             if chunk.finish_reason:
                 self._finish_reason = chunk.finish_reason
+            if chunk.num_input_tokens is not None:
+                self._engine_input = chunk.num_input_tokens
             if text_too:
                 self._texts.append(chunk.text_output)
         self._responses += len(chunks)
@@ -306,6 +309,7 @@ class Pump:
             final=self._exact and self._finish_reason is not None,
             ended_at=wiring.clock.wall(),
             seq=self._intent.journal_seq,
+            raw_usage=reported(self._engine_input, progress.engine_tokens) if self._exact and self._responses else None,
         )
         self._release(input_tokens=record.input_tokens, output_tokens=record.output_tokens)
         await wiring.journal.settle(record)

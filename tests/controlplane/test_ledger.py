@@ -138,9 +138,11 @@ async def test_a_batch_has_bounds(api: Any, ledger: Any) -> None:
 @given(number=st.integers(0, 2**128 - 1))
 def test_any_id_has_a_day_or_none(number: int, ledger: Any) -> None:
     (row,) = wire.decoded([UsageRecord(**{**ledger.record(0), "usage_id": str(uuid.UUID(int=number))})])
-    days = Partitions(retention_days=40).days_of([row])
+    days, odd = Partitions(retention_days=40).days_of([row])
+    ages = [(day - datetime.now(UTC).date()).days for day in days]
     assert len(days) <= 1
-    assert all(-441 <= (day - datetime.now(UTC).date()).days <= 4 for day in days)
+    assert all(-441 <= age <= 4 for age in ages)
+    assert len(odd) == (0 if any(age > -40 for age in ages) else 1)
 
 
 def test_a_text_that_is_no_id_is_named(ledger: Any) -> None:

@@ -1,5 +1,6 @@
 """Days of the ledger: their bounds, replays on another day, and when rows go."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -71,6 +72,49 @@ async def test_rows_are_kept_by_their_arrival_and_then_replays_are_refused(api: 
     for path in (f"/v1/usage/drift?from={older}&to={now}",):
         assert (await api("GET", path, status=410))["code"] == "RowsGone"
     assert await ledger.drift(api, start=now - 12 * DAY, end=now) == {"hours": 0, "requests": 0}
+
+
+async def test_rows_of_no_near_day_go_by_their_arrival_too(api: Any, ledger: Any, owner: Any) -> None:
+    """A clock gone wrong, and an id that is no UUIDv7: such rows lie apart, and are kept no longer than others."""
+    now = time.time()
+    century, ahead = 3650 * DAY, now + 30 * DAY
+    rows = [
+        ledger.record(0, at=century, t_admit=now - 3 * 3600),
+        ledger.record(1, at=ahead, t_admit=now - 2 * 3600),
+        ledger.record(2, usage_id="ffffffff-ffff-4fff-bfff-ffffffffffff", t_admit=now - 3600),
+        ledger.record(3, at=ahead + 60, t_admit=now - 2 * 3600),
+    ]
+    assert await ledger.enter(api, rows) == (4, 0)
+    partitions = Partitions(retention_days=5)
+    assert await partitions.retire(api.state.database) == 0
+    # One row of the day ahead is young: that day stays whole.
+    await owner.execute("UPDATE usage SET ingested_at = now() - interval '6 days' WHERE journal_seq <> 3")
+    assert await partitions.retire(api.state.database) == 2
+    assert await partitions.retire(api.state.database) == 0
+    assert {row["journal_seq"] for row in await owner.fetch("SELECT journal_seq FROM usage")} == {1, 3}
+    for gone in (rows[0], rows[2], ledger.record(9, at=century + 60)):
+        problem = await api("POST", ledger.USAGE, {"records": [gone]}, by="internal", status=422)
+        assert problem["code"] == "RecordTooOld"
+    assert await ledger.enter(api, [rows[1], rows[3], ledger.record(4)]) == (1, 2)
+    assert (await ledger.total(api))["requests"] == 5  # the sums stay, and are not held against rows that are gone
+    assert await ledger.drift(api, start=now - 2 * DAY, end=now) == {"hours": 0, "requests": 0}
+    body = {"from": now - 2 * DAY, "to": now}
+    assert await api("POST", "/v1/usage/rebuild", body, status=200) == {"hours": 0, "requests": 0}
+    assert (await ledger.total(api))["requests"] == 5
+
+
+async def test_a_replay_that_comes_while_its_day_goes_is_refused_or_there(api: Any, ledger: Any, owner: Any) -> None:
+    """Either the day goes first, and the replay is refused, or the replay finds its row. It is never entered anew."""
+    for number in range(5):
+        row = ledger.record(number, at=(3650 + number) * DAY)
+        await ledger.enter(api, [row])
+        await owner.execute("UPDATE usage SET ingested_at = now() - interval '6 days' WHERE journal_seq = $1", number)
+        answer, _ = await asyncio.gather(
+            api("POST", ledger.USAGE, {"records": [row]}, by="internal"),
+            Partitions(retention_days=5).retire(api.state.database),
+        )
+        assert answer.status_code == 422 or answer.json() | {"duplicates": 1, "accepted": 0} == answer.json()
+        assert (await ledger.total(api))["requests"] == number + 1
 
 
 async def test_empty_days_of_the_past_go_and_todays_stay(api: Any, owner: Any) -> None:

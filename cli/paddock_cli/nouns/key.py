@@ -9,6 +9,7 @@ from paddock_core.keys import SCOPES
 from paddock_cli import limits
 from paddock_cli.client import Client
 from paddock_cli.durations import seconds
+from paddock_cli.errors import NotFoundError
 from paddock_cli.output import Output, OutputOption, limits_text, moment, print_fields, print_rows, say, show
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -32,6 +33,7 @@ def create(
     max_context_tokens: limits.MaxContextTokens = None,
     tokens_per_day: limits.TokensPerDay = None,
     tokens_per_month: limits.TokensPerMonth = None,
+    money_per_month: limits.MoneyPerMonth = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Issue a key. It is printed once."""
@@ -50,9 +52,47 @@ def create(
             max_context_tokens=max_context_tokens,
             tokens_per_day=tokens_per_day,
             tokens_per_month=tokens_per_month,
+            money_per_month_nano=limits.nano(money_per_month),
         ),
     }
     show(Client().post(f"/v1/tenants/{tenant}/keys", body), output=output, table=_created)
+
+
+@app.command("set-limits")
+def set_limits(
+    key: Annotated[str, typer.Argument(help="Id of the key (not the key).")],
+    tenant: Tenant,
+    requests_per_minute: limits.RequestsPerMinute = None,
+    input_tokens_per_minute: limits.InputTokensPerMinute = None,
+    output_tokens_per_minute: limits.OutputTokensPerMinute = None,
+    concurrent_requests: limits.ConcurrentRequests = None,
+    max_output_tokens: limits.MaxOutputTokens = None,
+    max_context_tokens: limits.MaxContextTokens = None,
+    tokens_per_day: limits.TokensPerDay = None,
+    tokens_per_month: limits.TokensPerMonth = None,
+    money_per_month: limits.MoneyPerMonth = None,
+    unset: limits.Unset = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Change an issued key's limits; those that are not named stay. Gateways go by them within seconds."""
+    changes = limits.given(
+        requests_per_minute=requests_per_minute,
+        input_tokens_per_minute=input_tokens_per_minute,
+        output_tokens_per_minute=output_tokens_per_minute,
+        concurrent_requests=concurrent_requests,
+        max_output_tokens=max_output_tokens,
+        max_context_tokens=max_context_tokens,
+        tokens_per_day=tokens_per_day,
+        tokens_per_month=tokens_per_month,
+        money_per_month_nano=limits.nano(money_per_month),
+    )
+    client = Client()
+    found = next((item for item in client.items(f"/v1/tenants/{tenant}/keys") if item["id"] == key), None)
+    if found is None:
+        raise NotFoundError(f"tenant {tenant} has no key {key}", advice="see `paddock key list`")
+    wanted = limits.changed(found["limits"], changes=changes, unset=unset)
+    changed = client.put(f"/v1/tenants/{tenant}/keys/{key}/limits", wanted)
+    show({"id": key, "tenant": tenant, **changed["limits"]}, output=output, table=print_fields)
 
 
 @app.command("list")

@@ -71,7 +71,7 @@ def set_limits(
     tokens_per_day: limits.TokensPerDay = None,
     tokens_per_month: limits.TokensPerMonth = None,
     money_per_month: limits.MoneyPerMonth = None,
-    unset: Annotated[list[str] | None, typer.Option(help="Name of a limit to lift; may be repeated.")] = None,
+    unset: limits.Unset = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Change limits; those that are not named stay as they are."""
@@ -94,14 +94,9 @@ def set_limits(
         if project is None:
             raise
         current = {}
-    lifted = {name.replace("-", "_"): None for name in unset or []}
-    unknown = sorted(set(lifted) - set(current))
-    if unknown or not (changes or lifted or (project and not current)):
-        raise UsageError(
-            f"no limit is called {', '.join(unknown)}" if unknown else "nothing to set",
-            advice="limits are in `paddock quota set --help`",
-        )
-    changed = client.put(target.path, {**current, **changes, **lifted})
+    new_project = project is not None and not current
+    wanted = limits.changed(current, changes=changes, unset=unset, nothing=new_project)
+    changed = client.put(target.path, wanted)
     found = changed["end_user_limits"] if end_users else changed["limits"]
     show({**target.names, **found}, output=output, table=print_fields)
 
@@ -144,14 +139,19 @@ def _standings(items: list[dict[str, Any]]) -> None:
             item["level"],
             item["kind"].replace("_", " "),
             item["period"] or "now",
-            str(item["spent"]),
-            str(item["leased"]),
-            str(item["limit"]),
+            *(_amount(item, name) for name in ("spent", "leased", "limit")),
             bar(used=item["spent"] + item["leased"], limit=item["limit"]),
         )
         for item in items
     ]
     print_rows(rows, "LEVEL", "LIMIT", "PERIOD", "USED", "HELD", "OF", "")
+
+
+def _amount(item: dict[str, Any], name: str) -> str:
+    """Units, or money in its currency."""
+    from paddock_core.usage.money import format_amount
+
+    return f"{format_amount(item[name])} {item['currency']}" if item["currency"] else str(item[name])
 
 
 def bar(*, used: int, limit: int) -> str:

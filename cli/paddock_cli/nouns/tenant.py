@@ -43,6 +43,17 @@ def show_tenant(tenant: str, output: OutputOption = Output.TABLE) -> None:
     show(Client().get(f"/v1/tenants/{tenant}"), output=output, table=_one)
 
 
+@app.command("end-user-groups")
+def end_user_groups(
+    tenant: str,
+    group: Annotated[list[str] | None, typer.Option(help="Name of a group; may be repeated. None: no groups.")] = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Set the groups of end users that reports tell apart; requests name theirs in `metadata.end_user_group`."""
+    changed = Client().put(f"/v1/tenants/{tenant}/end-user-groups", {"groups": group or []})
+    show({"tenant": tenant, "groups": changed["end_user_groups"]}, output=output, table=print_fields)
+
+
 @namespaces.command()
 def add(tenant: str, namespace: str, output: OutputOption = Output.TABLE) -> None:
     """Let the tenant's deployments live in a Kubernetes namespace."""

@@ -82,6 +82,18 @@ async def rotate(call: PlatformOrTenant, tenant: Id, key: KeyId, body: RotationB
     )
 
 
+@router.put("/{key}/limits", operation_id="setKeyLimits", response_model=service.KeyView)
+async def set_limits(call: PlatformOrTenant, tenant: Id, key: KeyId, body: LimitsBody) -> Response:
+    """Replace what a key may use, for every gateway that is connected within seconds."""
+    call.own_tenant(tenant)
+    limits, actor = Limits(**body.model_dump()), call.principal.name
+    return call.answer(
+        await call.run(
+            lambda session: service.set_limits(session, tenant=tenant, key_id=key, limits=limits, actor=actor)
+        )
+    )
+
+
 @router.delete("/{key}", status_code=204, operation_id="revokeKey")
 async def revoke(call: PlatformOrTenant, tenant: Id, key: KeyId) -> Response:
     """Revoke a key, for every gateway that is connected within seconds."""

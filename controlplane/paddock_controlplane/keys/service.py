@@ -16,6 +16,7 @@ from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.ids import new_credential
 from paddock_controlplane.keys.errors import KeyEnded, KeyExpiryPast, KeyUnknown
 from paddock_controlplane.keys.models import ApiKeyRow
+from paddock_controlplane.prices import currency
 from paddock_controlplane.quotas import service as quotas
 from paddock_controlplane.tenants import service as tenants
 
@@ -84,6 +85,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
     Raises:
         TenantUnknown: there is no such tenant.
         ProjectUnknown: the tenant has no such project.
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
         KeyExpiryPast: it would have expired already.
     """
     if wish.expires_at is not None and wish.expires_at <= time.time():
@@ -91,6 +93,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
     await tenants.find(session, wish.tenant)
     if wish.project:
         await quotas.find_project(session, tenant=wish.tenant, name=wish.project)
+    await currency.check_limits(session, quotas.given(wish.limits))
     text, parsed = new_credential(API_KEY)
     row = ApiKeyRow(
         id=parsed.id,
@@ -100,7 +103,7 @@ async def issue(session: AsyncSession, *, wish: KeyWish, actor: str) -> NewKey:
         expires_at=wish.expires_at,
         models=list(wish.models),
         scopes=sorted(set(wish.scopes)),
-        limits={name: value for name, value in msgspec.to_builtins(wish.limits).items() if value is not None},
+        limits=quotas.given(wish.limits),
         project=wish.project or None,
         previous_sha256="",
         previous_until=0.0,
@@ -129,14 +132,28 @@ async def rotate(session: AsyncSession, *, tenant: str, key_id: str, overlap_sec
         KeyUnknown: the tenant has no such key.
         KeyEnded: it was revoked or has expired.
     """
-    row, now = await _row(session, tenant=tenant, key_id=key_id), time.time()
-    if not row.lives(now=now):
-        raise KeyEnded(f"key {key_id} was revoked or has expired: issue another with `paddock key create`")
-    text = row.renew(API_KEY, overlap_seconds=overlap_seconds, now=now)
+    row = await _living(session, tenant=tenant, key_id=key_id)
+    text = row.renew(API_KEY, overlap_seconds=overlap_seconds, now=time.time())
     await session.flush()
     detail = {"overlap_seconds": overlap_seconds}
     await record(session, _event(actor, "key.rotate", row, body=_document(row), detail=detail))
     return RotatedKey(id=key_id, key=text, tenant=tenant, expires_at=row.expires_at, previous_until=row.previous_until)
+
+
+async def set_limits(session: AsyncSession, *, tenant: str, key_id: str, limits: Limits, actor: str) -> KeyView:
+    """Replace what a key may use. What was admitted before is settled under the limits of its admission.
+
+    Raises:
+        KeyUnknown: the tenant has no such key.
+        KeyEnded: it was revoked or has expired.
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
+    """
+    await currency.check_limits(session, quotas.given(limits))
+    row = await _living(session, tenant=tenant, key_id=key_id)
+    row.limits = quotas.given(limits)
+    await session.flush()
+    await record(session, _event(actor, "key.limits", row, body=_document(row), detail={"limits": row.limits}))
+    return _view(row)
 
 
 async def list_page(session: AsyncSession, *, tenant: str, after: str, limit: int) -> list[KeyView]:
@@ -169,6 +186,14 @@ async def _row(session: AsyncSession, *, tenant: str, key_id: str) -> ApiKeyRow:
     )
     if row is None:
         raise KeyUnknown(f"tenant {tenant} has no key {key_id}: see `paddock key list`")
+    return row
+
+
+async def _living(session: AsyncSession, *, tenant: str, key_id: str) -> ApiKeyRow:
+    """The key, held until the transaction ends. Raises KeyEnded, too."""
+    row = await _row(session, tenant=tenant, key_id=key_id)
+    if not row.lives(now=time.time()):
+        raise KeyEnded(f"key {key_id} was revoked or has expired: issue another with `paddock key create`")
     return row
 
 

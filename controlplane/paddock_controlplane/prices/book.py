@@ -23,12 +23,17 @@ class Prices:
 
     async def current(self, session: AsyncSession) -> PriceBook:
         """The book as it stands, which no one changes until this transaction ends."""
-        await session.execute(_SHARE)
+        await hold(session)
         newest = (await session.execute(select(func.coalesce(func.max(PriceRow.seq), 0)))).scalar_one()
         if newest != self._seq:
             rows = await session.scalars(select(PriceRow).order_by(PriceRow.seq))
             self._book, self._seq = PriceBook(price_of(row) for row in rows), newest
         return self._book
+
+
+async def hold(session: AsyncSession) -> None:
+    """Let nobody change the book before this transaction ends."""
+    await session.execute(_SHARE)
 
 
 async def alone(session: AsyncSession) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
-from paddock_controlplane.prices import book
+from paddock_controlplane.prices import book, currency
 from paddock_controlplane.prices.errors import PriceInPast, PriceInvalid
 from paddock_controlplane.prices.models import PriceRow
 from paddock_controlplane.tenants import service as tenants
@@ -34,6 +34,7 @@ async def set_price(session: AsyncSession, *, price: Price, starts_now: bool, ac
     Raises:
         PriceInvalid: it is for nothing, for two things, or a figure is out of bounds.
         PriceInPast: it begins before now: requests admitted since then have been priced already.
+        CurrencyMixed: money is limited somewhere, in another currency.
         TenantUnknown: there is no such tenant.
     """
     _check(price)
@@ -51,6 +52,8 @@ async def set_price(session: AsyncSession, *, price: Price, starts_now: bool, ac
             "requests admitted since then have their price already: let it begin now or later, and change what was "
             "charged by corrections, which are rows of their own"
         )
+    if price.prices is not None:
+        await currency.check_price(session, price.currency)
     row = _row(price, actor)
     session.add(row)
     await session.flush()

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from paddock_core.policy.documents import Limits, PlatformLimits, Project
-from paddock_core.quotas.kinds import KINDS, RATE
+from paddock_core.quotas.kinds import KINDS, NANO, RATE
 from paddock_core.quotas.rates import Bucket
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.keys.models import ApiKeyRow
+from paddock_controlplane.prices import currency
 from paddock_controlplane.quotas.errors import ProjectInUse, ProjectUnknown
 from paddock_controlplane.quotas.models import AccountRow, PlatformLimitsRow, ProjectRow
 from paddock_controlplane.tenants import service as tenants
@@ -36,6 +37,8 @@ class Standing:
     leased: int
     """What gateways hold beyond that: reserved, in advance, or not yet in the ledger."""
     remaining: int
+    currency: str = ""
+    """Of a limit of money: the price book's; empty for others, and while there is no price."""
 
 
 def given(limits: Limits) -> dict[str, int]:
@@ -48,8 +51,10 @@ async def put_project(session: AsyncSession, *, tenant: str, name: str, limits: 
 
     Raises:
         TenantUnknown: there is no such tenant.
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
     """
     await tenants.find(session, tenant)
+    await currency.check_limits(session, given(limits))
     statement = insert(ProjectRow).values(tenant=tenant, name=name, limits=given(limits))
     await session.execute(
         statement.on_conflict_do_update(index_elements=["tenant", "name"], set_={"limits": statement.excluded.limits})
@@ -97,7 +102,12 @@ async def remove_project(session: AsyncSession, *, tenant: str, name: str, actor
 
 
 async def set_platform(session: AsyncSession, *, limits: Limits, actor: str) -> PlatformLimits:
-    """Replace what all tenants together may use."""
+    """Replace what all tenants together may use.
+
+    Raises:
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
+    """
+    await currency.check_limits(session, given(limits))
     statement = insert(PlatformLimitsRow).values(id=PLATFORM, limits=given(limits))
     await session.execute(
         statement.on_conflict_do_update(index_elements=["id"], set_={"limits": statement.excluded.limits})
@@ -124,10 +134,11 @@ async def standings(session: AsyncSession, *, tenant: str | None, after: str, li
     query = select(AccountRow).where(place > after).order_by(place).limit(limit + 1)
     if tenant is not None:
         query = query.where(AccountRow.tenant == tenant)
-    return [_standing(row, now) for row in await session.scalars(query)]
+    money = "".join((await currency.in_use(session))[:1])
+    return [_standing(row, now, money) for row in await session.scalars(query)]
 
 
-def _standing(row: AccountRow, now: int) -> Standing:
+def _standing(row: AccountRow, now: int, money: str) -> Standing:
     place = f"{row.level} {row.kind} {row.period}"
     names: Mapping[str, Any] = {
         "id": place,
@@ -135,6 +146,7 @@ def _standing(row: AccountRow, now: int) -> Standing:
         "kind": row.kind,
         "period": row.period,
         "limit": row.ceiling,
+        "currency": money if KINDS[row.kind].unit == NANO else "",
     }
     if KINDS[row.kind].shape == RATE:
         bucket = Bucket(level=int(row.bucket), at=row.at)

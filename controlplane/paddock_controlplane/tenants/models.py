@@ -21,6 +21,7 @@ class TenantRow(Base):
     priced: Mapped[bool]
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     end_user_limits: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=FetchedValue())
+    end_user_groups: Mapped[list[str]] = mapped_column(JSONB, server_default=FetchedValue())
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("tenants_entity", "entity"),)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
 from paddock_core.policy.documents import Limits, Namespace, Tenant
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.call import Call, callers
@@ -71,6 +72,25 @@ async def set_limits(call: Platform, tenant: Id, body: LimitsBody) -> Response:
     actor = call.principal.name
     return call.answer(
         await call.run(lambda session: service.set_limits(session, tenant_id=tenant, limits=limits, actor=actor))
+    )
+
+
+class GroupsBody(Body):
+    """Names of groups of end users; a request names its own in `metadata.end_user_group`."""
+
+    groups: Annotated[tuple[Id, ...], Field(max_length=50)]
+    """Whatever else a request names counts as `other`. Empty: no groups are told apart."""
+
+
+@router.put("/{tenant}/end-user-groups", operation_id="setEndUserGroups", response_model=Tenant)
+async def set_end_user_groups(call: PlatformOrTenant, tenant: Id, body: GroupsBody) -> Response:
+    """Replace the groups of end users that the tenant's reports tell apart."""
+    call.own_tenant(tenant)
+    groups, actor = body.groups, call.principal.name
+    return call.answer(
+        await call.run(
+            lambda session: service.set_end_user_groups(session, tenant_id=tenant, groups=groups, actor=actor)
+        )
     )
 
 

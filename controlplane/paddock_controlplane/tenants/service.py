@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from paddock_controlplane.audit.service import Event, PolicyChange, record
 from paddock_controlplane.entities import service as entities
 from paddock_controlplane.ids import new_credential
+from paddock_controlplane.prices import currency
 from paddock_controlplane.tenants.errors import (
     NamespaceReserved,
     NamespaceTaken,
@@ -41,6 +42,7 @@ def document(row: TenantRow) -> Tenant:
         priced=row.priced,
         limits=msgspec.convert(row.limits, Limits),
         end_user_limits=msgspec.convert(row.end_user_limits, Limits),
+        end_user_groups=tuple(row.end_user_groups),
     )
 
 
@@ -50,7 +52,9 @@ async def create(session: AsyncSession, *, tenant: Tenant, actor: str) -> NewTen
     Raises:
         EntityUnknown: the entity is not registered.
         TenantExists: the id is taken.
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
     """
+    await currency.check_limits(session, _given(tenant.limits))
     # Held, so that of two tenants made at once only one is the entity's first.
     await entities.find(session, tenant.entity, lock=True)
     first = await session.scalar(select(TenantRow.id).where(TenantRow.entity == tenant.entity).limit(1)) is None
@@ -93,7 +97,12 @@ async def list_page(session: AsyncSession, *, after: str, limit: int) -> list[Te
 
 
 async def set_limits(session: AsyncSession, *, tenant_id: str, limits: Limits, actor: str) -> Tenant:
-    """Replace a tenant's limits."""
+    """Replace a tenant's limits.
+
+    Raises:
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
+    """
+    await currency.check_limits(session, _given(limits))
     row = await _row(session, tenant_id, lock=True)
     row.limits = _given(limits)
     tenant = replace(document(row), limits=limits)
@@ -102,11 +111,25 @@ async def set_limits(session: AsyncSession, *, tenant_id: str, limits: Limits, a
 
 
 async def set_end_user_limits(session: AsyncSession, *, tenant_id: str, limits: Limits, actor: str) -> Tenant:
-    """Replace what each end user may use whom the tenant's requests name."""
+    """Replace what each end user may use whom the tenant's requests name.
+
+    Raises:
+        CurrencyMixed: money is to be limited, and the price book is in several currencies.
+    """
+    await currency.check_limits(session, _given(limits))
     row = await _row(session, tenant_id, lock=True)
     row.end_user_limits = _given(limits)
     tenant = replace(document(row), end_user_limits=limits)
     await record(session, _event(actor, "tenant.end_user_limits", tenant, limits=_given(limits)))
+    return tenant
+
+
+async def set_end_user_groups(session: AsyncSession, *, tenant_id: str, groups: tuple[str, ...], actor: str) -> Tenant:
+    """Replace the groups of end users that the tenant's reports tell apart."""
+    row = await _row(session, tenant_id, lock=True)
+    row.end_user_groups = sorted(set(groups))
+    tenant = document(row)
+    await record(session, _event(actor, "tenant.end_user_groups", tenant, groups=row.end_user_groups))
     return tenant
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from paddock_controlplane.prices.book import Prices
 from paddock_controlplane.usage import rollups, wire
 from paddock_controlplane.usage.errors import RecordInvalid
+from paddock_controlplane.usage.partitions import check_kept
 
 COLUMNS = (*wire.NAMES, "price_id", "currency", "cost_nano")
 """What is copied; the rest is filled in by the database."""
@@ -52,11 +53,14 @@ class Ingested:
     """Of the accepted: there was no price when the request was admitted."""
 
 
-async def enter(session: AsyncSession, records: Sequence[Any], *, prices: Prices) -> Ingested:
+async def enter(
+    session: AsyncSession, records: Sequence[Any], *, prices: Prices, old_days: Sequence[int] = ()
+) -> Ingested:
     """Enter a batch (`wire.decode`); records that are there already are counted, not changed.
 
     Raises:
         RecordInvalid: a record does not fit, none is entered.
+        RecordTooOld: one of `old_days` (`Partitions.days_of`) is no longer kept, none is entered.
     """
     if not records:
         return Ingested(accepted=0, duplicates=0)
@@ -75,6 +79,7 @@ async def enter(session: AsyncSession, records: Sequence[Any], *, prices: Prices
         raise RecordInvalid(
             "a record's cached tokens are more than its input, or its reasoning tokens more than its output"
         ) from error
+    await check_kept(session, old_days)
     return Ingested(
         accepted=accepted,
         duplicates=len(records) - accepted,

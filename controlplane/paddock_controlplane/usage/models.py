@@ -42,6 +42,7 @@ class UsageRow(Base):
     journal_seq: Mapped[int]
     project: Mapped[str | None]
     end_user_group: Mapped[str | None]
+    raw_usage: Mapped[str | None]
     cache_read_tokens: Mapped[int]
     cache_write_tokens: Mapped[int]
     reasoning_tokens: Mapped[int]

@@ -30,8 +30,10 @@ _GROUPED = (
     " sum(reasoning_tokens) AS reasoning_tokens, coalesce(sum(cost_nano), 0) AS cost_nano,"
     " count(corrects) AS corrections FROM {source} GROUP BY 1, 2, 3, 4, 5, 6, 7, 8"
 )
-_BETWEEN = "t_admit >= :start AND t_admit < :end"
-_HOURS = "hour >= to_timestamp(:start) AND hour < to_timestamp(:end)"
+_LEFT = "NOT IN (SELECT hour FROM usage_retired_hours)"
+"""Hours of which rows are gone, though they are not old by their id: only their sums are left, so they stay."""
+_BETWEEN = f"t_admit >= :start AND t_admit < :end AND to_timestamp(floor(t_admit / 3600) * 3600) {_LEFT}"
+_HOURS = f"hour >= to_timestamp(:start) AND hour < to_timestamp(:end) AND hour {_LEFT}"
 
 
 def add(source: str) -> str:

@@ -70,8 +70,9 @@ async def enter_usage(call: Annotated[Call, Depends(callers("internal"))], reque
     """Enter records in the ledger, each usage id exactly once however often it is sent."""
     state = call.state
     records = wire.decode(await request.body(), content_type=request.headers.get("content-type", ""))
-    await state.partitions.ensure(state.database, state.partitions.days_of(records))
-    done = await call.run(lambda session: ledger.enter(session, records, prices=state.prices))
+    days, old = state.partitions.days_of(records)
+    await state.partitions.ensure(state.database, days)
+    done = await call.run(lambda session: ledger.enter(session, records, prices=state.prices, old_days=old))
     state.ledger.count(done)
     return call.answer(done)
 

@@ -73,6 +73,8 @@ class Tenant:
     limits: Limits = field(default_factory=Limits)
     end_user_limits: Limits = field(default_factory=Limits)
     """What each end user may use whom the tenant's requests name."""
+    end_user_groups: tuple[str, ...] = ()
+    """Groups of end users that reports tell apart; a request that names another counts as `other`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

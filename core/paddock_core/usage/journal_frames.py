@@ -46,6 +46,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     gateway_instance: str
     journal_seq: int
     project: str | None = None
+    end_user_group: str | None = None
 
 
 class Progress(msgspec.Struct, kw_only=True):

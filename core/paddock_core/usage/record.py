@@ -50,6 +50,8 @@ class UsageRecord:
     """The tenant's project that the key belongs to, where there is one."""
     end_user_group: str | None = None
     """A group of end users that the tenant tells apart, where it does."""
+    raw_usage: str | None = None
+    """JSON, the counts as the engine itself reported them; None where it reported none."""
     cache_read_tokens: int = 0
     """Of `input_tokens`, those read from a prompt cache."""
     cache_write_tokens: int = 0

@@ -35,6 +35,7 @@ def settle(
     final: bool,
     ended_at: float,
     seq: int,
+    raw_usage: str | None = None,
 ) -> UsageRecord:
     """Make the record. `final` says that the engine reported its last count; `ended_at` is Unix seconds."""
     output, billed_from, source = _bill(intent, progress, status, final=final)
@@ -63,6 +64,8 @@ def settle(
         acceptance_id=intent.acceptance_id,
         end_user_hash=intent.end_user_hash,
         project=intent.project,
+        end_user_group=intent.end_user_group,
+        raw_usage=raw_usage,
         gateway_instance=intent.gateway_instance,
         journal_seq=seq,
     )

@@ -35,6 +35,8 @@ class Completion:
     include_usage: bool = False
     max_tokens: int | None = None
     end_user: str | None = None
+    end_user_group: str | None = None
+    """As the client names it; `limiting.group_of` says whether the tenant tells it apart."""
     sampling: Sampling = Sampling()
 
 

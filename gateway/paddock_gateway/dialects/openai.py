@@ -7,7 +7,13 @@ import msgspec
 from paddock_core.serving.chat_template import Message as TemplateMessage
 
 from paddock_gateway.dialects.base import Completion, Sampling, Usage
-from paddock_gateway.dialects.openai_requests import ChatRequest, CompletionRequest, check_supported, parse_failure
+from paddock_gateway.dialects.openai_requests import (
+    GROUP,
+    ChatRequest,
+    CompletionRequest,
+    check_supported,
+    parse_failure,
+)
 from paddock_gateway.errors import RequestError, bad_request
 
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
@@ -41,7 +47,9 @@ class OpenAI:
         }
         if isinstance(request, ChatRequest):
             limit = request.max_completion_tokens
+            group = (request.metadata or {}).get(GROUP)
             return Completion(
+                end_user_group=group if isinstance(group, str) else None,
                 messages=tuple(_message(index, item) for index, item in enumerate(request.messages)),
                 max_tokens=limit if limit is not None else request.max_tokens,
                 **shared,

@@ -13,6 +13,8 @@ _Stop = Annotated[str, Meta(min_length=1, max_length=256)]
 _Penalty = Annotated[float, Meta(ge=-2, le=2)]
 _Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 _Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+GROUP = "end_user_group"
+"""The key of `metadata` that names the group of end users in which a request is reported."""
 _AT = re.compile(r" - at `\$\.?([^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
@@ -66,9 +68,9 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ChatRequest(_Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`metadata` and `prompt_cache_key` are taken and not used: by their definition they never change the answer.
+    """`metadata` and `prompt_cache_key` never change the answer, by their definition.
 
-    The first labels completions that OpenAI stores, the second says which requests could share a cached prefix.
+    The first labels requests (its GROUP is in the ledger), the second says which could share a cached prefix.
     """
 
     messages: Annotated[list[Message], Meta(min_length=1, max_length=4096)]
