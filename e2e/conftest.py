@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +17,22 @@ from paddock_local.settings import LocalSettings
 from paddock_local.stack import Stack
 from rich.console import Console
 
+from e2e import evidence
+
 NAME = "e2e"
 BASE = ["kubernetes", "postgres"]
 RESTART_PATIENCE_S = 60.0
+STACK = pytest.StashKey[Stack]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says what the cluster and the logs say at that moment."""
+    report = yield
+    stack = item.config.stash.get(STACK, None)
+    if report.failed and stack is not None:
+        report.sections.extend(evidence.gather(stack))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +49,7 @@ def kernel_parameters() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def node(kernel_parameters: dict[str, str]) -> Iterator[Stack]:
+def node(kernel_parameters: dict[str, str], pytestconfig: pytest.Config) -> Iterator[Stack]:
     """A real API server, kubelet and PostgreSQL; Paddock's own processes are not started for it."""
     assert kernel_parameters, "read before the kubelet starts"
     # What an interrupted run left would make these tests depend on that run.
@@ -44,6 +57,7 @@ def node(kernel_parameters: dict[str, str]) -> Iterator[Stack]:
     stack = Stack(NAME)
     try:
         stack.up(progress=Progress(), only=BASE)
+        pytestconfig.stash[STACK] = stack
         yield stack
     finally:
         if not LocalSettings().keep:
