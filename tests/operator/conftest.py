@@ -20,10 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from paddock_operator.settings import OperatorSettings
 
-BASE_PORT = 7730
-POLICY_PORT = 7735
-WEBHOOK_PORT = 7736
-HEALTH_PORT = 7737
+# Offsets in the block of ports that a run has to itself; etcd and the API server have the first three.
+POLICY, WEBHOOK, HEALTH, SECOND_WEBHOOK, SECOND_HEALTH = 4, 5, 6, 7, 8
 
 
 def _load(name: str) -> ModuleType:
@@ -52,9 +50,22 @@ def cluster_helpers() -> Any:
 
 
 @pytest.fixture(scope="session")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def base_port() -> Iterator[int]:
+    """The first port of a block that nobody else uses, so that two runs may go on at once."""
+    with _load("kube_api").free_ports() as base:
+        yield base
+
+
+@pytest.fixture
+def second_ports(base_port: int) -> dict[str, str]:
+    """Settings of a second operator beside the first."""
+    return {"webhook_port": str(base_port + SECOND_WEBHOOK), "health_port": str(base_port + SECOND_HEALTH)}
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory, base_port: int) -> Iterator[Any]:
     """A real etcd and kube-apiserver."""
-    with _load("kube_api").running_api(tmp_path_factory.mktemp("kubernetes"), base_port=BASE_PORT) as running:
+    with _load("kube_api").running_api(tmp_path_factory.mktemp("kubernetes"), base_port=base_port) as running:
         for namespace in ("acme", "globex", "nobody"):
             done = running.kubectl("create", "namespace", namespace)
             assert done.returncode == 0, done.stderr
@@ -87,29 +98,31 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-async def policy(helpers: Any) -> AsyncIterator[Any]:
+async def policy(helpers: Any, base_port: int) -> AsyncIterator[Any]:
     """The control plane's internal API: the platform is licensed, the tenants are not yet."""
     server = helpers.PolicyServer()
     server.put(*helpers.registered())
-    async with helpers.serving(server, port=POLICY_PORT) as running:
+    async with helpers.serving(server, port=base_port + POLICY) as running:
         yield running
 
 
 @pytest.fixture
-def settings(api: Any, certificate: tuple[Path, Path], tmp_path: Path, helpers: Any) -> OperatorSettings:
+def settings(
+    api: Any, certificate: tuple[Path, Path], tmp_path: Path, helpers: Any, base_port: int
+) -> OperatorSettings:
     """Settings of an operator for these tests; waits are short."""
     (tmp_path / "internal-token").write_text(helpers.TOKEN)
     (tmp_path / "platform-key").write_text("platform-key-of-the-tests")
     return OperatorSettings(
         kubeconfig=api.kubeconfigs["operator"],
-        controlplane_url=f"http://127.0.0.1:{POLICY_PORT}",
+        controlplane_url=f"http://127.0.0.1:{base_port + POLICY}",
         gateway_url="http://gateway.test",
         internal_token_file=tmp_path / "internal-token",
         platform_key_file=tmp_path / "platform-key",
-        webhook_port=WEBHOOK_PORT,
+        webhook_port=base_port + WEBHOOK,
         webhook_cert_file=certificate[0],
         webhook_key_file=certificate[1],
-        health_port=HEALTH_PORT,
+        health_port=base_port + HEALTH,
         serving_image="registry.test/serving:1",
         weights_volume={"emptyDir": {}},
         cache_dir=tmp_path / "cache",
@@ -144,7 +157,7 @@ def environment(settings: OperatorSettings) -> dict[str, str]:
     values = {}
     for name, value in settings.model_dump(mode="json").items():
         if value is not None:
-            text = json.dumps(value) if isinstance(value, dict) else str(value)
+            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
             values[f"PADDOCK_OPERATOR_{name.upper()}"] = text
     return {**values, "PADDOCK_OPERATOR_LOG_LEVEL": "DEBUG", "PATH": "/usr/bin:/bin"}
 

@@ -5,8 +5,10 @@ Loaded by path (there is no package of tests): see `conftest.py` beside it and `
 
 import contextlib
 import os
+import random
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -23,6 +25,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60.0
+PORTS = 10
+PORT_RANGE = (20000, 32000)
+"""Below those that the kernel hands out for outgoing connections."""
 
 USERS = {
     "admin": ("admin", "system:masters"),
@@ -79,6 +84,27 @@ def find_kubectl() -> str:
     """The environment's kubectl, since the machine's own may be too old for this API server."""
     own = Path(sys.executable).parent / "kubectl"
     return str(own) if own.exists() else shutil.which("kubectl") or "kubectl"
+
+
+@contextlib.contextmanager
+def free_ports() -> Iterator[int]:
+    """The first of PORTS consecutive ports that are free and stay with the caller until the block ends: the last one is
+    kept open, by which another run sees that the others are taken too."""
+    first, last = PORT_RANGE
+    for base in random.sample(range(first, last - PORTS, PORTS), 200):
+        with contextlib.ExitStack() as sockets:
+            try:
+                for number in range(PORTS - 1):
+                    with socket.socket() as probe:
+                        probe.bind(("127.0.0.1", base + number))
+                keeper = sockets.enter_context(socket.socket())
+                keeper.bind(("127.0.0.1", base + PORTS - 1))
+                keeper.listen()
+            except OSError:
+                continue
+            yield base
+            return
+    raise RuntimeError(f"no {PORTS} consecutive ports are free between {first} and {last}")
 
 
 @contextlib.contextmanager

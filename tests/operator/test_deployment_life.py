@@ -335,7 +335,7 @@ async def test_what_a_dead_operator_left_undone_is_done_by_the_next(
 
 
 async def test_two_operators_one_leads_and_the_other_takes_over(
-    api: Any, policy: Any, helpers: Any, new_operator: Any, eventually: Any, cluster_helpers: Any
+    api: Any, policy: Any, helpers: Any, new_operator: Any, eventually: Any, cluster_helpers: Any, second_ports: Any
 ) -> None:
     first = new_operator(identity="one")
     await first.start()
@@ -346,7 +346,7 @@ async def test_two_operators_one_leads_and_the_other_takes_over(
         return str(lease["spec"].get("holderIdentity"))
 
     assert holder() == "one"
-    second = new_operator(identity="two", webhook_port="7738", health_port="7739")
+    second = new_operator(identity="two", **second_ports)
     await second.start()
     await asyncio.sleep(3)
     assert holder() == "one"
