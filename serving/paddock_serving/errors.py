@@ -1,8 +1,13 @@
 """What can go wrong inside a serving pod. Every message says what to do next."""
 
+from typing import ClassVar
+
 
 class ServingError(Exception):
     """Root of this package's errors."""
+
+    lasting: ClassVar[bool] = False
+    """True for what the next try, at once, would only find again."""
 
 
 class EnvironmentNotReadyError(ServingError):
@@ -21,8 +26,33 @@ class WeightsError(ServingError):
     """A file of the model could not be fetched, or is not the file that the catalogue names."""
 
 
+class WeightsChecksumMismatchError(WeightsError):
+    """What the source gives is not the file that was named, also when it was fetched a second time."""
+
+    lasting = True
+
+
+class WeightsVolumeFullError(WeightsError):
+    """The weights volume has no room for the files; the message says how many bytes are needed."""
+
+    lasting = True
+
+
+class WeightsSourceBusyError(WeightsError):
+    """The source asks to be left alone for longer than a Job should wait."""
+
+    lasting = True
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        """How long it asks for."""
+
+
 class WeightsMismatchError(ServingError):
     """The files are a model of other dimensions than the one that they were registered or catalogued as."""
+
+    lasting = True
 
 
 class TokenizerError(ServingError):

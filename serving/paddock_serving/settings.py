@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from paddock_core.catalog.types import Dimensions, WeightSet
+from paddock_core.serving.contract import PROGRESS_PORT
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -27,6 +28,52 @@ class ServeSettings(BaseSettings):
 
     exit_timeout_seconds: int = Field(default=60, ge=1, le=3600)
     """How long a stopping server lets running requests end."""
+
+    termination_log: Path = Path("/dev/termination-log")
+    """Where the reason is left for the operator if nothing can be served."""
+
+
+class _GroupMember(BaseSettings):
+    """What the pods of a group read, leader and workers alike. LeaderWorkerSet sets the variables LWS_*."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PADDOCK_SERVING_", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+    group_port: int = Field(default=2233, ge=1024, le=65535)
+    """Port of the workers' SSH servers."""
+
+    group_keys: Path = Path("/keys")
+    """Folder with the group's key pair, `id` and `id.pub` (a Secret)."""
+
+    scratch_dir: Path = Path("/scratch")
+    """A writable folder that goes with the pod."""
+
+
+class WorkerSettings(_GroupMember):
+    """What `paddock-serving serve-worker` reads."""
+
+    bind: str = Field(pattern=r"^[0-9A-Fa-f.:]+$")
+    """Address that the SSH server listens on: the pod's own, never all."""
+
+    exit_timeout_seconds: int = Field(default=80, ge=1, le=3600)
+    """How long a worker that is asked to stop waits for the leader, which finishes what runs."""
+
+
+class GroupSettings(_GroupMember):
+    """What `paddock-serving serve` reads beside ServeSettings, in the leader of a group."""
+
+    leader: str = Field(validation_alias=AliasChoices("LWS_LEADER_ADDRESS", "leader"), max_length=253)
+    """DNS name of the leader's pod."""
+
+    size: int = Field(validation_alias=AliasChoices("LWS_GROUP_SIZE", "size"), ge=2, le=1024)
+    """Pods of the group, the leader among them."""
+
+    gpus_per_pod: int = Field(ge=1, le=64)
+    """GPUs of each pod: one rank for each."""
+
+    group_join_seconds: int = Field(default=1800, ge=1, le=86400)
+    """How long the leader waits for its workers: their nodes may still be fetching the image."""
 
 
 class PrepareSettings(BaseSettings):
@@ -70,6 +117,33 @@ class PrepareSettings(BaseSettings):
 
     termination_log: Path = Path("/dev/termination-log")
     """Where the result is left for the operator."""
+
+    source_dir: Path = Path("/source")
+    """Where the claim of a source of kind pvc is mounted."""
+
+    bind: str = Field(default="", pattern=r"^[0-9A-Fa-f.:]*$")
+    """Address on which progress is told, the pod's own; empty: nowhere."""
+
+    progress_port: int = Field(default=PROGRESS_PORT, ge=1, le=65535)
+    """Port on which progress is told."""
+
+    connections: int = Field(default=4, ge=1, le=32)
+    """How many files are fetched side by side."""
+
+    s3_access_key_id: str = ""
+    """Who reads from S3; empty: anybody may."""
+
+    s3_secret_access_key: SecretStr = SecretStr("")
+    """What requests to S3 are signed with, from a Secret."""
+
+    s3_session_token: SecretStr = SecretStr("")
+    """Of temporary S3 credentials, from a Secret."""
+
+    oci_username: str = ""
+    """Who pulls from the registry; empty: anybody may."""
+
+    oci_password: SecretStr = SecretStr("")
+    """Password for the registry, from a Secret."""
 
     hub_url: str = "https://huggingface.co"
     """Base URL of the model hub (or a mirror of it)."""

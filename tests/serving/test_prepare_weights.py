@@ -17,6 +17,7 @@ import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.sources import SOURCES
 from paddock_core.catalog.types import ModelEntry, WeightSet
+from paddock_core.serving.contract import NOT_AT_ONCE
 from paddock_core.serving.tokenizer_document import decode_document
 from paddock_serving.errors import WeightsError
 from paddock_serving.settings import PrepareSettings
@@ -178,8 +179,14 @@ def test_a_registered_model_is_prepared_from_what_the_operator_knows(
     assert result["weights"] == hashlib.sha256(gguf_path.read_bytes()).hexdigest()
     changed = checkpoint.replace(result["weights"], "0" * 64)
     refused = prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=changed)
-    assert refused.returncode == 1
+    assert refused.returncode == NOT_AT_ONCE
     assert f"instead of {'0' * 64}" in refused.stderr
+    report = (tmp_path / "termination").read_text(encoding="utf-8")
+    assert report.startswith("WeightsChecksumMismatch: ")
+    assert json.loads(report.splitlines()[-1]) == {"retryAfterSeconds": 120}
+    assert prepare(remote, tmp_path, **made, PADDOCK_SERVING_CHECKPOINT=changed).returncode == NOT_AT_ONCE
+    report = (tmp_path / "termination").read_text(encoding="utf-8")
+    assert json.loads(report.splitlines()[-1]) == {"retryAfterSeconds": 240}
 
 
 def of(root: ModelEntry) -> dict[str, str]:
@@ -196,12 +203,12 @@ def test_files_of_another_model_than_the_one_it_was_registered_as_made_from_are_
     made = {"PADDOCK_SERVING_MODEL": MADE, "PADDOCK_SERVING_PRECISION": "q4_1"}
     checkpoint = {"PADDOCK_SERVING_CHECKPOINT": json.dumps(asdict(entry.weights["q4_1"]))}
     done = prepare(remote, tmp_path, **made, **checkpoint, **of(other))
-    assert done.returncode == 1
+    assert done.returncode == NOT_AT_ONCE
     report = (tmp_path / "termination").read_text(encoding="utf-8")
     assert report.startswith("WeightsMismatch: SmolLM2-135M-Instruct.Q4_1.gguf says layers 30")
     assert remote.artifacts == {}
-    kept = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
-    assert [path.name for path in kept] == ["termination"]
+    kept = {path.suffix for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size}
+    assert kept == {"", ".refused", ".json"}, "its last words, the refusal and the count of tries"
 
 
 def test_a_digest_alone_gives_nobody_the_bytes_of_another_model(remote: Remote, tmp_path: Path) -> None:
@@ -222,7 +229,8 @@ def test_without_leave_nothing_is_fetched(remote: Remote, tmp_path: Path) -> Non
     report = (tmp_path / "termination").read_text(encoding="utf-8")
     assert report.startswith("DownloadDenied: ")
     assert "OperatorNotLicensed" in report
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["termination"]
+    names = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert names == [f".tries-{MODEL}@default.json", "termination"]
 
 
 @pytest.mark.parametrize(
@@ -289,13 +297,12 @@ def test_a_gated_repository_is_fetched_at_one_commit_and_resumed(remote: Remote,
     remote.hub = FILES
     remote.break_after = 10_000
     settings = hub_settings(remote, tmp_path)
-    with pytest.raises(WeightsError, match="resumes when run again"):
-        Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=open_source(checkpoint=CHECKPOINT, settings=settings))
     stored = Store(root=tmp_path).obtain(
         checkpoint=CHECKPOINT, source=open_source(checkpoint=CHECKPOINT, settings=settings)
     )
     assert {name: (stored.folder / name).read_bytes() for name in stored.files} == FILES
     assert not (stored.folder / "consolidated.00.pth").exists()
+    assert [path for _, path, _ in remote.asked].count(f"/org/model/resolve/{COMMIT}/model-00001.safetensors") == 2
     document = read_tokenizer(stored.folder)
     assert (document.bos_token, document.eos_token, document.add_bos) == ("<s>", "</s>", True)
     assert document.stop_tokens == ("</s>", "<e>")
@@ -312,7 +319,7 @@ def test_a_refused_token_says_what_to_do(remote: Remote, tmp_path: Path) -> None
 def test_an_unknown_kind_of_source_names_the_known_ones(tmp_path: Path, remote: Remote) -> None:
     weights = WeightSet(format="gguf", bytes=1, source={"kind": "floppy"})
     checkpoint = Checkpoint(model="m", precision="x", weights=weights)
-    with pytest.raises(WeightsError, match="huggingface, local, python_package"):
+    with pytest.raises(WeightsError, match="huggingface, local, oci, pvc, python_package"):
         open_source(checkpoint=checkpoint, settings=hub_settings(remote, tmp_path))
 
 

@@ -16,11 +16,12 @@ from paddock_core.catalog.types import WeightSet
 from paddock_serving.errors import ControlPlaneUnreachableError, DownloadDeniedError
 from paddock_serving.settings import PurgeSettings
 from paddock_serving.weights import purge as module
+from paddock_serving.weights.layout import INCOMING, folder_lock, write_durably
 from paddock_serving.weights.notice import notice_parts, write_notice
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.purge import purge
 from paddock_serving.weights.sources.base import Checkpoint, Expected
-from paddock_serving.weights.store import Store, folder_lock, write_durably
+from paddock_serving.weights.store import Store
 
 ORDER = "pur-aaaaaaaaaaaa"
 CONTENT = {"a.safetensors": b"weights" * 1000, "special.json": b"{}"}
@@ -74,8 +75,15 @@ def told() -> Iterator[Told]:
 class Memory:
     """A source of `CONTENT`, which breaks off in its second file if it is told to."""
 
-    def __init__(self, *, breaks: bool = False) -> None:
+    def __init__(self, *, where: str, breaks: bool = False) -> None:
+        self._where = where
         self._breaks = breaks
+
+    def place(self) -> str:
+        return self._where
+
+    def access(self) -> str:
+        return ""
 
     def files(self) -> tuple[Expected, ...]:
         return tuple(Expected(name=name, bytes=len(data)) for name, data in CONTENT.items())
@@ -87,10 +95,17 @@ class Memory:
         yield iter([CONTENT[file.name][offset:]])
 
 
-def fetch(root: Path, model: str, *, breaks: bool = False) -> Path:
+def fetch(root: Path, model: str, *, breaks: bool = False, where: str = "") -> Path:
     weights = WeightSet(format="safetensors", bytes=1, source={"kind": "local"})
     checkpoint = Checkpoint(model=model, precision="bf16", weights=weights)
-    return Store(root=root).obtain(checkpoint=checkpoint, source=Memory(breaks=breaks)).folder
+    source = Memory(where=where or f"the place of {model}", breaks=breaks)
+    return Store(root=root).obtain(checkpoint=checkpoint, source=source).folder
+
+
+def incoming(root: Path, model: str) -> str:
+    """Where what is being fetched for a model lies."""
+    (mark,) = (root / INCOMING).glob(f"*/.of-{model}")
+    return str(mark.parent.relative_to(root))
 
 
 def settings(root: Path, told: Told, **other: Any) -> PurgeSettings:
@@ -132,9 +147,10 @@ def test_parts_of_an_interrupted_download_go_and_those_of_a_model_with_a_longer_
     for model in ("m", "m-instruct"):
         with pytest.raises(ControlPlaneUnreachableError):
             fetch(root, model, breaks=True)
+    going, staying = incoming(root, "m"), incoming(root, "m-instruct")
     purge(settings=settings(root, told))
-    assert told.files()[".incoming/m-bf16/a.safetensors"] == sha256(CONTENT["a.safetensors"])
-    assert left(root) == [".incoming/m-instruct-bf16/a.safetensors"]
+    assert told.files()[f"{going}/a.safetensors"] == sha256(CONTENT["a.safetensors"])
+    assert left(root) == [f"{staying}/a.safetensors"]
 
 
 def test_bytes_that_are_another_models_too_stay(root: Path, told: Told) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from paddock_core.catalog.types import WeightSet
-from paddock_serving.errors import WeightsError
+from paddock_serving.errors import WeightsChecksumMismatchError, WeightsError
+from paddock_serving.weights.layout import checkpoint_digest
 from paddock_serving.weights.sources.base import Checkpoint, Expected
-from paddock_serving.weights.store import Store, checkpoint_digest
+from paddock_serving.weights.store import Store
 
 CONTENT = {"a.safetensors": b"weights " * 1000, "special.json": b"{}", "tokenizer.json": b"[1, 2]"}
 CHECKPOINT = Checkpoint(
@@ -29,6 +30,14 @@ class Memory:
     digests: bool = True
     fail_after: int | None = None
     reads: list[tuple[str, int]] = field(default_factory=list)
+    where: str = "memory"
+    who: str = ""
+
+    def place(self) -> str:
+        return self.where
+
+    def access(self) -> str:
+        return self.who
 
     def files(self) -> tuple[Expected, ...]:
         return tuple(
@@ -125,5 +134,7 @@ def test_a_git_blob_id_is_checked_where_there_is_no_sha256(tmp_path: Path) -> No
             return (Expected(name="special.json", bytes=6, git_oid="ce013625030ba8dba906f756967f9e9ca394464a"),)
 
     assert Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"special.json": data}))
-    with pytest.raises(WeightsError, match="not the blob"):
-        Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=Blob(content={"special.json": b"other\n"}))
+    other = Blob(content={"special.json": b"other\n"}, where="elsewhere")
+    with pytest.raises(WeightsChecksumMismatchError, match="not the blob"):
+        Store(root=tmp_path).obtain(checkpoint=CHECKPOINT, source=other)
+    assert other.reads == [("special.json", 0), ("special.json", 0)], "fetched once more, then no more"

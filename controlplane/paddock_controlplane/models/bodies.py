@@ -11,7 +11,7 @@ from paddock_controlplane.fields import Body, Id, Line
 
 ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,98}[a-z0-9])?$")]
 """Also the name of a Kubernetes object, and what a LlamaDeployment names."""
-Word = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")]
+Word = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
 Precision = Annotated[str, StringConstraints(max_length=40, pattern=r"^[a-z0-9]([a-z0-9_.-]*[a-z0-9])?$")]
 FileName = Annotated[str, StringConstraints(max_length=200, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 Bytes = Annotated[int, Field(ge=0, le=2**53)]

@@ -11,6 +11,11 @@ MODEL_NAME = "tensorrt_llm"
 HTTP_PORT = 8000
 GRPC_PORT = 8001
 METRICS_PORT = 8002
+PROGRESS_PORT = 8003
+"""Where the pod that fetches a model's weights tells how far it is."""
+PROGRESS_PATH = "/progress"
+NOT_AT_ONCE = 3
+"""Exit status of a command for which the next try, at once, would come out the same."""
 
 INPUT_IDS = "input_ids"
 TEXT_INPUT = "text_input"

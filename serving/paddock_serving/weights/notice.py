@@ -9,7 +9,7 @@ from pathlib import Path
 
 from paddock_core.catalog.types import LicenseEntry
 
-from paddock_serving.weights.store import NOTICE, OWNER, folder_lock, owner_mark, write_durably
+from paddock_serving.weights.layout import NOTICE, OWNER, folder_lock, owner_mark, write_durably
 
 
 def write_notice(*, root: Path, folder: Path, model: str, licenses: tuple[LicenseEntry, ...]) -> None:

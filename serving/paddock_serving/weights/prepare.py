@@ -12,12 +12,15 @@ from paddock_core.serving.tokenizer_document import encode_document
 from paddock_serving.errors import ServingError, WeightsError
 from paddock_serving.settings import PrepareSettings
 from paddock_serving.telemetry import span
+from paddock_serving.weights.layout import Stored
 from paddock_serving.weights.notice import write_notice
+from paddock_serving.weights.progress import Progress, telling
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.shape import Shape
 from paddock_serving.weights.sources.base import Checkpoint, open_source
-from paddock_serving.weights.store import Store, Stored
+from paddock_serving.weights.store import Store, Want
 from paddock_serving.weights.tokenizer import read_tokenizer
+from paddock_serving.weights.tries import Tries, last_words
 
 log = logging.getLogger(__name__)
 
@@ -28,12 +31,19 @@ def prepare(*, settings: PrepareSettings) -> None:
     Raises a ServingError if anything fails; running it again goes on where it stopped.
     """
     log.info("preparing weights", extra={"settings": settings.model_dump(mode="json")})
+    progress = Progress()
+    tries = Tries(root=settings.weights_dir, model=settings.model, precision=settings.precision or "default")
     try:
-        with span("prepare-weights", model=settings.model), httpx.Client(timeout=60.0) as client:
-            result = _run(settings=settings, client=client)
+        with (
+            telling(progress, address=settings.bind, port=settings.progress_port),
+            span("prepare-weights", model=settings.model),
+            httpx.Client(timeout=60.0) as client,
+        ):
+            result = _run(settings=settings, client=client, progress=progress)
     except ServingError as error:
-        _report(settings, f"{type(error).__name__.removesuffix('Error')}: {error}")
+        _report(settings, last_words(error, seconds=tries.failed(error)))
         raise
+    tries.succeeded()
     _report(settings, json.dumps(result))
     log.info("weights ready", extra=result)
 
@@ -73,13 +83,15 @@ def shape_of(settings: PrepareSettings, *, catalog: Catalog) -> Shape:
     return Shape(dimensions=entry.dimensions, parameters=entry.parameters)
 
 
-def _run(*, settings: PrepareSettings, client: httpx.Client) -> dict[str, object]:
+def _run(*, settings: PrepareSettings, client: httpx.Client, progress: Progress) -> dict[str, object]:
     checkpoint, shape = wanted(settings), shape_of(settings, catalog=packaged_catalog())
     control_plane = ControlPlane(url=settings.controlplane_url, token=settings.decision_token, client=client)
     control_plane.ask_leave(model=settings.model)
     source = open_source(checkpoint=checkpoint, settings=settings)
+    store = Store(root=settings.weights_dir, progress=progress, connections=settings.connections)
     with span("fetch"):
-        stored = Store(root=settings.weights_dir).obtain(checkpoint=checkpoint, source=source, check=shape.check)
+        want = Want(check=shape.check, name=shape.name)
+        stored = store.obtain(checkpoint=checkpoint, source=source, want=want)
     licenses = licenses_of(settings, catalog=packaged_catalog())
     write_notice(root=settings.weights_dir, folder=stored.folder, model=settings.model, licenses=licenses)
     with span("tokenizer"):

@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,10 +18,19 @@ import httpx
 from paddock_serving.errors import ServingError
 from paddock_serving.settings import PurgeSettings
 from paddock_serving.telemetry import span
+from paddock_serving.weights.layout import (
+    INCOMING,
+    OWNER,
+    fetch_lock,
+    folder_lock,
+    owner_mark,
+    owners,
+    verified,
+    write_durably,
+)
 from paddock_serving.weights.notice import renew_notice
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.sources.base import CHUNK
-from paddock_serving.weights.store import INCOMING, MARK, OWNER, folder_lock, owner_mark, owners, write_durably
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +68,7 @@ def _run(settings: PurgeSettings, client: httpx.Client) -> tuple[list[Removed], 
     note = settings.weights_dir / _NOTES / f"{settings.purge}.json"
     removed, kept = _noted(note), []
     for folder in _folders(settings):
-        with folder_lock(settings.weights_dir, folder):
+        with _held(settings, folder):
             # Whose it is may have changed while the lock was waited for, and so may all that lies there.
             if owners(folder) - {settings.model}:
                 # Another model's license holds these very bytes: only our claim to them goes.
@@ -72,8 +82,20 @@ def _run(settings: PurgeSettings, client: httpx.Client) -> tuple[list[Removed], 
     found = [removed[path] for path in sorted(removed)]
     names = sorted(str(folder.relative_to(settings.weights_dir)) for folder in kept)
     control_plane.tell_removed(purge=settings.purge, removed=[asdict(item) for item in found], kept=names)
+    for path in (settings.weights_dir / INCOMING).glob(f".tries-{settings.model}@*"):
+        path.unlink(missing_ok=True)
     note.unlink(missing_ok=True)
     return found, names
+
+
+@contextmanager
+def _held(settings: PurgeSettings, folder: Path) -> Iterator[None]:
+    """The folder's lock; and where nobody else waits for what is being fetched there, that of fetching before it."""
+    with ExitStack() as stack:
+        if not owners(folder) - {settings.model}:
+            stack.enter_context(fetch_lock(settings.weights_dir, folder))
+        stack.enter_context(folder_lock(settings.weights_dir, folder))
+        yield
 
 
 def _folders(settings: PurgeSettings) -> list[Path]:
@@ -104,9 +126,11 @@ def _contents(folder: Path, root: Path) -> Iterator[Removed]:
 def _verified(folder: Path) -> dict[str, tuple[str, int, int]]:
     """Digest, size and time of files that were verified here; nothing where that cannot be read."""
     try:
-        marks = json.loads((folder / MARK).read_bytes())
-        return {name: (str(mark[0]), int(mark[1]), int(mark[2])) for name, mark in marks.items()}
-    except (OSError, ValueError, AttributeError, IndexError, TypeError):
+        return {
+            name: (str(mark[0]), int(str(mark[1])), int(str(mark[2])))
+            for name, mark in (verified(folder) or {}).items()
+        }
+    except (ValueError, AttributeError, IndexError, TypeError):
         return {}
 
 

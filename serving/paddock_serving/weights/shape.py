@@ -5,9 +5,10 @@ repository (`config.json`) and the metadata of a GGUF file say which they have, 
 shapes. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md has the keys of the latter.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from paddock_core.catalog.types import Dimensions
 
 from paddock_serving.errors import TokenizerError, WeightsMismatchError
 from paddock_serving.weights.gguf import read_metadata
-from paddock_serving.weights.store import CONFIGURATION
+from paddock_serving.weights.layout import CONFIGURATION
 
 _MOST_NEW_TOKENS: Final = 1024
 """Fine-tunes add tokens of their own, and round the vocabulary up."""
@@ -31,6 +32,11 @@ class Shape:
 
     dimensions: Dimensions
     parameters: int
+
+    @property
+    def name(self) -> str:
+        """Names what is expected, in hex: other dimensions have another name."""
+        return hashlib.sha256(json.dumps([asdict(self.dimensions), self.parameters]).encode()).hexdigest()[:16]
 
     def check(self, folder: Path, *, complete: bool) -> None:
         """Compare with what a folder of files says; with the configuration alone where it is not `complete` yet.

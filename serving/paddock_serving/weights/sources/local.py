@@ -7,6 +7,6 @@ from paddock_serving.weights.sources.base import Checkpoint, Source, catalogued
 
 def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:
     """The folder `<import_dir>/<model>/<precision>`."""
-    root = settings.import_dir / checkpoint.model / checkpoint.precision
+    name = f"{checkpoint.model}/{checkpoint.precision}"
     advice = f"copy the checkpoint's files of {checkpoint.model} there"
-    return Folder(root=root, listed=catalogued(checkpoint), advice=advice)
+    return Folder(root=settings.import_dir / name, origin=f"local:{name}", listed=catalogued(checkpoint), advice=advice)

