@@ -16,7 +16,8 @@ from paddock_local.errors import LocalError
 
 T = TypeVar("T")
 POLL_SECONDS = 0.25
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 240
+"""`kubectl delete` waits until the pods are gone, which may use up their grace period of 90 seconds and more."""
 NO_KEY = "none"
 """The SDK wants a word; a request without a tenant is sent without the header."""
 
