@@ -37,6 +37,10 @@ class Dimensions:
     experts: Experts | None = None
     beside: int = 0
     """Parameters beside the decoder: an encoder of images and what joins it to the decoder."""
+    image_layers: int = 0
+    """Layers beside `layers` that attend to an image alone: their cache does not grow with the text."""
+    image_tokens: int = 0
+    """Tokens of one image of full size in that cache."""
 
     def parameters(self) -> int:
         """Parameter count of a decoder with these dimensions.
@@ -49,6 +53,10 @@ class Dimensions:
         norm = self.hidden * (2 if self.biased else 1)
         norms = norm * (2 * self.layers + (2 if self.biased else 1))
         return self.layers * self._attention() + self._feed_forward() + norms + embeddings + self.beside
+
+    def matrix_parameters(self) -> int:
+        """Parameters of the layers' matrices: what quantization makes smaller."""
+        return self.layers * self._attention() + self._feed_forward()
 
     def _attention(self) -> int:
         width, narrow = self.heads * self.head_dim, self.kv_heads * self.head_dim
@@ -82,11 +90,15 @@ class WeightSet:
     format: str
     """gguf or safetensors."""
     bytes: int
-    """Size of the weights in memory, from the real file list where it is known."""
+    """Size of the weights, from the real file list where it is known."""
     source: dict[str, str]
     """`kind` picks the module in paddock_serving.weights.sources; the rest are its parameters."""
     revision: str | None = None
     files: tuple[WeightFile, ...] = ()
+    basis: str = "files"
+    """What `bytes` comes from: `files` (their list), `parameters` (counted, 16 bits each), or `estimate`."""
+    compute_capability: int | None = None
+    """Lowest that computes with these weights, where that is more than their precision asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +128,8 @@ class ModelEntry:
     """How many parameters one token passes through, where that is fewer than all."""
     parameters_rounded: bool = False
     """True where the publisher gives a rounded total and not every dimension: then it cannot be recomputed."""
+    plan_notes: tuple[str, ...] = ()
+    """Sentences that every plan of it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

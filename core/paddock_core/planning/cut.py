@@ -37,15 +37,27 @@ def invalid_tensor(model: ModelEntry, tensor: int) -> str | None:
 
 
 def cuts(model: ModelEntry, pool: NodePool, *, tensor: int | None, pipeline: int | None) -> Iterator[Cut]:
-    """Every cut worth trying; a pipeline only when asked for, or with the largest tensor size that a node holds."""
-    sizes = [size for size in _powers_of_two(pool.gpus_per_node) if invalid_tensor(model, size) is None]
-    asked = [size for size in sizes if tensor in (None, size)]
-    for size in asked:
-        free = range(1, (pool.nodes if size == max(sizes) else 1) + 1)
-        for stages in free if pipeline is None else (pipeline,):
+    """Every cut that the rules allow on a pool.
+
+    Tensor sizes are powers of two (or the one asked for) within a node. A pipeline is made only when asked for, or of
+    stages of the largest tensor size that a node holds. Parts of GPUs are never joined.
+    """
+    if pool.gpus_per_node < 1 or pool.nodes < 1:
+        return
+    limit = pool.gpus_per_node if pool.mig_profile is None else 1
+    powers = [size for size in _powers_of_two(limit) if invalid_tensor(model, size) is None]
+    sizes = powers if tensor is None else [tensor] if tensor <= limit else []
+    for size in sizes:
+        most = _most_stages(pool, size) if size == max(powers) else 1
+        for stages in range(1, most + 1) if pipeline is None else (pipeline,):
             cut = _spread(pool, tensor=size, pipeline=stages)
-            if stages <= model.dimensions.layers and cut.pods <= pool.nodes:
+            if stages <= model.dimensions.layers and cut.pods <= pool.nodes and (limit > 1 or cut.gpus == 1):
                 yield cut
+
+
+def _most_stages(pool: NodePool, tensor: int) -> int:
+    """Stages that the whole pool has GPUs for."""
+    return pool.nodes * (pool.gpus_per_node // tensor) if pool.mig_profile is None else 1
 
 
 def _spread(pool: NodePool, *, tensor: int, pipeline: int) -> Cut:

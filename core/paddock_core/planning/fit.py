@@ -2,53 +2,31 @@
 
 Rules: do not shard what fits; tensor parallelism stays inside a node, pipeline parallelism goes across nodes; the
 tensor size divides the attention heads, and divides or replicates the key-value heads. Of several plans the one with
-the fewest GPUs wins, then the one without a pipeline, then the one on the smaller GPU.
+the fewest GPUs wins, then the one with the fewest pipeline stages, then the one that is not cut over a slow link, then
+the one on the smaller GPU.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning import explain, memory
+from paddock_core.planning import wish as wishes
 from paddock_core.planning.alternatives import alternatives_for
-from paddock_core.planning.cut import Cut, cuts, invalid_tensor
-from paddock_core.planning.memory import CONSTANTS
-from paddock_core.planning.types import (
-    Ask,
-    Engine,
-    Inventory,
-    MemoryUse,
-    NodePool,
-    Plan,
-    Refusal,
-    RefusalReason,
-)
+from paddock_core.planning.constants import Constants, packaged_constants
+from paddock_core.planning.cut import cuts
+from paddock_core.planning.gpus import order
+from paddock_core.planning.need import Need, need_of
+from paddock_core.planning.types import Ask, Engine, Inventory, MemoryUse, NodePool, Plan, Refusal, RefusalReason
+from paddock_core.planning.wish import FORMATS as FORMATS
+from paddock_core.planning.wish import Wish, refuse
 
-FORMATS = {Engine.LLMAPI: "safetensors", Engine.TENSORRT_ENGINE: "safetensors", Engine.LLAMA_CPP: "gguf"}
-"""The weights' format that each engine loads."""
+CONSTANTS = packaged_constants()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """An `Ask` with every default filled in."""
-
-    model: ModelEntry
-    engine: Engine
-    precision: str
-    context: int
-    concurrency: int
-    tensor: int | None
-    pipeline: int | None
-    device_class: str | None = None
-
-    @property
-    def weights(self) -> int:
-        return self.model.weights[self.precision].bytes
-
-
-def plan(*, model: ModelEntry, ask: Ask, inventory: Inventory) -> Plan | Refusal:
+def plan(*, model: ModelEntry, ask: Ask, inventory: Inventory, constants: Constants = CONSTANTS) -> Plan | Refusal:
     """Plan one copy of a model. Total and deterministic: CLI, webhook and status get the same answer."""
-    wish = complete(model=model, ask=ask)
+    wish = wishes.complete(model=model, ask=ask, constants=constants)
     if isinstance(wish, Refusal):
         return wish
     if wish.engine is Engine.LLAMA_CPP:
@@ -58,87 +36,15 @@ def plan(*, model: ModelEntry, ask: Ask, inventory: Inventory) -> Plan | Refusal
 
 def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
     """Fill in the defaults, or refuse what no cluster could run."""
-    name = ask.engine or model.default_engine
-    if name not in tuple(Engine):
-        return _refuse(RefusalReason.ENGINE_UNKNOWN, f"engine {name} is none of {', '.join(Engine)}")
-    engine = Engine(name)
-    precision = ask.precision or model.default_precision
-    weights = model.weights.get(precision)
-    if weights is None:
-        known = ", ".join(sorted(model.weights))
-        return _refuse(RefusalReason.PRECISION_UNKNOWN, f"{model.id} has no weights in {precision}; it has: {known}")
-    if weights.format != FORMATS[engine]:
-        return _refuse(
-            RefusalReason.ENGINE_CANNOT_LOAD,
-            f"{engine} loads {FORMATS[engine]}, but the {precision} weights of {model.id} are {weights.format}",
-        )
-    context = ask.context_length or min(model.context_length, CONSTANTS.default_context)
-    if context > model.context_length:
-        return _refuse(
-            RefusalReason.CONTEXT_TOO_LONG,
-            f"{model.id} was trained for {model.context_length} tokens, asked: {context}",
-        )
-    default = CONSTANTS.cpu_concurrency if engine is Engine.LLAMA_CPP else CONSTANTS.gpu_concurrency
-    wish = Wish(
-        model=model,
-        engine=engine,
-        precision=precision,
-        context=context,
-        concurrency=ask.max_concurrency or default,
-        tensor=ask.tensor,
-        pipeline=ask.pipeline,
-        device_class=ask.device_class,
-    )
-    return impossible_cut(wish) or wish
-
-
-def impossible_cut(wish: Wish) -> Refusal | None:
-    """Refuse a tensor or pipeline size that no GPU could make possible."""
-    if wish.engine is Engine.LLAMA_CPP and max(wish.tensor or 1, wish.pipeline or 1) > 1:
-        return _refuse(
-            RefusalReason.INVALID_PARALLELISM, "LlamaCpp runs on one CPU pod: leave tensor and pipeline unset"
-        )
-    problem = invalid_tensor(wish.model, wish.tensor) if wish.tensor else None
-    if problem is not None:
-        return _refuse(RefusalReason.INVALID_PARALLELISM, problem)
-    layers = wish.model.dimensions.layers
-    if wish.pipeline and wish.pipeline > layers:
-        return _refuse(RefusalReason.INVALID_PARALLELISM, f"pipeline {wish.pipeline} is more than the {layers} layers")
-    return None
-
-
-def memory_use(wish: Wish, cut: Cut, *, total: int) -> MemoryUse:
-    """What each GPU would hold."""
-    dimensions = wish.model.dimensions
-    per_token = memory.kv_bytes_per_gpu_token(dimensions, tensor=cut.tensor, pipeline=cut.pipeline)
-    return MemoryUse(
-        total=total,
-        weights=memory.weights_bytes_per_gpu(wish.weights, tensor=cut.tensor, pipeline=cut.pipeline),
-        kv_cache=per_token * wish.context * wish.concurrency,
-        activations=memory.activation_bytes(dimensions, tensor=cut.tensor, concurrency=wish.concurrency),
-        runtime=CONSTANTS.gpu_runtime,
-    )
-
-
-def shortfall(use: MemoryUse) -> int:
-    """Bytes that are missing on each GPU; 0 or less when it fits.
-
-    The cache may take `cache_fraction` of what is left after loading, as the engine itself is told.
-    """
-    left = use.total - use.weights - use.activations - use.runtime
-    allowed = int(left * CONSTANTS.cache_fraction) if left > 0 else left
-    return use.kv_cache - allowed
+    return wishes.complete(model=model, ask=ask, constants=CONSTANTS)
 
 
 def _plan_cpu(wish: Wish) -> Plan:
     per_token = memory.kv_bytes_per_token(wish.model.dimensions)
     kv_tokens = wish.context * wish.concurrency
-    kv_cache = per_token * kv_tokens
-    compute = int(wish.weights * CONSTANTS.cpu_compute_fraction)
-    total = wish.weights + kv_cache + compute + CONSTANTS.cpu_process
-    use = MemoryUse(
-        total=total, weights=wish.weights, kv_cache=kv_cache, activations=compute, runtime=CONSTANTS.cpu_process
-    )
+    constants = wish.constants
+    compute = int(wish.weights * constants.cpu_compute_fraction)
+    total = wish.weights + per_token * kv_tokens + compute + constants.cpu_process
     draft = Plan(
         engine=wish.engine,
         precision=wish.precision,
@@ -151,118 +57,142 @@ def _plan_cpu(wish: Wish) -> Plan:
         context_length=wish.context,
         max_concurrency=wish.concurrency,
         kv_tokens=kv_tokens,
-        weights_bytes=wish.weights,
-        kv_cache_bytes=kv_cache,
-        per_gpu=use,
+        kv_precision=wish.kv_precision,
         max_batch_size=wish.concurrency,
+        max_num_tokens=constants.max_batched_tokens,
         max_sequences=wish.concurrency,
-        cpu_millicores=memory.cpu_request(wish.model),
-        memory_bytes=-(-total // memory.MIB) * memory.MIB,
+        weights_bytes=wish.weights,
+        kv_cache_bytes=per_token * kv_tokens,
+        per_gpu=MemoryUse(
+            total=total,
+            weights=wish.weights,
+            kv_cache=per_token * kv_tokens,
+            activations=compute,
+            runtime=constants.cpu_process,
+        ),
+        cpu_millicores=memory.cpu_request(wish.model, constants=constants),
+        memory_bytes=_whole_mib(total),
         explanation="",
     )
-    return replace(draft, explanation=explain.cpu_plan(wish.model, draft))
+    return replace(draft, explanation=explain.cpu_plan(wish, draft))
 
 
 def _plan_gpu(wish: Wish, inventory: Inventory) -> Plan | Refusal:
-    if not inventory.pools:
-        text = f"{wish.model.id} needs GPUs, and the cluster has none that are labelled by GPU feature discovery"
-        return _refuse(RefusalReason.NO_GPU, text, alternatives=alternatives_for(wish, best_plan))
-    capable = [pool for pool in inventory.pools if supports(pool, wish.precision)]
+    pools = wanted(wish, inventory)
+    if isinstance(pools, Refusal):
+        return replace(pools, alternatives=alternatives_for(wish, [], best_plan))
+    capable = [pool for pool in pools if supports(pool, wish)]
     if not capable:
-        need = memory.MIN_CAPABILITY[wish.precision]
+        need = wish.compute_capability
         text = (
-            f"{wish.precision} needs GPUs of compute capability {need // 10}.{need % 10} or more; the cluster has none"
+            f"{explain.precisions(wish)} needs GPUs of compute capability {need // 10}.{need % 10} or more; the cluster"
+            f" has {explain.sizes_of(pools)}"
         )
-        return _refuse(RefusalReason.PRECISION_UNSUPPORTED, text, alternatives=alternatives_for(wish, best_plan))
+        return refuse(RefusalReason.PRECISION_UNSUPPORTED, text, alternatives=alternatives_for(wish, pools, best_plan))
     best = best_plan(wish, capable)
     return best if best is not None else _does_not_fit(wish, capable)
 
 
-def supports(pool: NodePool, precision: str) -> bool:
-    """True if the pool's GPUs can compute in this precision."""
-    return pool.gpu.compute_capability >= memory.MIN_CAPABILITY.get(precision, 0)
+def wanted(wish: Wish, inventory: Inventory) -> list[NodePool] | Refusal:
+    """The pools that the wish allows: of its product, whole or in its profile, counted or claimed."""
+    known = inventory.device_classes
+    if wish.device_class is not None and known is not None and wish.device_class not in known:
+        names = ", ".join(known) or "none"
+        text = f"the cluster has no device class {wish.device_class}; it has: {names}"
+        return refuse(RefusalReason.DEVICE_CLASS_UNKNOWN, text)
+    pools = [
+        pool
+        for pool in inventory.pools
+        if pool.mig_profile == wish.mig_profile
+        and wish.gpu in (None, pool.gpu.id)
+        and (not pool.claimed or wish.device_class is not None)
+    ]
+    if pools:
+        return sorted(pools, key=order)
+    return refuse(RefusalReason.NO_GPU, explain.no_gpu(wish, inventory))
+
+
+def supports(pool: NodePool, wish: Wish) -> bool:
+    """True if the pool's GPUs can compute in the wish's precisions."""
+    return pool.gpu.compute_capability >= wish.compute_capability
 
 
 def best_plan(wish: Wish, pools: list[NodePool]) -> Plan | None:
     """The plan with the fewest GPUs on any of these pools, or None where nothing fits."""
-    fitting = [
-        (cut, pool)
-        for cut, pool in _candidates(wish, pools)
-        if shortfall(memory_use(wish, cut, total=pool.gpu.memory)) <= 0
-    ]
-    if not fitting:
-        return None
-    cut, pool = min(fitting, key=lambda pair: (pair[0].gpus, pair[0].pipeline, pair[1].gpu.memory, pair[1].gpu.id))
-    return _gpu_plan(wish, cut, pool)
+    fitting = [need for need in needs(wish, pools) if need.shortfall <= 0]
+    return _gpu_plan(min(fitting, key=_rank)) if fitting else None
 
 
-def _candidates(wish: Wish, pools: list[NodePool]) -> Iterator[tuple[Cut, NodePool]]:
+def needs(wish: Wish, pools: list[NodePool]) -> Iterator[Need]:
+    """What every cut that the rules allow would need, on pools that can compute it."""
     for pool in pools:
-        for cut in cuts(wish.model, pool, tensor=wish.tensor, pipeline=wish.pipeline):
-            yield cut, pool
+        if supports(pool, wish):
+            for cut in cuts(wish.model, pool, tensor=wish.tensor, pipeline=wish.pipeline):
+                yield need_of(wish, cut, pool)
 
 
-def _gpu_plan(wish: Wish, cut: Cut, pool: NodePool) -> Plan:
-    use = memory_use(wish, cut, total=pool.gpu.memory)
-    per_token = memory.kv_bytes_per_gpu_token(wish.model.dimensions, tensor=cut.tensor, pipeline=cut.pipeline)
-    for_cache = int((use.total - use.weights - use.activations - use.runtime) * CONSTANTS.cache_fraction)
+def _rank(need: Need) -> tuple[object, ...]:
+    cut, gpu = need.cut, need.pool.gpu
+    return (cut.gpus, cut.pipeline, cut.tensor > 1 and not gpu.nvlink, gpu.memory, order(need.pool))
+
+
+def _gpu_plan(need: Need) -> Plan:
+    wish, cut, pool = need.wish, need.cut, need.pool
+    constants = wish.constants
     gpus_per_pod = cut.tensor * cut.stages_per_pod
-    host = int(wish.weights // cut.pods * CONSTANTS.gpu_host_memory_fraction)
+    host = int(wish.model.weights[wish.checkpoint].bytes // cut.pods * constants.gpu_host_memory_fraction)
     draft = Plan(
         engine=wish.engine,
         precision=wish.precision,
+        checkpoint=None if wish.checkpoint == wish.precision else wish.checkpoint,
         tensor_parallel=cut.tensor,
         pipeline_parallel=cut.pipeline,
         gpu=pool.gpu.id,
         gpu_products=pool.gpu.products,
+        mig_profile=pool.mig_profile,
+        resource=pool.resource,
+        device_class=wish.device_class,
         gpus_per_pod=gpus_per_pod,
         pods_per_group=cut.pods,
         context_length=wish.context,
         max_concurrency=wish.concurrency,
-        kv_tokens=for_cache // per_token,
+        kv_precision=wish.kv_precision,
+        kv_tokens=need.kv_tokens,
+        max_sequences=need.sequences,
+        max_batch_size=wish.batch or min(need.sequences, constants.max_batch),
+        max_num_tokens=constants.max_batched_tokens,
         weights_bytes=wish.weights,
-        kv_cache_bytes=memory.kv_bytes_per_token(wish.model.dimensions) * wish.context * wish.concurrency,
-        per_gpu=use,
-        max_batch_size=wish.concurrency,
-        max_num_tokens=CONSTANTS.max_batched_tokens,
-        max_sequences=for_cache // per_token // wish.context,
-        device_class=wish.device_class,
-        cpu_millicores=gpus_per_pod * CONSTANTS.gpu_millicores_per_gpu,
-        memory_bytes=-(-max(host, CONSTANTS.gpu_host_memory_min) // memory.MIB) * memory.MIB,
+        kv_cache_bytes=need.kv_of_copy,
+        per_gpu=need.use,
+        cpu_millicores=gpus_per_pod * constants.gpu_millicores_per_gpu,
+        memory_bytes=_whole_mib(max(host, constants.gpu_host_memory_min)),
         explanation="",
     )
-    smaller = _next_smaller(wish, pool, draft)
-    return replace(draft, explanation=explain.gpu_plan(wish.model, draft, smaller=smaller))
+    return replace(draft, explanation=explain.gpu_plan(need, draft, smaller=_next_smaller(need)))
 
 
-def _next_smaller(wish: Wish, pool: NodePool, chosen: Plan) -> tuple[Cut, int] | None:
-    """The largest cut with fewer GPUs on the same pool and its shortfall: the reason why the model is cut as it is."""
-    free = cuts(wish.model, pool, tensor=None, pipeline=None)
-    fewer = [cut for cut in free if cut.gpus < chosen.gpus]
-    if not fewer or wish.tensor or wish.pipeline:
-        return None
-    cut = max(fewer, key=lambda item: item.gpus)
-    return cut, shortfall(memory_use(wish, cut, total=pool.gpu.memory))
+def _next_smaller(chosen: Need) -> Need | None:
+    """The largest cut with fewer GPUs on the same pool: the reason why the model is cut as it is."""
+    wish = chosen.wish
+    fewer = [need for need in needs(wish, [chosen.pool]) if need.cut.gpus < chosen.cut.gpus]
+    return max(fewer, key=lambda need: need.cut.gpus, default=None)
 
 
 def _does_not_fit(wish: Wish, pools: list[NodePool]) -> Refusal:
-    tried = [
-        (shortfall(memory_use(wish, cut, total=pool.gpu.memory)), cut, pool) for cut, pool in _candidates(wish, pools)
-    ]
+    ways = alternatives_for(wish, pools, best_plan)
+    tried = list(needs(wish, pools))
     if not tried:
-        sizes = ", ".join(f"{pool.nodes} x {pool.gpus_per_node} {pool.gpu.id}" for pool in pools)
         asked = f"tensor {wish.tensor or 'free'}, pipeline {wish.pipeline or 'free'}"
-        text = f"the cluster ({sizes} GPUs) has no room for {asked} with tensor parallelism inside a node"
-        return _refuse(RefusalReason.DOES_NOT_FIT, text, alternatives=alternatives_for(wish, best_plan))
-    missing, cut, pool = min(tried, key=lambda item: (item[0], item[1].gpus, item[2].gpu.id))
-    text = explain.does_not_fit(wish.model, precision=wish.precision, cut=cut, gpu=pool.gpu.id, missing=missing)
+        text = f"the cluster ({explain.sizes_of(pools)}) has no room for {asked} with tensor parallelism inside a node"
+        return refuse(RefusalReason.DOES_NOT_FIT, text, alternatives=ways)
+    nearest = min(tried, key=lambda need: (need.shortfall, _rank(need)))
     return Refusal(
         reason=RefusalReason.DOES_NOT_FIT,
-        message=text,
-        shortfall_bytes=missing,
-        alternatives=alternatives_for(wish, best_plan),
+        message=explain.does_not_fit(nearest),
+        shortfall_bytes=nearest.shortfall,
+        alternatives=ways,
     )
 
 
-def _refuse(reason: RefusalReason, message: str, *, alternatives: tuple[str, ...] = ()) -> Refusal:
-    return Refusal(reason=reason, message=message, alternatives=alternatives)
+def _whole_mib(size: int) -> int:
+    return -(-size // memory.MIB) * memory.MIB

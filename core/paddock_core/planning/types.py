@@ -24,10 +24,25 @@ class RefusalReason(StrEnum):
     ENGINE_CANNOT_LOAD = "EngineCannotLoad"
     PRECISION_UNKNOWN = "PrecisionUnknown"
     PRECISION_UNSUPPORTED = "PrecisionUnsupported"
+    KV_PRECISION_UNKNOWN = "KvPrecisionUnknown"
+    OUT_OF_RANGE = "OutOfRange"
     CONTEXT_TOO_LONG = "ContextTooLong"
     INVALID_PARALLELISM = "InvalidParallelism"
     NO_GPU = "NoGPU"
+    MIG_PROFILE_UNKNOWN = "MIGProfileUnknown"
+    DEVICE_CLASS_UNKNOWN = "DeviceClassUnknown"
     DOES_NOT_FIT = "DoesNotFit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigProfile:
+    """A kind of part that a GPU can be cut into."""
+
+    name: str
+    """As `3g.40gb`."""
+    memory: int
+    most: int
+    """How many of it one GPU can be cut into."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +54,10 @@ class Gpu:
     compute_capability: int
     """Major times ten plus minor: 90 is 9.0."""
     nvlink: bool
+    """True where every pair of a server's GPUs is joined by NVLink."""
     products: tuple[str, ...] = ()
     per_node: int = 8
+    mig: tuple["MigProfile", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +65,14 @@ class NodePool:
     """Equal nodes."""
 
     gpu: Gpu
+    """With the part's memory, where the GPUs are cut into parts."""
     gpus_per_node: int
+    """GPUs, or parts of them."""
     nodes: int
+    resource: str = GPU_RESOURCE
+    mig_profile: str | None = None
+    claimed: bool = False
+    """True where the GPUs are not counted as a resource and can only be claimed from a device class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +80,8 @@ class Inventory:
     """The GPUs of a cluster. Whether they are free now is the scheduler's question, not the planner's."""
 
     pools: tuple[NodePool, ...] = ()
+    device_classes: tuple[str, ...] | None = None
+    """Names of the cluster's device classes; None where they were not looked up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,18 +149,32 @@ class Plan:
     max_batch_size: int = 1
     """Sequences that the engine handles at once."""
     max_num_tokens: int = 8192
-    """Tokens that the engine handles in one step."""
+    """Tokens that the engine handles in one step; a longer prompt goes through in pieces (`chunked_prefill`)."""
     max_sequences: int = 0
     """Sequences at the full context that the cache holds."""
     resource: str = GPU_RESOURCE
     """What a pod asks Kubernetes for: whole GPUs, or parts of one MIG profile."""
     device_class: str | None = None
     """The device class that GPUs are claimed from, None where they are counted as `resource`."""
+    mig_profile: str | None = None
+    """The profile of the part that it runs on, None on whole GPUs."""
+    checkpoint: str | None = None
+    """The model's weights that are loaded, where they are not in `precision` itself: the engine casts or quantizes."""
 
     @property
     def gpus(self) -> int:
         """GPUs of one copy of the model."""
         return self.gpus_per_pod * self.pods_per_group
+
+    @property
+    def weights(self) -> str:
+        """Key of the model's weights that are loaded."""
+        return self.checkpoint or self.precision
+
+    @property
+    def chunked_prefill(self) -> bool:
+        """True where a prompt can be longer than what the engine handles in one step."""
+        return self.context_length > self.max_num_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from paddock_core.planning.gpus import gpu_table, hypothetical, inventory_of
 from paddock_core.planning.types import Ask, Inventory, MemoryUse, Plan, Refusal, RefusalReason
 
 MODELS = packaged_catalog().models
-GPU_MODELS = sorted(name for name, model in MODELS.items() if model.default_engine == "LLMAPI")
+GPU_MODELS = sorted(name for name, model in MODELS.items() if model.default_engine != "LlamaCpp")
 
 PUBLISHED = [
     # model, precision, GPU, GPUs published; sources: NVIDIA's performance overview, NIM support matrices.
@@ -53,7 +53,7 @@ def test_published_pairs_are_feasible_and_ours_needs_no_more_gpus(
 def test_405b_is_cut_as_its_size_demands() -> None:
     bf16 = planned("llama-3.1-405b-instruct", "H100-80")
     assert (bf16.tensor_parallel, bf16.pipeline_parallel, bf16.pods_per_group, bf16.gpus_per_pod) == (8, 2, 2, 8)
-    assert "TP8 would lack 25.9 GiB on each GPU" in bf16.explanation
+    assert "TP8 would lack 26.6 GiB on each GPU" in bf16.explanation
     fp8 = planned("llama-3.1-405b-instruct", "H100-80", precision="fp8")
     assert (fp8.tensor_parallel, fp8.pipeline_parallel, fp8.pods_per_group) == (8, 1, 1)
     assert "453.8 GiB of weights" in fp8.explanation

@@ -88,6 +88,8 @@ def test_a_registration_holds_all_that_the_object_says() -> None:
     assert msgspec.to_builtins(made.weights) == {
         **{k: v for k, v in weights.items() if k != "precision"},
         "files": tuple(files),
+        "basis": "files",
+        "compute_capability": None,
     }
     assert msgspec.convert({"metadata": {"name": "x"}, "spec": {"base": "m"}}, LlamaModel).registered().weights is None
 
