@@ -39,6 +39,12 @@ def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
     return wishes.complete(model=model, ask=ask, constants=CONSTANTS)
 
 
+def loaded(*, model: ModelEntry, ask: Ask) -> str | None:
+    """Which of the model's weights an answer to this question would load; None where there is no answer."""
+    wish = complete(model=model, ask=ask)
+    return None if isinstance(wish, Refusal) else wish.checkpoint
+
+
 def _plan_cpu(wish: Wish) -> Plan:
     per_token = memory.kv_bytes_per_token(wish.model.dimensions)
     kv_tokens = wish.context * wish.concurrency

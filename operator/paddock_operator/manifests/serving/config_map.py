@@ -12,7 +12,7 @@ ORDER = 5
 
 def files(rendering: Rendering) -> dict[str, str]:
     """The repository's files by path."""
-    path = names.weights_path(rendering.model, precision=rendering.plan.precision, weights=rendering.weights)
+    path = names.weights_path(rendering.model, precision=rendering.plan.weights, weights=rendering.weights)
     return repository_files(rendering.plan, model_path=path)
 
 
