@@ -6,7 +6,7 @@ from paddock_core.planning.gpus import inventory_of
 from paddock_core.planning.types import Inventory
 from paddock_core.resources import names
 
-from paddock_operator.kinds import JOB, NODE, POD, WATCHED, Kind
+from paddock_operator.kinds import JOB, NODE, OPTIONAL, POD, WATCHED, Kind
 from paddock_operator.observed import Child, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
 from paddock_operator.reflector import Reflector
@@ -33,9 +33,14 @@ class Cache:
         self._job_changed = job_changed
         self._reflectors = {
             kind: Reflector(
-                cluster=cluster, kind=kind, clock=clock, changed=self._hear, reduce=_REDUCE.get(kind, _slim)
+                cluster=cluster,
+                kind=kind,
+                clock=clock,
+                changed=self._hear,
+                reduce=_REDUCE.get(kind, _slim),
+                optional=kind in OPTIONAL,
             )
-            for kind in WATCHED
+            for kind in (*WATCHED, *OPTIONAL)
         }
         self._nodes = Reflector(
             cluster=cluster, kind=NODE, clock=clock, changed=_ignore, selector=GPU_NODES, reduce=_node
@@ -44,6 +49,10 @@ class Cache:
     def reflectors(self) -> Iterable[Reflector]:
         """Every reflector, to be run and to be watched over."""
         return (*self._reflectors.values(), self._nodes)
+
+    def served(self) -> frozenset[Kind]:
+        """Which of the kinds that a cluster may lack this one has."""
+        return frozenset(kind for kind in OPTIONAL if self._reflectors[kind].served)
 
     def children(self, key: Key) -> tuple[Child, ...]:
         """All objects of a deployment."""

@@ -9,7 +9,8 @@ OperatorError
 ├── ControlPlaneError       the control plane did not answer as agreed
 │   ├── DownloadDeniedError it refuses a download; carries its reason
 │   └── RegistrationRefusedError it refuses a model; carries its reason
-└── NotLeadingError         this process must not write now
+├── NotLeadingError         this process must not write now
+└── SettingsError           a setting names what is not there
 """
 
 
@@ -55,6 +56,10 @@ class RegistrationRefusedError(ControlPlaneError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class SettingsError(OperatorError):
+    """A setting names something that is not there, or a file of the platform's does not read."""
 
 
 class NotLeadingError(OperatorError):

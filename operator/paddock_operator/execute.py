@@ -4,12 +4,12 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import FINALIZER
 
 from paddock_operator.cache import Cache
+from paddock_operator.comparing import contains
 from paddock_operator.decide.actions import (
     Action,
     AddFinalizer,
@@ -109,6 +109,7 @@ class Executor:
             digest=action.digest,
             licenses=action.licenses,
             catalogued=action.catalogued,
+            owner=action.owner,
             token=token,
             config=self._config,
         )
@@ -133,19 +134,3 @@ class Executor:
     async def _record(self, action: RecordResult) -> None:
         patch: Manifest = {"metadata": {"annotations": {names.RESULT: action.result}}}
         await self._cluster.merge(JOB, namespace=action.namespace, name=action.name, patch=patch)
-
-
-def contains(live: Any, wanted: Any) -> bool:
-    """True if every field of `wanted` has the same value in `live`, which may have more (defaults, other managers).
-
-    Lists must be equally long and in the same order. An empty value equals an absent one, as the API drops it.
-    """
-    if isinstance(wanted, dict):
-        if not isinstance(live, dict):
-            return not wanted and live is None
-        return all(contains(live.get(name), value) for name, value in wanted.items())
-    if isinstance(wanted, list):
-        if not isinstance(live, list):
-            return not wanted and live is None
-        return len(live) == len(wanted) and all(map(contains, live, wanted))
-    return bool(live == wanted)

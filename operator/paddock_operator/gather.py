@@ -56,6 +56,7 @@ class Gatherer:
             catalog=self._catalog,
             policy=self._policy.current(),
             inventory=self._cache.inventory(),
+            apis=self._cache.served(),
             deployment=deployment,
             problem=problem,
             children=children,
@@ -64,7 +65,7 @@ class Gatherer:
 
     async def _with_probes(self, looked: Observed) -> Observed:
         probes: dict[str, str | None] = {}
-        pods = looked.pods()
+        pods = looked.leaders()
         if pods and not looked.deleting:
             secret = deployment_secret(
                 platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION
@@ -77,6 +78,7 @@ class Gatherer:
             catalog=looked.catalog,
             policy=self._policy.current(),
             inventory=looked.inventory,
+            apis=looked.apis,
             deployment=looked.deployment,
             problem=looked.problem,
             children=self._cache.children(looked.key),

@@ -45,6 +45,23 @@ JOB = Kind("batch", "v1", "jobs", "Job")
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
+LEADER_WORKER_SET = Kind("leaderworkerset.x-k8s.io", "v1", "leaderworkersets", "LeaderWorkerSet")
+RESOURCE_CLAIM_TEMPLATE = Kind("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate")
+POD_MONITOR = Kind("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor")
+INFERENCE_POOL = Kind("inference.networking.k8s.io", "v1", "inferencepools", "InferencePool")
+POD_GROUP = Kind("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup")
+LOCAL_QUEUES = tuple(Kind("kueue.x-k8s.io", version, "localqueues", "LocalQueue") for version in ("v1beta1", "v1beta2"))
+"""Kueue's queues: only whether the cluster has them is looked at."""
+
+OPTIONAL = (
+    LEADER_WORKER_SET,
+    RESOURCE_CLAIM_TEMPLATE,
+    POD_MONITOR,
+    INFERENCE_POOL,
+    POD_GROUP,
+    *LOCAL_QUEUES,
+)
+"""Kinds of APIs that a cluster may lack. They are followed like the others: that is how their coming is noticed."""
 
 ALL = (
     LLAMA_DEPLOYMENT,
@@ -62,6 +79,7 @@ ALL = (
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
     LEASE,
+    *OPTIONAL,
 )
 _BY_NAME = {(kind.api_version, kind.name): kind for kind in ALL}
 

@@ -35,6 +35,7 @@ from paddock_operator.logs import configure_logging
 from paddock_operator.loop import Loop
 from paddock_operator.models.loop import ModelLoop
 from paddock_operator.models.reconcile import ModelReconciler
+from paddock_operator.networks import offered
 from paddock_operator.pod_times import PodTimes
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.probing import ProbeBook
@@ -227,6 +228,9 @@ def config_of(settings: OperatorSettings) -> Config:
         drain_seconds=settings.drain_seconds,
         probe_interval_seconds=settings.probe_interval_seconds,
         hub_token_secret=settings.hub_token_secret,
+        networks=offered(settings.networks, folder=settings.networks_dir),
+        monitoring_namespace=settings.monitoring_namespace,
+        endpoint_picker=settings.endpoint_picker,
     )
 
 
@@ -234,7 +238,7 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     """Checks and gauges of the running parts."""
     loop, settings = operator.loop, operator.settings
     for reflector in operator.reflectors():
-        kind = reflector.kind.plural
+        kind = f"{reflector.kind.api_version}/{reflector.kind.plural}"
         health.alive(f"watch {kind}", lambda r=reflector: _silent(r.silent_seconds()))  # type: ignore[misc]
         health.ready(f"list {kind}", lambda r=reflector: None if r.synced.is_set() else "not listed yet")  # type: ignore[misc]
     late = settings.resync_seconds * RESYNCS_TO_MISS

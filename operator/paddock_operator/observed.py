@@ -9,6 +9,7 @@ from paddock_core.catalog.types import ModelEntry
 from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.types import Inventory
 from paddock_core.policy.documents import Tenant
+from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment
 
 from paddock_operator.kinds import POD, Kind
@@ -56,6 +57,8 @@ class Observed:
     catalog: Catalog
     policy: Policy
     inventory: Inventory = field(default_factory=Inventory)
+    apis: frozenset[Kind] = frozenset()
+    """Which of the kinds that a cluster may lack this one has."""
     deployment: LlamaDeployment | None = None
     problem: str | None = None
     children: tuple[Child, ...] = ()
@@ -106,8 +109,17 @@ class Observed:
         return next((child for child in self.children if child.kind == kind and child.name == name), None)
 
     def pods(self) -> list[Child]:
-        """The serving pods, oldest name first."""
+        """The serving pods, in the order of their names."""
         return sorted((child for child in self.children if child.kind == POD), key=lambda pod: pod.name)
+
+    def leaders(self) -> list[Child]:
+        """The pods that answer: of a group its leader alone."""
+        return [pod for pod in self.pods() if label_of(pod, names.WORKER_INDEX) in ("", names.LEADER_INDEX)]
+
+
+def label_of(child: Child, label: str) -> str:
+    """The value of a label; empty where it has none."""
+    return str((child.manifest["metadata"].get("labels") or {}).get(label, ""))
 
 
 def parse(document: Manifest) -> tuple[LlamaDeployment, str | None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from paddock_core.resources import names
 
-from paddock_operator.errors import ClusterError, GoneError, SilentError
+from paddock_operator.errors import ClusterError, GoneError, NotFoundError, SilentError
 from paddock_operator.kinds import Kind
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
 
@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS = 0.5
 RETRY_MAX_SECONDS = 30.0
+ABSENT_SECONDS = 30.0
+"""How often it is asked whether an API that was not there has come."""
 MISSED_TO_WARN = 2
 """So many silent watches in a row, each followed by a list with news, mean that watches do not work here. One may be
 chance: the change may have come between the watch and the list."""
@@ -23,7 +25,10 @@ Changed = Callable[[Manifest], None]
 
 
 class Reflector:
-    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept."""
+    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept.
+
+    Of an `optional` kind the cluster may lack the API: then there are no objects, and `served` is false.
+    """
 
     def __init__(
         self,
@@ -34,14 +39,17 @@ class Reflector:
         changed: Changed,
         selector: str = names.SELECTOR,
         reduce: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+        optional: bool = False,
     ) -> None:
         self.kind = kind
+        self.served = False
         self.synced = asyncio.Event()
         self._cluster = cluster
         self._clock = clock
         self._changed = changed
         self._selector = selector
         self._reduce = reduce
+        self._optional = optional
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._by_owner: dict[Key, dict[tuple[str, str], Manifest]] = {}
         self._heard_at = clock.boottime()
@@ -84,12 +92,28 @@ class Reflector:
                 # A kind of which nothing is heard because nothing happens: no trouble, as long as the list agrees.
                 silent = True
                 log.debug("watch ended", extra={"kind": self.kind.plural, "error": str(error)})
+            except NotFoundError as error:
+                delay = await self._without_api(error, delay)
             except GoneError:
                 log.info("revision is gone, listing again", extra={"kind": self.kind.plural})
             except ClusterError as error:
-                log.warning("watch failed", extra={"kind": self.kind.plural, "error": str(error)})
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, RETRY_MAX_SECONDS)
+                delay = await self._pause(error, delay)
+
+    async def _pause(self, error: ClusterError, delay: float) -> float:
+        log.warning("watch failed", extra={"kind": self.kind.plural, "error": str(error)})
+        await asyncio.sleep(delay)
+        return min(delay * 2, RETRY_MAX_SECONDS)
+
+    async def _without_api(self, error: ClusterError, delay: float) -> float:
+        if not self._optional:
+            return await self._pause(error, delay)
+        self._heard_at = self._clock.boottime()
+        self.served = False
+        for place in list(self._objects):
+            self._drop(place)
+        self.synced.set()
+        await asyncio.sleep(ABSENT_SECONDS)
+        return RETRY_FIRST_SECONDS
 
     async def _replace(self) -> str:
         listing = await self._cluster.list(self.kind, selector=self._selector)
@@ -99,6 +123,7 @@ class Reflector:
             self._drop(place)
         for manifest in found.values():
             self._keep(manifest)
+        self.served = True
         self.synced.set()
         return listing.revision
 

@@ -26,6 +26,9 @@ def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Stat
         old=old.conditions, found=outcome.findings, generation=observed.generation, now=format_time(observed.now)
     )
     selector = names.pod_selector(namespace=observed.key.namespace, name=observed.key.name)
+    if outcome.plan is not None and outcome.plan.pods_per_group > 1:
+        # Autoscalers count copies by the pods that it picks, so of a group it picks one.
+        selector = {**selector, names.WORKER_INDEX: names.LEADER_INDEX}
     return Status(
         observed_generation=observed.generation,
         phase=phase(conditions),
@@ -34,6 +37,8 @@ def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Stat
         plan=outcome.plan,
         replicas=outcome.replicas,
         ready_replicas=outcome.ready_replicas,
+        groups=outcome.groups,
+        ready_groups=outcome.ready_groups,
         selector=",".join(f"{label}={value}" for label, value in selector.items()),
         url=f"{gateway_url}/v1",
         served_model_name=observed.live.served_model_name,

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from paddock_operator.networks import PLAIN
+
 
 class OperatorSettings(BaseSettings):
     """What `paddock-operator` reads. Secrets come from files and are never printed."""
@@ -62,6 +64,19 @@ class OperatorSettings(BaseSettings):
     hub_token_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
     """Secret in the namespace paddock-weights whose key `token` is the platform's token for the model hub. Only Jobs
     that fetch a model of the catalogue from the hub get it."""
+
+    networks: tuple[str, ...] = Field(default=(PLAIN,), min_length=1, max_length=20)
+    """Network profiles (JSON list) that deployments of several nodes may name; the first serves those that name none.
+    One whose pods keep capabilities (infiniband) lowers the pod security level of all serving namespaces."""
+
+    networks_dir: Path | None = None
+    """Folder with network profiles of the platform's own (YAML); they win over packaged ones of the same name."""
+
+    monitoring_namespace: str = "paddock-system"
+    """Namespace whose pods may read the metrics of serving pods."""
+
+    endpoint_picker: str = Field(default="paddock-endpoint-picker", pattern="^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+    """Service, in each serving namespace, that picks endpoints where the cluster has the InferencePool API."""
 
     lease_namespace: str = "paddock-system"
     """Namespace of the leadership Lease."""

@@ -14,8 +14,8 @@ from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, fails, holds
 from paddock_core.resources.llamadeployment import RoutingStatus
+from paddock_operator.comparing import contains
 from paddock_operator.decide.outcome import Outcome
-from paddock_operator.execute import contains
 from paddock_operator.index import Index, concerned
 from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy

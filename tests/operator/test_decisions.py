@@ -28,7 +28,8 @@ from paddock_operator.decide.actions import (
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT, kind_of
-from paddock_operator.manifests.render import Rendering, pods_rendering, render_serving
+from paddock_operator.manifests.render import Rendering
+from paddock_operator.manifests.serving_pods import restart_digest
 from paddock_operator.observed import Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
@@ -148,7 +149,7 @@ def current_rendering() -> str:
         secret=deployment_secret(platform_key=CONFIG.platform_key, deployment_uid="u1", rotation=0),
         config=CONFIG,
     )
-    return pods_rendering(render_serving(made))
+    return restart_digest(made)
 
 
 CURRENT = current_rendering()

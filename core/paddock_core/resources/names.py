@@ -23,10 +23,19 @@ MODEL_DIGEST = "paddock.dev/model-digest"
 DEPLOYMENT_NAMESPACE = "paddock.dev/deployment-namespace"
 DEPLOYMENT_NAME = "paddock.dev/deployment-name"
 DEPLOYMENT_UID = "paddock.dev/deployment-uid"
+GROUP = "paddock.dev/group"
+"""Label of a group and of its pods: the group's own name."""
 RENDERING = "paddock.dev/rendering"
 """Annotation: digest of the manifest as rendered; on pods, of what they must be restarted for."""
 RESULT = "paddock.dev/result"
 """Annotation of a finished weights Job: what its container left, so that it outlives the pod."""
+
+WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
+"""Label that the controller of groups gives each pod of one."""
+LEADER_INDEX = "0"
+"""Value of WORKER_INDEX on the pod that answers for its group."""
+MAX_GROUP_STEM = 38
+"""Characters of a deployment's name in those of its groups: the controller appends to them, and they become labels."""
 
 WEIGHTS_NAMESPACE = "paddock-weights"
 PLATFORM_NAMESPACE = "paddock-system"
@@ -51,6 +60,12 @@ def tenant_served_in(namespace: str) -> str | None:
 def serving_name(*, namespace: str, name: str) -> str:
     """Name of a deployment's serving objects: several of the tenant's namespaces share one serving namespace."""
     return f"{name}-{hashlib.sha256(f'{namespace}/{name}'.encode()).hexdigest()[:8]}"
+
+
+def group_name(*, namespace: str, name: str, index: int) -> str:
+    """Name of one copy of a deployment whose copies span several pods."""
+    serving = serving_name(namespace=namespace, name=name)
+    return f"{name[:MAX_GROUP_STEM].rstrip('-')}{serving[len(name) :]}-{index}"
 
 
 def model_digest(model: ModelEntry, *, precision: str) -> str:

@@ -20,14 +20,18 @@ from paddock_core.resources.conditions import (
 from paddock_core.resources.llamadeployment import PlanStatus, RoutingStatus
 from paddock_core.serving.contract import deployment_secret
 
-from paddock_operator.decide import accept, license, planned, serving, teardown, weights  # noqa: A004
-from paddock_operator.decide.actions import AddFinalizer, Apply
+from paddock_operator.decide import accept, license, planned, serving, teardown, weights, workloads  # noqa: A004
+from paddock_operator.decide.actions import AddFinalizer
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.manifests.render import Rendering, pods_rendering, render_serving
+from paddock_operator.manifests.group_keys import seed
+from paddock_operator.manifests.render import Rendering, render_serving
+from paddock_operator.manifests.serving_pods import restart_digest
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
 
 SECRET_ROTATION = 0
+LACK_SECONDS = 30.0
+"""How soon to look again whether the cluster has got what it lacks."""
 
 
 def decide(observed: Observed, config: Config) -> Outcome:
@@ -64,16 +68,20 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
 
 
 def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, ...], *, tenant: str) -> Outcome:
-    finding, plan = planned.judge(observed)
+    finding, plan = planned.judge(observed, config)
     found, model = (*found, finding), observed.model
     if plan is None or model is None:
         return _hold(observed, config, found)
+    if finding.status != TRUE:
+        return _look_within(replace(_hold(observed, config, found), plan=_plan_status(plan)), LACK_SECONDS)
     prepared = weights.judge(observed, model, plan)
     found = (*found, prepared.finding)
     if prepared.result is None:
         held = _hold(observed, config, found)
         outcome = replace(
-            held, actions=(*_finalizer_first(observed), *prepared.actions, *held.actions), plan=_plan_status(plan)
+            held,
+            actions=(*_finalizer_first(observed), *prepared.actions, *held.actions),
+            plan=_plan_status(plan),
         )
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
     rendering = _rendering(observed, config, model, plan, prepared.result, tenant=tenant)
@@ -103,6 +111,8 @@ def _rendering(
             platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION
         ),
         config=config,
+        group_seed=seed(platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION),
+        apis=observed.apis,
     )
 
 
@@ -115,7 +125,7 @@ def _serve(observed: Observed, config: Config, rendering: Rendering, tokenizer: 
         context_length=plan.context_length,
         max_concurrency=plan.max_concurrency,
         secret_rotation=SECRET_ROTATION,
-        rendering=pods_rendering(manifests),
+        rendering=restart_digest(rendering),
     )
     former = observed.live.status.routing
     if former is not None and license.denied_former(observed, former.model) is not None:
@@ -126,15 +136,18 @@ def _serve(observed: Observed, config: Config, rendering: Rendering, tokenizer: 
         rendering=routing.rendering,
         current=new.rendering,
         wanted=spec.replicas,
+        pods_per_copy=plan.pods_per_group,
         probe_interval_seconds=config.probe_interval_seconds,
     )
     return Outcome(
-        actions=tuple(Apply(manifest=manifest) for manifest in manifests),
+        actions=workloads.actions(observed, manifests, settled=routing.rendering == new.rendering),
         findings=state.findings,
         plan=_plan_status(plan),
         routing=serving.with_endpoints(routing, state.endpoints),
         replicas=state.replicas,
         ready_replicas=len(state.endpoints),
+        groups=state.groups,
+        ready_groups=state.ready_groups,
         serving_namespace=rendering.namespace,
         look_after_seconds=state.look_after_seconds,
     )
@@ -154,6 +167,7 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
         observed,
         rendering="" if routing is None else routing.rendering,
         wanted=observed.live.spec.replicas,
+        pods_per_copy=1 if status.plan is None else status.plan.pods_per_group,
         probe_interval_seconds=config.probe_interval_seconds,
     )
     return Outcome(
@@ -163,6 +177,8 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
         routing=None if routing is None else serving.with_endpoints(routing, state.endpoints),
         replicas=state.replicas,
         ready_replicas=len(state.endpoints),
+        groups=state.groups,
+        ready_groups=state.ready_groups,
         serving_namespace=status.serving_namespace,
         look_after_seconds=state.look_after_seconds,
     )

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from paddock_core.resources import names
 from paddock_core.resources.conditions import Finding
 from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus
 
 from paddock_operator.decide.actions import Action
+from paddock_operator.networks import PLAIN, Network, offered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,12 @@ class Config:
     probe_interval_seconds: float
     hub_token_secret: str = ""
     """Name of the Secret, in the weights' namespace, with the platform's token for the model hub; empty: none."""
+    networks: tuple[Network, ...] = field(default_factory=lambda: offered((PLAIN,)))
+    """The network profiles that deployments may name; the first is the one of those that name none."""
+    monitoring_namespace: str = names.PLATFORM_NAMESPACE
+    """Namespace whose pods may read the metrics."""
+    endpoint_picker: str = "paddock-endpoint-picker"
+    """Name of the Service that picks endpoints of an InferencePool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +43,7 @@ class Outcome:
     routing: RoutingStatus | None = None
     replicas: int = 0
     ready_replicas: int = 0
+    groups: int = 0
+    ready_groups: int = 0
     serving_namespace: str = ""
     look_after_seconds: float | None = None

@@ -12,6 +12,8 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import Spec
 
+from paddock_operator.decide import needs
+from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import CONFIG_MAP
 from paddock_operator.observed import Observed
 
@@ -43,8 +45,8 @@ def wish_digest(model: ModelEntry, ask: Ask) -> str:
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def judge(observed: Observed) -> tuple[Finding, Plan | None]:
-    """The condition Planned, and the plan where there is one that can be rendered."""
+def judge(observed: Observed, config: Config) -> tuple[Finding, Plan | None]:
+    """The condition Planned, and the plan where there is one. It can be rendered only if the condition holds."""
     spec = observed.live.spec
     model = observed.model
     kind = ConditionType.PLANNED
@@ -58,9 +60,9 @@ def judge(observed: Observed) -> tuple[Finding, Plan | None]:
     answer = _pinned(observed, wish_digest(model, ask)) or plan(model=model, ask=ask, inventory=observed.inventory)
     if isinstance(answer, Refusal):
         return fails(kind, answer.reason.value, _with_alternatives(answer)), None
-    if answer.pods_per_group > 1:
-        text = f"{answer.explanation} One copy needs {answer.pods_per_group} pods, which are not rendered yet"
-        return fails(kind, ConditionReason.LEADER_WORKER_SET_MISSING, text), None
+    lack = needs.missing(answer, spec.placement, apis=observed.apis, config=config)
+    if lack is not None:
+        return lack, answer
     return holds(kind, ConditionReason.PLANNED, answer.explanation), answer
 
 

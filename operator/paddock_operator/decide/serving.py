@@ -10,7 +10,7 @@ from paddock_core.resources.llamadeployment import Endpoint, RoutingStatus
 from paddock_core.serving.contract import HTTP_PORT
 
 from paddock_operator.decide import failures
-from paddock_operator.kinds import DEPLOYMENT
+from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET
 from paddock_operator.observed import Child, Observed
 
 RETRY_PROBE_SECONDS = 1.0
@@ -23,11 +23,20 @@ class Judgement:
     findings: tuple[Finding, ...]
     endpoints: tuple[Endpoint, ...] = ()
     replicas: int = 0
+    """Copies that exist, whether they answer or not."""
+    groups: int = 0
+    ready_groups: int = 0
     look_after_seconds: float | None = None
 
 
 def judge(
-    observed: Observed, *, rendering: str, current: str | None = None, wanted: int, probe_interval_seconds: float
+    observed: Observed,
+    *,
+    rendering: str,
+    current: str | None = None,
+    wanted: int,
+    pods_per_copy: int = 1,
+    probe_interval_seconds: float,
 ) -> Judgement:
     """What the pods say. `wanted` is the number of copies that should run.
 
@@ -36,14 +45,21 @@ def judge(
     present specification is still to come.
     """
     pods = [pod for pod in observed.pods() if not pod.going]
-    answering = [pod for pod in pods if rendering and rendering_of(pod) == rendering and _answers(observed, pod)]
+    leaders = [pod for pod in observed.leaders() if not pod.going]
+    answering = [pod for pod in leaders if rendering and rendering_of(pod) == rendering and answers(observed, pod)]
     endpoints = tuple(Endpoint(pod=pod.name, url=pod_url(pod)) for pod in answering)
     coming = [pod for pod in pods if rendering_of(pod) == current] if current not in (None, rendering) else None
-    unproven = [pod for pod in pods if is_ready(pod) and not _answers(observed, pod)]
+    unproven = [pod for pod in leaders if is_ready(pod) and not answers(observed, pod)]
+    groups = [child for child in observed.children if child.kind == LEADER_WORKER_SET]
     return Judgement(
-        findings=(*_scheduled(observed, pods, wanted), _serving(observed, pods, endpoints, wanted, coming)),
+        findings=(
+            *_scheduled(observed, pods, wanted * pods_per_copy),
+            _serving(observed, pods, endpoints, wanted, coming),
+        ),
         endpoints=endpoints,
-        replicas=len(pods),
+        replicas=len(leaders),
+        groups=len(groups),
+        ready_groups=sum(1 for group in groups if group.manifest.get("status", {}).get("readyReplicas")),
         look_after_seconds=RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0,
     )
 
@@ -53,8 +69,8 @@ def settle(observed: Observed, *, new: RoutingStatus, former: RoutingStatus | No
     may answer, the new one comes with the first pod that runs it."""
     if former is None or former.rendering == new.rendering:
         return new
-    pods = [pod for pod in observed.pods() if not pod.going]
-    if any(rendering_of(pod) == new.rendering and _answers(observed, pod) for pod in pods):
+    pods = [pod for pod in observed.leaders() if not pod.going]
+    if any(rendering_of(pod) == new.rendering and answers(observed, pod) for pod in pods):
         return new
     return former if any(rendering_of(pod) == former.rendering for pod in pods) else new
 
@@ -83,7 +99,8 @@ def pod_url(pod: Child) -> str:
     return f"http://{host}:{HTTP_PORT}"
 
 
-def _answers(observed: Observed, pod: Child) -> bool:
+def answers(observed: Observed, pod: Child) -> bool:
+    """True if the pod has generated a token lately."""
     return is_ready(pod) and pod.uid in observed.probes and observed.probes[pod.uid] is None
 
 

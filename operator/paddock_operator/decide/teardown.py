@@ -8,7 +8,8 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType, Fi
 from paddock_operator.decide.actions import Action, Delete, RemoveFinalizer
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.serving import with_endpoints
-from paddock_operator.kinds import DEPLOYMENT, POD, SECRET, SERVICE_ACCOUNT
+from paddock_operator.decide.workloads import WORKLOADS
+from paddock_operator.kinds import POD, SECRET, SERVICE_ACCOUNT
 from paddock_operator.observed import Child, Observed
 from paddock_operator.times import parse_time
 
@@ -38,11 +39,11 @@ def stop(observed: Observed, config: Config, findings: tuple[Finding, ...]) -> O
 
 
 def removals(children: Sequence[Child]) -> tuple[Action, ...]:
-    """What is to be deleted now: the Deployment first; the network policy and the rest only once no pod is left."""
-    deployments = [child for child in children if child.kind == DEPLOYMENT]
+    """What is to be deleted now: what makes pods first; the network policy and the rest only once no pod is left."""
+    workloads = [child for child in children if child.kind in WORKLOADS]
     pods = [child for child in children if child.kind == POD]
-    if deployments or pods:
-        return tuple(_delete(child) for child in deployments if not child.going)
+    if workloads or pods:
+        return tuple(_delete(child) for child in workloads if not child.going)
     rest = [child for child in children if not child.going]
     # The Secret is not in any cache, so it goes with the account, before it, under the same name.
     accounts = (child for child in rest if child.kind == SERVICE_ACCOUNT)
@@ -56,7 +57,7 @@ def _told(observed: Observed, findings: tuple[Finding, ...], serving: Finding) -
     return Outcome(
         findings=(*findings, serving),
         routing=routing,
-        replicas=sum(1 for child in observed.pods() if not child.going),
+        replicas=sum(1 for child in observed.leaders() if not child.going),
         serving_namespace=observed.children[0].namespace if observed.children else "",
     )
 

@@ -18,18 +18,21 @@ def pod_security() -> dict[str, Any]:
     }
 
 
-def container_security() -> dict[str, Any]:
-    """Security context of a container under the restricted profile."""
+def container_security(*, keep: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Security context of a container under the restricted profile, but for the capabilities that it keeps."""
+    kept = {"add": list(keep)} if keep else {}
     return {
         "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
+        "capabilities": {"drop": ["ALL"], **kept},
         "readOnlyRootFilesystem": True,
     }
 
 
-def namespace_security(weights_volume: dict[str, object]) -> dict[str, str]:
-    """Labels of pod security admission: restricted, unless the platform keeps weights in a folder of the node."""
-    level = "privileged" if "hostPath" in weights_volume else "restricted"
+def namespace_security(weights_volume: dict[str, object], *, capabilities: bool = False) -> dict[str, str]:
+    """Labels of pod security admission: restricted, unless the platform keeps weights in a folder of the node, or
+    offers a network whose pods keep capabilities. Its own choices alone, never a tenant's: many deployments share a
+    namespace, and only the operator creates pods in it."""
+    level = "privileged" if capabilities or "hostPath" in weights_volume else "restricted"
     return {"pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/enforce-version": "latest"}
 
 

@@ -4,7 +4,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -17,7 +17,8 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Spec
 
 from paddock_operator.decide.outcome import Config
-from paddock_operator.kinds import DEPLOYMENT
+from paddock_operator.kinds import Kind
+from paddock_operator.networks import Network
 from paddock_operator.ports import Key, Manifest
 
 
@@ -35,6 +36,32 @@ class Rendering:
     """Digest under which the weights lie on the volume."""
     secret: str = field(repr=False)
     config: Config
+    group_seed: bytes = field(repr=False, default=b"")
+    """32 bytes from which the key pair of its groups is made."""
+    apis: frozenset[Kind] = frozenset()
+    """Which of the kinds that a cluster may lack this one has."""
+
+    @property
+    def spans_pods(self) -> bool:
+        """True if one copy is a group of pods."""
+        return self.plan.pods_per_group > 1
+
+    @property
+    def network(self) -> Network:
+        """The profile of the traffic inside a group; the platform's first where none is named or offered."""
+        asked = self.spec.placement.network
+        found = (item for item in self.config.networks if item.name == asked)
+        return next(found, self.config.networks[0])
+
+    @property
+    def groups(self) -> list[str]:
+        """Names of the groups, one for each copy."""
+        if not self.spans_pods:
+            return []
+        return [
+            names.group_name(namespace=self.key.namespace, name=self.key.name, index=index)
+            for index in range(self.spec.replicas)
+        ]
 
     @property
     def name(self) -> str:
@@ -58,9 +85,18 @@ class Rendering:
     def selector(self) -> dict[str, str]:
         return names.pod_selector(namespace=self.key.namespace, name=self.key.name)
 
+    @property
+    def endpoints(self) -> dict[str, str]:
+        """Labels of the pods that answer: of a group its leader alone."""
+        return {**self.selector, names.WORKER_INDEX: names.LEADER_INDEX} if self.spans_pods else self.selector
+
     def metadata(self) -> dict[str, Any]:
         """Metadata of an object of this deployment."""
         return {"name": self.name, "namespace": self.namespace, "labels": self.labels}
+
+    def group_metadata(self, group: str) -> dict[str, Any]:
+        """Metadata of an object of one of its groups."""
+        return {"name": group, "namespace": self.namespace, "labels": {**self.labels, names.GROUP: group}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +110,8 @@ class WeightsRendering:
     """Those whose notices lie beside the files."""
     catalogued: bool
     """True for a model of the catalogue, whose source no tenant chose."""
+    owner: str
+    """The tenant that registered it; empty for the platform's own."""
     token: str = field(repr=False)
     config: Config
 
@@ -125,28 +163,28 @@ class PurgeRendering:
 
 def render_serving(rendering: Rendering) -> list[Manifest]:
     """Every manifest of a deployment, in the order in which they are to be applied."""
-    return [_stamped(_render(module)(rendering)) for module in _modules("serving")]
-
-
-def pods_rendering(manifests: Iterable[Manifest]) -> str:
-    """The digest that pods of these manifests carry: it differs when the model repository or the secret differs."""
-    deployment = next(manifest for manifest in manifests if manifest["kind"] == DEPLOYMENT.name)
-    return str(deployment["spec"]["template"]["metadata"]["annotations"][names.RENDERING])
+    return _rendered("serving", rendering)
 
 
 def render_weights(rendering: WeightsRendering) -> list[Manifest]:
     """Every manifest of a weights Job, in the order in which they are to be applied."""
-    return [_stamped(_render(module)(rendering)) for module in _modules("weights")]
+    return _rendered("weights", rendering)
 
 
 def render_purge(rendering: PurgeRendering) -> list[Manifest]:
     """Every manifest of a purge Job, in the order in which they are to be applied."""
-    return [_stamped(_render(module)(rendering)) for module in _modules("purge")]
+    return _rendered("purge", rendering)
 
 
 def digest_of(value: object) -> str:
     """A short digest of anything that is JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _rendered(folder: str, rendering: object) -> list[Manifest]:
+    """A module renders one manifest, or a list where there may be several or none."""
+    made = (_render(module)(rendering) for module in _modules(folder))
+    return [_stamped(item) for found in made for item in (found if isinstance(found, list) else [found])]
 
 
 def _stamped(manifest: Manifest) -> Manifest:
@@ -155,8 +193,8 @@ def _stamped(manifest: Manifest) -> Manifest:
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
-def _render(module: ModuleType) -> Callable[[Any], Manifest]:
-    function: Callable[[Any], Manifest] = module.render
+def _render(module: ModuleType) -> Callable[[Any], Manifest | list[Manifest]]:
+    function: Callable[[Any], Manifest | list[Manifest]] = module.render
     return function
 
 

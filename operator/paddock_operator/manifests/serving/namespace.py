@@ -11,11 +11,12 @@ ORDER = 0
 
 def render(rendering: Rendering) -> Manifest:
     """Shared by all of the tenant's deployments, so it carries no label of one of them."""
+    keeps = any(network.capabilities for network in rendering.config.networks)
     labels = {
         names.MANAGED_BY: names.OPERATOR,
         names.PART_OF: names.PRODUCT,
         names.COMPONENT: names.SERVING,
         names.TENANT: rendering.tenant,
-        **namespace_security(rendering.config.weights_volume),
+        **namespace_security(rendering.config.weights_volume, capabilities=keeps),
     }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": rendering.namespace, "labels": labels}}

@@ -13,7 +13,7 @@ ORDER = 2
 
 def render(rendering: Rendering) -> Manifest:
     """Ingress rules of one deployment."""
-    platform = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": names.PLATFORM_NAMESPACE}}}
+    platform = _namespace(names.PLATFORM_NAMESPACE)
     callers = {
         **platform,
         "podSelector": {
@@ -35,10 +35,14 @@ def render(rendering: Rendering) -> Manifest:
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [callers], "ports": [_port(HTTP_PORT), _port(GRPC_PORT)]},
-                {"from": [platform], "ports": [_port(METRICS_PORT)]},
+                {"from": [_namespace(rendering.config.monitoring_namespace)], "ports": [_port(METRICS_PORT)]},
             ],
         },
     }
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def _port(number: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ ORDER = 6
 
 
 def render(rendering: Rendering) -> Manifest:
-    """One for each deployment."""
+    """One for each deployment; of a group it names the leader alone."""
     ports = (("http", HTTP_PORT), ("grpc", GRPC_PORT), ("metrics", METRICS_PORT))
     return {
         "apiVersion": "v1",
@@ -17,7 +17,7 @@ def render(rendering: Rendering) -> Manifest:
         "metadata": rendering.metadata(),
         "spec": {
             "clusterIP": "None",
-            "selector": rendering.selector,
+            "selector": rendering.endpoints,
             "ports": [{"name": name, "port": port, "protocol": "TCP", "targetPort": port} for name, port in ports],
         },
     }

@@ -1,0 +1,69 @@
+"""What a plan and a placement need of the cluster and of the platform beside nodes."""
+
+from paddock_core.planning.types import Plan
+from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
+from paddock_core.resources.llamadeployment import PlacementSpec
+
+from paddock_operator.decide.outcome import Config
+from paddock_operator.kinds import LEADER_WORKER_SET, LOCAL_QUEUES, POD_GROUP, RESOURCE_CLAIM_TEMPLATE, Kind
+from paddock_operator.manifests.placement import VOLCANO
+
+INSTALL_GROUPS = (
+    "kubectl apply --server-side -f https://github.com/kubernetes-sigs/lws/releases/download/v0.9.0/manifests.yaml"
+)
+
+
+def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], config: Config) -> Finding | None:
+    """Why it cannot be rendered here though it is planned, or None. Each message says what to do."""
+    found = _groups(plan, apis) or _devices(plan, apis) or _queue(placement, apis) or _network(placement, config)
+    if found is None:
+        return None
+    reason, text = found
+    return fails(ConditionType.PLANNED, reason, text)
+
+
+_Lack = tuple[ConditionReason, str] | None
+
+
+def _groups(plan: Plan, apis: frozenset[Kind]) -> _Lack:
+    if plan.pods_per_group == 1 or LEADER_WORKER_SET in apis:
+        return None
+    text = (
+        f"{plan.explanation} One copy needs {plan.pods_per_group} pods, which LeaderWorkerSet keeps together, and the"
+        f" cluster lacks it: the platform team installs it with `{INSTALL_GROUPS}`; or choose GPUs on which a copy fits"
+        " one node (`paddock plan`)"
+    )
+    return ConditionReason.LEADER_WORKER_SET_MISSING, text
+
+
+def _devices(plan: Plan, apis: frozenset[Kind]) -> _Lack:
+    if plan.device_class is None or RESOURCE_CLAIM_TEMPLATE in apis:
+        return None
+    text = (
+        f"spec.placement.deviceClass is {plan.device_class}, and the cluster does not serve resource.k8s.io/v1, which"
+        " Kubernetes 1.34 and newer do: leave it unset, then GPUs are asked for as a resource of the node"
+    )
+    return ConditionReason.DEVICE_CLAIMS_MISSING, text
+
+
+def _queue(placement: PlacementSpec, apis: frozenset[Kind]) -> _Lack:
+    by_volcano = placement.scheduler_name == VOLCANO
+    admitting = (POD_GROUP,) if by_volcano else LOCAL_QUEUES
+    if placement.queue is None or any(kind in apis for kind in admitting):
+        return None
+    text = (
+        f"spec.placement.queue is {placement.queue}, and the cluster has no {'Volcano' if by_volcano else 'Kueue'} that"
+        " would admit by it: have it installed, or leave the queue unset"
+    )
+    return ConditionReason.QUEUE_MISSING, text
+
+
+def _network(placement: PlacementSpec, config: Config) -> _Lack:
+    offered = [network.name for network in config.networks]
+    if placement.network is None or placement.network in offered:
+        return None
+    text = (
+        f"spec.placement.network is {placement.network}, and the platform offers {', '.join(offered)}: choose one of"
+        " these, or ask the platform team for it (PADDOCK_OPERATOR_NETWORKS)"
+    )
+    return ConditionReason.NETWORK_NOT_ALLOWED, text

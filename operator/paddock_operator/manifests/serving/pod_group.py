@@ -1,0 +1,32 @@
+"""Volcano's gangs: all pods of a group get nodes, or none does."""
+
+from typing import Any
+
+from paddock_operator.kinds import POD_GROUP
+from paddock_operator.manifests import placement
+from paddock_operator.manifests.render import Rendering
+from paddock_operator.ports import Manifest
+
+ORDER = 7
+
+
+def render(rendering: Rendering) -> list[Manifest]:
+    """One for each group, where Volcano schedules and the cluster has it."""
+    if not placement.by_volcano(rendering) or POD_GROUP not in rendering.apis:
+        return []
+    return [_gang(rendering, group) for group in rendering.groups]
+
+
+def _gang(rendering: Rendering, group: str) -> Manifest:
+    wanted = rendering.spec.placement
+    spec: dict[str, Any] = {"minMember": rendering.plan.pods_per_group}
+    if wanted.queue is not None:
+        spec["queue"] = wanted.queue
+    if wanted.priority_class_name is not None:
+        spec["priorityClassName"] = wanted.priority_class_name
+    return {
+        "apiVersion": POD_GROUP.api_version,
+        "kind": POD_GROUP.name,
+        "metadata": rendering.group_metadata(group),
+        "spec": spec,
+    }
