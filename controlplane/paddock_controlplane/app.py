@@ -48,6 +48,7 @@ from paddock_controlplane.tenants import routes as tenants
 from paddock_controlplane.token_files import FileToken
 from paddock_controlplane.usage import routes as usage
 from paddock_controlplane.usage.partitions import Partitions
+from paddock_controlplane.usage.sink import EventSink
 from paddock_controlplane.usage.watch import LedgerWatch
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,8 @@ def create_app(settings: Settings, *, catalog: Catalog | None = None, telemetry:
     app.state.telemetry = telemetry
     app.state.parts.ledger.expose(telemetry.meter)
     app.state.parts.quotas.expose(telemetry.meter)
+    if app.state.parts.sink is not None:
+        app.state.parts.sink.expose(telemetry.meter)
     app.state.parts.near_thresholds.expose(telemetry.meter)
     bearer = [Depends(HTTPBearer(auto_error=False, description="A token of one of the kinds of caller."))]
     for router in _ROUTERS:
@@ -125,8 +128,16 @@ def _parts(settings: Settings, catalog: Catalog) -> State:
         ledger=LedgerWatch(),
         quotas=QuotaWatch(),
         near_thresholds=NearThresholds(),
+        sink=_sink(settings, database),
         audit_key=settings.secret("audit_key"),
     )
+
+
+def _sink(settings: Settings, database: Database) -> EventSink | None:
+    if settings.events_sink_url is None:
+        return None
+    settings.events_sink_token()
+    return EventSink(database=database, url=settings.events_sink_url, token=settings.events_sink_token)
 
 
 @contextlib.asynccontextmanager
@@ -134,6 +145,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state: State = app.state.parts
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(state.feed.run()), tasks.create_task(maintenance.run(state))]
+        if state.sink is not None:
+            running.append(tasks.create_task(state.sink.run()))
         try:
             yield
         finally:

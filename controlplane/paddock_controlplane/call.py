@@ -25,6 +25,7 @@ from paddock_controlplane.problems import Forbidden, Invalid
 from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.usage.partitions import Partitions
+from paddock_controlplane.usage.sink import EventSink
 from paddock_controlplane.usage.watch import LedgerWatch
 
 T = TypeVar("T")
@@ -58,6 +59,8 @@ class State:
     ledger: LedgerWatch
     quotas: QuotaWatch
     near_thresholds: NearThresholds
+    sink: EventSink | None
+    """None where events are only read."""
     audit_key: bytes
 
 

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     """How long a decision token for a download stays valid, in seconds."""
     usage_retention_days: float = Field(default=400, ge=3)
     """How long rows of the usage ledger are kept after they arrived, and pods' times after their end, in days."""
+    events_sink_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Where each row of the ledger is posted as a CloudEvent, in batches; absent: events are only there to be read."""
+    events_sink_token_file: Path | None = None
+    """File with the bearer token that opens the receiver of events."""
     active_users_days: int = Field(default=92, ge=1, le=3660)
     """How long daily sketches of active users are kept, in days; monthly ones stay."""
     policy_log_days: float = Field(default=7, gt=0)
@@ -81,6 +85,15 @@ class Settings(BaseSettings):
         if len(content) < _SHORTEST_SECRET:
             raise SettingsError(f"{path}: {name} needs at least {_SHORTEST_SECRET} characters")
         return content
+
+    def events_sink_token(self) -> str:
+        """What opens the receiver of events; empty if it asks for nothing.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        path = self.events_sink_token_file
+        return "" if path is None else self._content("events_sink_token_file", path)
 
     def masked(self) -> dict[str, str]:
         """The settings as they are printed at start."""

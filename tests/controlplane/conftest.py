@@ -246,6 +246,12 @@ def run_app(tmp_path: Path) -> Callable[[str], AbstractAsyncContextManager[Api]]
     return lambda dsn: running(settings_for(dsn, tmp_path))
 
 
+@pytest.fixture
+def running_app() -> Callable[[Settings], AbstractAsyncContextManager[Api]]:
+    """Runs the application with these settings."""
+    return running
+
+
 @pytest.fixture(scope="session")
 def make_settings() -> Callable[[str, Path], Settings]:
     """Settings of an application on the database with this DSN, with its secrets in this folder."""

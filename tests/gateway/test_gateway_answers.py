@@ -1,5 +1,6 @@
 """The API as the real `openai` SDK sees it, and the ledger's row for each answer."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +93,31 @@ async def test_labels_that_never_change_an_answer_are_taken(world: Any) -> None:
             model="demo", messages=HELLO, max_tokens=2, metadata={"team": "red"}, prompt_cache_key="prefix"
         )
     assert answer.usage.completion_tokens == 2
+
+
+async def test_a_group_that_the_tenant_names_is_in_the_row_and_any_other_is_other(world: Any) -> None:
+    async def asked(*groups: Any) -> list[str | None]:
+        before = len(world.controlplane.records)
+        async with world.gateway():
+            for group in groups:
+                extra = {"metadata": {} if group is None else {"end_user_group": group}}
+                await world.client().chat.completions.create(
+                    model="demo", messages=HELLO, max_tokens=2, extra_body=extra
+                )
+            rows = await world.controlplane.settled(before + len(groups))
+        return [row["end_user_group"] for row in rows[before:]]
+
+    assert await asked("free") == [None]  # the tenant tells no groups apart
+    known = world.controlplane.objects["tenant"]["acme"]
+    world.controlplane.put("tenant", "acme", {**known, "end_user_groups": ["free", "paid"]})
+    assert await asked("free", "gold", 7, None) == ["free", "other", None, None]
+
+
+async def test_the_engines_own_counts_are_kept_beside_what_is_billed(world: Any) -> None:
+    async with world.gateway():
+        await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)
+        (row,) = await world.controlplane.settled()
+    assert json.loads(row["raw_usage"]) == {"num_input_tokens": 7, "num_output_tokens": 2}
 
 
 async def test_a_name_reaches_a_template_that_uses_it_for_that_role() -> None:

@@ -211,6 +211,21 @@ async def test_context_is_bounded_by_a_limit(world: Any) -> None:
     assert error.response.headers["x-should-retry"] == "false"
 
 
+async def test_limits_of_a_key_that_change_hold_for_the_next_request(world: Any) -> None:
+    (key,) = [name for name, body in world.controlplane.objects["api_key"].items() if body["tenant"] == "acme"]
+    async with world.gateway():
+        assert (await chat(world, max_tokens=4)).usage.completion_tokens == 4
+        limit(world, "api_key", key, max_output_tokens=2)
+        async with asyncio.timeout(30):
+            while (await chat(world, max_tokens=4)).usage.completion_tokens != 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        limit(world, "api_key", key, requests_per_minute=1)
+        async with asyncio.timeout(30):
+            while not isinstance(error := await outcome(world), openai.APIStatusError):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert (error.status_code, "1 requests per minute of this key" in error.message) == (429, True)
+
+
 async def outcome(world: Any, **other: Any) -> Any:
     try:
         return await chat(world, **other)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from paddock_core.usage.events import cloud_event
+from paddock_core.usage.row import LedgerRow
 from sqlalchemy import tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +23,17 @@ async def page(session: AsyncSession, *, tenant: str | None, cursor: str, limit:
     Raises:
         CursorInvalid: it is no cursor of an event.
     """
+    encode = msgspec.json.Encoder().encode
+    found = await rows_after(session, tenant=tenant, cursor=cursor, limit=limit)
+    return b"".join(encode(cloud_event(row)) + b"\n" for row in found)
+
+
+async def rows_after(session: AsyncSession, *, tenant: str | None, cursor: str, limit: int) -> list[LedgerRow]:
+    """Up to `limit` rows that arrived after the cursor, in the order of their arrival.
+
+    Raises:
+        CursorInvalid: it is no cursor of an event.
+    """
     query = chosen().where(TABLE.c.arrival < await clock.horizon(session))
     if tenant is not None:
         query = query.where(TABLE.c.tenant == tenant)
@@ -31,8 +43,7 @@ async def page(session: AsyncSession, *, tenant: str | None, cursor: str, limit:
         query = query.where(TABLE.c.arrival >= arrival)
         query = query.where(tuple_(TABLE.c.arrival, TABLE.c.usage_id) > tuple_(arrival, usage_id))
     found = await session.execute(query.order_by(TABLE.c.arrival, TABLE.c.usage_id).limit(limit))
-    encode = msgspec.json.Encoder().encode
-    return b"".join(encode(cloud_event(row_of(item))) + b"\n" for item in found)
+    return [row_of(item) for item in found]
 
 
 def _parsed(cursor: str) -> tuple[int, UUID]:
