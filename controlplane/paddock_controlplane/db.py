@@ -29,7 +29,8 @@ _UNSTORABLE = ("22021", "22P05")
 """Characters that PostgreSQL has no place for: wherever in a request they came from, the request is wrong."""
 _AWAY_CLASSES = ("08", "57", "53")
 """SQLSTATE classes of connection failures, operator intervention (shutdown, starting up) and lack of resources."""
-_LOCK_TIMEOUT = "55P03"
+LOCK_TIMEOUT = "55P03"
+"""SQLSTATE of a lock that did not come in time."""
 _STATEMENT_CANCELLED = "57014"
 
 _ENTER = text(
@@ -153,5 +154,5 @@ def away(error: BaseException) -> bool:
         return True
     state = sqlstate(error)
     if state:
-        return state == _LOCK_TIMEOUT or (state.startswith(_AWAY_CLASSES) and state != _STATEMENT_CANCELLED)
+        return state == LOCK_TIMEOUT or (state.startswith(_AWAY_CLASSES) and state != _STATEMENT_CANCELLED)
     return isinstance(error, InterfaceError | OperationalError | PoolTimeoutError | OSError | asyncpg.InterfaceError)

@@ -70,6 +70,7 @@ class Pump:
         self._reject = reject
         self._span = span
         self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
+        self._steady_admit = wiring.clock.steady()
         self._connection: Connection | None = None
         self._gone = False
         self._started = False
@@ -244,9 +245,13 @@ class Pump:
         tokens = chunk.num_output_tokens
         return self._admitted.prompt_model.count(chunk.text_output) if tokens is None else tokens
 
+    def _now(self) -> float:
+        """Unix seconds by the wall clock as it was at admission: who sets it meanwhile lengthens no request."""
+        return self._intent.t_admit + self._wiring.clock.steady() - self._steady_admit
+
     def _absorb(self, chunks: list[Chunk]) -> None:
         progress = self._progress
-        progress.at = self._wiring.clock.wall()
+        progress.at = self._now()
         total, text_too = progress.engine_tokens, not self._intent.stream
         for chunk in chunks:
             self._exact = self._exact and chunk.num_output_tokens is not None
@@ -307,7 +312,7 @@ class Pump:
             status=status,
             finish_reason=self._finish_reason,
             final=self._exact and self._finish_reason is not None,
-            ended_at=wiring.clock.wall(),
+            ended_at=self._now(),
             seq=self._intent.journal_seq,
             raw_usage=reported(self._engine_input, progress.engine_tokens) if self._exact and self._responses else None,
         )

@@ -1,6 +1,8 @@
 """The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhooks. Nothing is decided here."""
 
+import asyncio
 import logging
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from paddock_core.resources import llamamodel
 from paddock_core.resources.llamadeployment import GROUP, PLURAL, VERSION
 
 from paddock_operator.admission import Review
+from paddock_operator.certificates import ServedCertificate
 from paddock_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
 WEBHOOK_IDS = (PLURAL, llamamodel.PLURAL)
 """Plurals of the kinds that are reviewed before they are stored."""
+NEVER_SECONDS = 1e7
+"""kopf would close the webhook's port for a moment to take a new certificate; certificates.py keeps it open."""
 WEBHOOK_PATH = "/admit"
 """The webhook's URL ends with `<WEBHOOK_PATH>/<one of WEBHOOK_IDS>`."""
 
@@ -29,12 +34,17 @@ Judge = Callable[[dict[str, Any], dict[str, Any] | None], Review]
 
 async def follow(*, settings: OperatorSettings, heard: Heard, judge: Judge) -> None:
     """Run kopf until SIGTERM or SIGINT, or until it fails."""
-    await kopf.operator(
-        registry=registry(kubeconfig=settings.kubeconfig, heard=heard, judge=judge),
-        settings=kopf_settings(settings),
-        clusterwide=True,
-        standalone=True,
-    )
+    served = ServedCertificate(certificate=settings.webhook_cert_file, key=settings.webhook_key_file)
+    following = asyncio.create_task(served.follow())
+    try:
+        await kopf.operator(
+            registry=registry(kubeconfig=settings.kubeconfig, heard=heard, judge=judge),
+            settings=kopf_settings(settings, served.context),
+            clusterwide=True,
+            standalone=True,
+        )
+    finally:
+        following.cancel()
 
 
 def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.OperatorRegistry:
@@ -62,7 +72,7 @@ def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.Ope
     return handlers
 
 
-def kopf_settings(settings: OperatorSettings) -> kopf.OperatorSettings:
+def kopf_settings(settings: OperatorSettings, webhook: ssl.SSLContext) -> kopf.OperatorSettings:
     """kopf reduced to an event source: no state of its own on objects, no peering, no scanning, bounded waits."""
     own = kopf.OperatorSettings()
     own.peering.standalone = True
@@ -84,6 +94,8 @@ def kopf_settings(settings: OperatorSettings) -> kopf.OperatorSettings:
         path=WEBHOOK_PATH,
         certfile=settings.webhook_cert_file,
         pkeyfile=settings.webhook_key_file,
+        context=webhook,
+        file_check_interval=NEVER_SECONDS,
     )
     return own
 
