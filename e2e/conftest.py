@@ -35,6 +35,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture(scope="module")
+def watched(pytestconfig: pytest.Config) -> Iterator[Callable[[Stack], None]]:
+    """Name the stack that a failed test of this module is told of, where it is not the one of all tests."""
+    usual = pytestconfig.stash.get(STACK, None)
+    yield lambda stack: pytestconfig.stash.__setitem__(STACK, stack)
+    if usual is not None:
+        pytestconfig.stash[STACK] = usual
+
+
 @pytest.fixture(scope="session")
 def kernel_parameters() -> dict[str, str]:
     """What the kubelet would change if it could, as it was before the stack started."""

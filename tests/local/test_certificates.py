@@ -41,9 +41,9 @@ def test_etcd_trusts_no_certificate_of_kubernetes(tmp_path):
 
 def test_preparing_again_changes_nothing(tmp_path):
     certificates.prepare(tmp_path)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    before = {file.name: file.read_bytes() for file in tmp_path.rglob("*.*")}
     certificates.prepare(tmp_path)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in tmp_path.rglob("*.*")} == before
 
 
 def test_a_lost_authority_renews_what_it_signed(tmp_path):

@@ -1,8 +1,10 @@
+import ipaddress
 import json
 from pathlib import Path
 
 import pytest
-from paddock_local import certificates, programs, programs_kubernetes, programs_paddock, secret_files
+from paddock_local import certificates, programs, programs_kubernetes, programs_nodes, programs_paddock, secret_files
+from paddock_local.cri.addresses import HOSTS, Addresses
 from paddock_local.errors import LocalError
 from paddock_local.parts import BY_NAME, PARTS, STOP_ORDER, select
 from paddock_local.paths import StackPaths
@@ -23,6 +25,7 @@ def context(tmp_path):
         postgres_bin=Path("/opt/pg"),
         cri_messages=Path("/opt/cri"),
         kubeconfigs={"admin": "/a", "operator": "/o", "gateway": "/g"},
+        simulation=Path("/opt/nodes"),
     )
 
 
@@ -84,7 +87,22 @@ def test_etcd_ends_after_the_api_server_and_containers_after_the_kubelet():
 
 def test_select_keeps_the_starting_order():
     assert [part.name for part in select(["node", "etcd", "postgres"])] == ["postgres", "etcd", "node"]
-    assert select([]) == list(PARTS)
+    assert [part for part in PARTS if part not in select([])] == [BY_NAME["lws"], BY_NAME["kwok"]]
+
+
+def test_what_plays_nodes_comes_with_kubernetes_where_nodes_are_asked_for():
+    assert select([], simulated=True) == list(PARTS)
+    assert {"kwok", "lws"} <= {part.name for part in select(["kubernetes"], simulated=True)}
+    assert not {"kwok", "lws"} & {part.name for part in select(["postgres"], simulated=True)}
+    assert [part.name for part in select(["nodes"])] == ["lws", "kwok"]
+
+
+def test_kwok_has_our_nodes_alone_and_addresses_that_no_real_pod_gets(context):
+    argv = programs_nodes.kwok(context).argv
+    assert "--manage-nodes-with-label-selector=paddock.dev/simulated=true" in argv
+    (cidr,) = [ipaddress.ip_network(word.removeprefix("--cidr=")) for word in argv if word.startswith("--cidr=")]
+    addresses = Addresses(context.ports.pod_subnet, taken=set(), last=HOSTS * HOSTS - 1)
+    assert not [address for address in (addresses.take(), addresses.take()) if ipaddress.ip_address(address) in cidr]
 
 
 def test_select_names_what_there_is():
