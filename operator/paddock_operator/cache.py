@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable
 
-from paddock_core.planning.gpus import inventory_of
+from paddock_core.planning.gpus import GPU_RESOURCE, inventory_of
 from paddock_core.planning.types import Inventory
 from paddock_core.resources import names
 
-from paddock_operator.kinds import JOB, NODE, OPTIONAL, POD, WATCHED, Kind
+from paddock_operator.kinds import DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
 from paddock_operator.observed import Child, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
 from paddock_operator.reflector import Reflector
@@ -28,6 +28,7 @@ class Cache:
         clock: Clock,
         changed: Callable[[Key], None],
         job_changed: Callable[[str], None],
+        gpu_resource: str = GPU_RESOURCE,
     ) -> None:
         self._changed = changed
         self._job_changed = job_changed
@@ -45,10 +46,14 @@ class Cache:
         self._nodes = Reflector(
             cluster=cluster, kind=NODE, clock=clock, changed=_ignore, selector=GPU_NODES, reduce=_node
         )
+        self._classes = Reflector(
+            cluster=cluster, kind=DEVICE_CLASS, clock=clock, changed=_ignore, selector="", reduce=_bare, optional=True
+        )
+        self._gpu_resource = gpu_resource
 
     def reflectors(self) -> Iterable[Reflector]:
         """Every reflector, to be run and to be watched over."""
-        return (*self._reflectors.values(), self._nodes)
+        return (*self._reflectors.values(), self._nodes, self._classes)
 
     def served(self) -> frozenset[Kind]:
         """Which of the kinds that a cluster may lack this one has."""
@@ -95,7 +100,12 @@ class Cache:
 
     def inventory(self) -> Inventory:
         """The cluster's GPUs."""
-        return inventory_of(self._nodes.all())
+        classes = tuple(sorted(str(item["metadata"]["name"]) for item in self._classes.all()))
+        return inventory_of(
+            self._nodes.all(),
+            resource=self._gpu_resource,
+            device_classes=classes if self._classes.served else None,
+        )
 
     def _hear(self, manifest: Manifest) -> None:
         labels = manifest["metadata"].get("labels") or {}
@@ -120,6 +130,12 @@ def _slim(manifest: Manifest) -> Manifest:
     """Without the record of field managers, which is often larger than the object."""
     metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
     return {**manifest, "metadata": metadata}
+
+
+def _bare(manifest: Manifest) -> Manifest:
+    """Its name alone."""
+    metadata = manifest["metadata"]
+    return {"metadata": {"name": metadata["name"], "resourceVersion": metadata["resourceVersion"]}}
 
 
 def _pod(manifest: Manifest) -> Manifest:

@@ -53,6 +53,8 @@ POD_GROUP = Kind("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup")
 LOCAL_QUEUES = tuple(Kind("kueue.x-k8s.io", version, "localqueues", "LocalQueue") for version in ("v1beta1", "v1beta2"))
 """Kueue's queues: only whether the cluster has them is looked at."""
 
+DEVICE_CLASS = Kind("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", namespaced=False)
+
 OPTIONAL = (
     LEADER_WORKER_SET,
     RESOURCE_CLAIM_TEMPLATE,
@@ -79,6 +81,7 @@ ALL = (
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
     LEASE,
+    DEVICE_CLASS,
     *OPTIONAL,
 )
 _BY_NAME = {(kind.api_version, kind.name): kind for kind in ALL}

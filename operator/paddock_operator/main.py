@@ -142,7 +142,13 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
     index = Index(catalog, registered=lambda: policy.current().view.models)
     loop = Loop(cluster=cluster, queue=_queue(), index=index, clock=clock, resync_seconds=settings.resync_seconds)
     models = ModelLoop(cluster=cluster, clock=clock, queue=_queue())
-    cache = Cache(cluster=cluster, clock=clock, changed=loop.child_changed, job_changed=loop.job_changed)
+    cache = Cache(
+        cluster=cluster,
+        clock=clock,
+        changed=loop.child_changed,
+        job_changed=loop.job_changed,
+        gpu_resource=settings.gpu_resource,
+    )
     internal = controlplane.connect(
         url=settings.controlplane_url, token=SecretFile(lambda: settings.read_secret(settings.internal_token_file)).read
     )

@@ -5,6 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from paddock_core.planning.types import GPU_RESOURCE
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -64,6 +65,9 @@ class OperatorSettings(BaseSettings):
     hub_token_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
     """Secret in the namespace paddock-weights whose key `token` is the platform's token for the model hub. Only Jobs
     that fetch a model of the catalogue from the hub get it."""
+
+    gpu_resource: str = Field(default=GPU_RESOURCE, min_length=3, max_length=253)
+    """Extended resource under which the device plugin counts whole GPUs; parts are counted under the same domain."""
 
     networks: tuple[str, ...] = Field(default=(PLAIN,), min_length=1, max_length=20)
     """Network profiles (JSON list) that deployments of several nodes may name; the first serves those that name none.

@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 import yaml
 
+from paddock_core.planning.fit import CONSTANTS
 from paddock_core.planning.types import Engine, Plan
 from paddock_core.serving import contract
 
-ENGINE_MODULES = {Engine.LLMAPI: "llmapi", Engine.LLAMA_CPP: "llamacpp"}
+ENGINE_MODULES = {Engine.LLMAPI: "llmapi", Engine.TENSORRT_ENGINE: "tensorrt", Engine.LLAMA_CPP: "llamacpp"}
 """Name of the module in paddock_serving.engines."""
+
+KV_TYPES = {"bf16": "auto", "fp16": "auto"}
+"""TensorRT-LLM's word for a cache in 16 bits: the type that the weights compute in."""
 
 VERSION_FOLDER = "1"
 
@@ -71,7 +75,7 @@ def config_pbtxt() -> str:
 
 def model_yaml(plan: Plan, *, model_path: str) -> str:
     """What `paddock_serving.model` reads beside itself: the engine and its figures, from the plan."""
-    document = {
+    document: dict[str, object] = {
         "engine": ENGINE_MODULES[plan.engine],
         "model": model_path,
         "context_length": plan.context_length,
@@ -82,7 +86,24 @@ def model_yaml(plan: Plan, *, model_path: str) -> str:
     }
     if plan.engine is Engine.LLMAPI:
         document["backend"] = "pytorch"
+    if plan.gpus_per_pod:
+        document |= _library_arguments(plan)
     return yaml.safe_dump(document, sort_keys=True)
+
+
+def _library_arguments(plan: Plan) -> dict[str, object]:
+    """TensorRT-LLM's own names of what the plan says: the engine is held to it, so that it takes what was planned."""
+    return {
+        "max_batch_size": plan.max_batch_size,
+        "max_num_tokens": plan.max_num_tokens,
+        "max_seq_len": plan.context_length,
+        "enable_chunked_prefill": plan.chunked_prefill,
+        "gpus_per_node": plan.gpus_per_pod,
+        "kv_cache_config": {
+            "dtype": KV_TYPES.get(plan.kv_precision, plan.kv_precision),
+            "free_gpu_memory_fraction": CONSTANTS.cache_fraction,
+        },
+    }
 
 
 def model_py() -> str:

@@ -1,6 +1,7 @@
 """The rendered model repository, read by Triton's own protobuf and by Python."""
 
 import ast
+from dataclasses import replace
 
 import yaml
 from google.protobuf import text_format
@@ -70,7 +71,14 @@ def test_model_yaml_carries_the_plan() -> None:
         model_yaml(made("llama-3.1-405b-instruct", hypothetical(gpu="H200-141")), model_path="/weights/z")
     )
     assert (gpu["engine"], gpu["backend"], gpu["tensor_parallel_size"]) == ("llmapi", "pytorch", 8)
-    assert gpu["context_length"] == 8192
+    assert gpu["context_length"] == gpu["max_seq_len"] == 8192
+    assert (gpu["gpus_per_node"], gpu["kv_cache_config"]["dtype"]) == (8, "auto")
+    answer = made("llama-3.1-405b-instruct", hypothetical(gpu="H200-141"))
+    assert (gpu["max_batch_size"], gpu["max_num_tokens"]) == (answer.max_batch_size, answer.max_num_tokens)
+    smaller = replace(answer, kv_precision="fp8", max_num_tokens=2048)
+    assert yaml.safe_load(model_yaml(smaller, model_path="/weights/z"))["kv_cache_config"]["dtype"] == "fp8"
+    assert yaml.safe_load(model_yaml(smaller, model_path="/weights/z"))["enable_chunked_prefill"] is True
+    assert "max_num_tokens" not in cpu
 
 
 def test_model_py_is_python_that_imports_the_entry() -> None:
