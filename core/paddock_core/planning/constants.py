@@ -105,13 +105,15 @@ def packaged_constants() -> Constants:
     return Constants(**{name: _in_bytes(name, row.value) for name, row in table().constants.items()})
 
 
-def overridden(constants: Constants, values: Mapping[str, Any]) -> Constants:
-    """Constants with some replaced, in the units of the table (GiB where it says GiB).
+def overridden(constants: Constants, values: Any) -> Constants:
+    """Constants with some replaced by a mapping of names to numbers, in the units of the table (GiB where it says GiB).
 
-    Raises ConstantsError for a name that is no constant, or a value that is no positive number.
+    Raises ConstantsError for what is no mapping, a name that is no constant, or a value that is no positive number.
     """
+    if not isinstance(values, Mapping):
+        raise ConstantsError("expected a mapping of constants to numbers")
     known = {item.name for item in fields(Constants)}
-    unknown = sorted(set(values) - known)
+    unknown = sorted({str(name) for name in values} - known)
     if unknown:
         raise ConstantsError(f"no constants {', '.join(unknown)}: there are {', '.join(sorted(known))}")
     for name, value in values.items():
