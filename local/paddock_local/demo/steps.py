@@ -77,15 +77,15 @@ def share(world: World) -> None:
     refused(world, "globex", status=403, code="AccessDenied")
     patch = '{"spec":{"access":{"tenants":["globex"]}}}'
     world.kubectl("patch", "llamadeployment", "smollm2", "-n", "acme", "--type", "merge", "-p", patch)
-    world.wait("the gateway to know it", lambda: refusal(world, "globex", code="AcceptanceMissing"), seconds=10)
+    world.wait("the gateway to know it", lambda: refusal(world, "globex", code="AcceptanceMissing"), seconds=60)
     world.narrator.holds("let in, globex still lacks an acceptance of its own: 403 AcceptanceMissing")
     accept(world, party=TENANTS["globex"], role="consumer", who="globex")
-    answer = world.wait("the gateway to know it", lambda: answered(world, "globex"), seconds=10)
+    answer = world.wait("the gateway to know it", lambda: answered(world, "globex"), seconds=60)
     world.narrator.tell(f"globex asks, and hears: {answer.choices[0].message.content}")
     bill(world, "globex", answer.usage)
     refused(world, "", status=401, code="invalid_api_key")
     world.paddock("quota", "set", "--tenant", "globex", "--requests-per-minute", "1")
-    over = world.wait("the quota to be used up", lambda: over_quota(world, "globex"), seconds=10)
+    over = world.wait("the quota to be used up", lambda: over_quota(world, "globex"), seconds=60)
     headers = {name: value for name, value in over.response.headers.items() if "ratelimit" in name or "retry" in name}
     world.narrator.tell(f"429: {headers}")
     world.expect(
@@ -95,7 +95,7 @@ def share(world: World) -> None:
 
 def usage(world: World) -> None:
     """What the ledger says equals, to the token, what the responses said."""
-    totals = world.wait("the ledger", lambda: ledger_matches(world), seconds=15)
+    totals = world.wait("the ledger", lambda: ledger_matches(world), seconds=60)
     for tenant, figures in totals.items():
         world.narrator.tell(
             f"{tenant}: {figures['requests']} requests, {figures['input_tokens']} in, {figures['output_tokens']} out"
@@ -115,7 +115,7 @@ def revoke_and_return(world: World) -> None:
     world.wait("the pods to go", lambda: True if not serving_pods(world) else None, seconds=60)
     accept(world, party=TENANTS["acme"], role="deployer", who="acme")
     serving(world)
-    answer = world.wait("the gateway to serve again", lambda: answered(world, "acme"), seconds=10)
+    answer = world.wait("the gateway to serve again", lambda: answered(world, "acme"), seconds=60)
     bill(world, "acme", answer.usage)
     world.narrator.holds("accepted again, service returns by itself")
 
