@@ -51,7 +51,8 @@ def cuts(model: ModelEntry, pool: NodePool, *, tensor: int | None, pipeline: int
         most = _most_stages(pool, size) if size == max(powers) else 1
         for stages in range(1, most + 1) if pipeline is None else (pipeline,):
             cut = _spread(pool, tensor=size, pipeline=stages)
-            if stages <= model.dimensions.layers and cut.pods <= pool.nodes and (limit > 1 or cut.gpus == 1):
+            joined = pool.mig_profile is not None and cut.gpus > 1
+            if stages <= model.dimensions.layers and cut.pods <= pool.nodes and not joined:
                 yield cut
 
 
