@@ -22,6 +22,16 @@ class EngineError(ServingError):
     """The engine could not start, or failed while it generated."""
 
 
+class EngineBuildError(ServingError):
+    """A compiled engine could not be made."""
+
+
+class EngineIncompatibleError(ServingError):
+    """A compiled engine is of another TensorRT, or for other GPUs, than there are here."""
+
+    lasting = True
+
+
 class WeightsError(ServingError):
     """A file of the model could not be fetched, or is not the file that the catalogue names."""
 

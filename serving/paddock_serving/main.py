@@ -20,6 +20,7 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("serve", help="run Triton on the pod's address with the rendered model repository")
     commands.add_parser("serve-worker", help="let the leader of a group start its ranks here")
+    commands.add_parser("build-engine", help="compile a model for this machine's GPUs and verify it by loading")
     commands.add_parser("prepare-weights", help="fetch and verify a model's files, publish its tokenizer")
     commands.add_parser("purge-weights", help="remove every copy of a model's files, tell their digests")
     check = commands.add_parser("gpu-check", help="try the TensorRT-LLM engine, where there is a GPU")
@@ -73,7 +74,20 @@ def _purge() -> None:
     purge(settings=PurgeSettings())  # type: ignore[call-arg]
 
 
-_COMMANDS = {"serve": _serve, "serve-worker": _serve_worker, "prepare-weights": _prepare, "purge-weights": _purge}
+def _build() -> None:
+    from paddock_serving.compiled.build import build_engine
+    from paddock_serving.settings import BuildSettings
+
+    build_engine(settings=BuildSettings())  # type: ignore[call-arg]
+
+
+_COMMANDS = {
+    "serve": _serve,
+    "serve-worker": _serve_worker,
+    "build-engine": _build,
+    "prepare-weights": _prepare,
+    "purge-weights": _purge,
+}
 
 
 if __name__ == "__main__":

@@ -154,6 +154,30 @@ class PrepareSettings(BaseSettings):
     """Token for gated models, from a Secret."""
 
 
+class BuildSettings(BaseSettings):
+    """What `paddock-serving build-engine` reads."""
+
+    model_config = SettingsConfigDict(env_prefix="PADDOCK_SERVING_", use_attribute_docstrings=True)
+
+    model: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")
+    """Whose engine it is: it goes with that model's files."""
+
+    engine: str = Field(max_length=8192)
+    """Everything that the engine depends on (JSON, paddock_core.engines.request)."""
+
+    weights_dir: Path = Path("/weights")
+    """The volume."""
+
+    calibration_dir: Path = Path("/weights/import/calibration")
+    """Where the platform's team puts the calibration set, for engines that are quantised."""
+
+    model_packages: str = ""
+    """Where this package lies for the image's own Python, which has TensorRT-LLM; the serving image sets it."""
+
+    termination_log: Path = Path("/dev/termination-log")
+    """Where the result is left for the operator."""
+
+
 class PurgeSettings(BaseSettings):
     """What `paddock-serving purge-weights` reads."""
 

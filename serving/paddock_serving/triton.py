@@ -20,6 +20,7 @@ from typing import NoReturn
 
 from paddock_core.serving import contract
 
+from paddock_serving.compiled.runtime import image_environment
 from paddock_serving.errors import EnvironmentNotReadyError
 from paddock_serving.settings import ServeSettings
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 STUB = "triton_python_backend_stub"
 SITE_PACKAGES = "PADDOCK_SERVING_SITE_PACKAGES"
 """Environment variable through which model.py learns where this package and its dependencies lie."""
+MODEL_PACKAGES = "PADDOCK_SERVING_MODEL_PACKAGES"
+"""Environment variable of an image whose own Python runs the model: the folder with this package for it."""
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _PRIVATE = ("PADDOCK_SERVING_TRITON_SECRET",)
 """Variables that neither Triton nor the model needs to see."""
@@ -169,9 +172,13 @@ def build_argv(*, settings: ServeSettings, binary: Path, backends: Path, reposit
 def build_environment(*, installation: Installation, base: Mapping[str, str]) -> dict[str, str]:
     """The server's environment: this interpreter and its packages findable, the secrets gone."""
     environment = {key: value for key, value in base.items() if key not in _PRIVATE}
-    environment[SITE_PACKAGES] = os.pathsep.join(_package_folders())
     environment["PYTHONNOUSERSITE"] = "1"
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)])
+    if base.get(MODEL_PACKAGES):
+        # An image: the model runs in the image's own Python, whose packages must not be hidden by this command's.
+        environment = image_environment(environment) | {SITE_PACKAGES: base[MODEL_PACKAGES]}
+    else:
+        environment[SITE_PACKAGES] = os.pathsep.join(_package_folders())
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), base.get("PATH", os.defpath)])
     if installation.libraries is not None:
         libraries = [str(shared_libpython().parent), str(installation.libraries), base.get("LD_LIBRARY_PATH", "")]
         environment["LD_LIBRARY_PATH"] = os.pathsep.join(folder for folder in libraries if folder)
@@ -185,8 +192,16 @@ def _package_folders() -> list[str]:
     return [folder for folder in dict.fromkeys(sys.path) if folder and folder not in skipped and Path(folder).is_dir()]
 
 
-def serve(*, settings: ServeSettings) -> NoReturn:
-    """Become the server. The process id stays, so that a termination signal reaches Triton, which drains."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """The server, ready to be started. `argv` holds the secret: it must never be logged."""
+
+    argv: list[str]
+    environment: dict[str, str]
+
+
+def prepare(*, settings: ServeSettings) -> Command:
+    """Put everything in place that the server needs. Raises EnvironmentNotReadyError where something is missing."""
     installation = find_installation(path=os.environ.get("PATH", os.defpath))
     check_numpy(installation)
     environment = build_environment(installation=installation, base=os.environ)
@@ -198,5 +213,10 @@ def serve(*, settings: ServeSettings) -> NoReturn:
         "starting Triton",
         extra={"binary": str(installation.binary), "settings": settings.model_dump(mode="json")},
     )
+    return Command(argv=argv, environment=environment)
+
+
+def become(command: Command) -> NoReturn:
+    """Become the server. The process id stays, so that a termination signal reaches Triton, which drains."""
     sys.stderr.flush()
-    os.execve(argv[0], argv, environment)  # noqa: S606 - becoming the server is the point; no shell is involved
+    os.execve(command.argv[0], command.argv, command.environment)  # noqa: S606 - becoming the server is the point; no shell
