@@ -1,6 +1,7 @@
 """The reads of a round."""
 
 from paddock_core.catalog.loader import Catalog
+from paddock_core.planning.fit import loaded
 from paddock_core.resources import names
 from paddock_core.serving.contract import deployment_secret
 
@@ -12,6 +13,7 @@ from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Clock, Cluster, Key, PolicySource
 from paddock_operator.probing import ProbeBook
+from paddock_operator.weights_progress import ProgressBook
 
 
 class Gatherer:
@@ -25,6 +27,7 @@ class Gatherer:
         policy: PolicySource,
         catalog: Catalog,
         probes: ProbeBook,
+        progress: ProgressBook,
         clock: Clock,
         platform_key: bytes,
     ) -> None:
@@ -33,6 +36,7 @@ class Gatherer:
         self._policy = policy
         self._catalog = catalog
         self._probes = probes
+        self._progress = progress
         self._clock = clock
         self._platform_key = platform_key
 
@@ -82,14 +86,14 @@ class Gatherer:
             deployment=looked.deployment,
             problem=looked.problem,
             children=self._cache.children(looked.key),
-            weights=self._weights(looked),
+            weights=await self._weights(looked),
             probes=probes,
         )
 
-    def _weights(self, looked: Observed) -> WeightsJob:
+    async def _weights(self, looked: Observed) -> WeightsJob:
         model = looked.model
-        if model is None or not model.weights:
+        precision = None if model is None else loaded(model=model, ask=ask_of(looked.live.spec))
+        if model is None or precision is None:
             return WeightsJob(job=None)
-        precision = ask_of(looked.live.spec).precision or model.default_precision
         digest = names.model_digest(model, precision=precision)
-        return self._cache.weights(names.weights_job_name(digest))
+        return await self._progress.asked(self._cache.weights(names.weights_job_name(digest)))

@@ -20,6 +20,7 @@ from paddock_operator.adapters import controlplane
 from paddock_operator.adapters.clock import SystemClock, boot_id
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.adapters.policy import PolicyFollower
+from paddock_operator.adapters.progress import HttpProgressReader
 from paddock_operator.adapters.triton import TritonProber
 from paddock_operator.admission import Review, review
 from paddock_operator.cache import Cache
@@ -47,6 +48,7 @@ from paddock_operator.report import Reporter
 from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
+from paddock_operator.weights_progress import ProgressBook
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +184,7 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
                 policy=policy,
                 catalog=catalog,
                 probes=probes,
+                progress=ProgressBook(reader=HttpProgressReader(session), clock=clock),
                 clock=clock,
                 platform_key=config.platform_key,
             ),
@@ -234,6 +237,9 @@ def config_of(settings: OperatorSettings) -> Config:
         drain_seconds=settings.drain_seconds,
         probe_interval_seconds=settings.probe_interval_seconds,
         hub_token_secret=settings.hub_token_secret,
+        hub_url=settings.hub_url,
+        source_secret=settings.source_secret,
+        source_endpoints=settings.source_endpoints,
         networks=offered(settings.networks, folder=settings.networks_dir),
         monitoring_namespace=settings.monitoring_namespace,
         endpoint_picker=settings.endpoint_picker,

@@ -10,7 +10,7 @@ from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.types import Inventory
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment
+from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment, WeightsStatus
 
 from paddock_operator.kinds import POD, Kind
 from paddock_operator.ports import Key, Manifest, Policy
@@ -46,6 +46,8 @@ class WeightsJob:
 
     job: Manifest | None
     pods: tuple[Manifest, ...] = ()
+    progress: WeightsStatus | None = None
+    """What the pod that fetches says of it, as far as it answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

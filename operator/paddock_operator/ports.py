@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from paddock_core.audit.denials import Denial
 from paddock_core.policy.documents import RegisteredModel
 from paddock_core.policy.view import PolicyView
+from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_core.usage.pod_time import Sighting
 
 from paddock_operator.kinds import Kind
@@ -118,6 +119,13 @@ class Prober(Protocol):
 
     async def generates(self, *, url: str, secret: str) -> str | None:
         """None if it answered with a generated token, else what went wrong."""
+
+
+class ProgressReader(Protocol):
+    """Asks a pod that fetches weights how far it is."""
+
+    async def read(self, *, url: str) -> WeightsStatus | None:
+        """What it says; None where it does not answer, or says something else."""
 
 
 class Clock(Protocol):

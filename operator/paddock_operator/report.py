@@ -35,6 +35,7 @@ def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Stat
         conditions=conditions,
         license=outcome.license,
         plan=outcome.plan,
+        weights=outcome.weights,
         replicas=outcome.replicas,
         ready_replicas=outcome.ready_replicas,
         groups=outcome.groups,

@@ -3,7 +3,7 @@
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from paddock_core.planning.types import GPU_RESOURCE
 from pydantic import Field
@@ -81,6 +81,16 @@ class OperatorSettings(BaseSettings):
 
     endpoint_picker: str = Field(default="paddock-endpoint-picker", pattern="^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
     """Service, in each serving namespace, that picks endpoints where the cluster has the InferencePool API."""
+
+    hub_url: str = Field(default="", max_length=200, pattern=r"^(https?://[^@\s]+)?$")
+    """Base URL of the model hub, for a mirror of it that the platform trusts with its token; empty: the public hub."""
+
+    source_secret: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    """Secret in the namespace paddock-weights with the platform's credentials for S3 and registries, for models of the
+    catalogue and those that the platform registered. A tenant's models have those of `source-of-<tenant>`, if there."""
+
+    source_endpoints: tuple[Annotated[str, Field(max_length=200, pattern=r"^[^@\s]+$")], ...] = ()
+    """URLs (JSON list) of S3 servers, registries, mirrors and file servers that may have tenants' models."""
 
     lease_namespace: str = "paddock-system"
     """Namespace of the leadership Lease."""

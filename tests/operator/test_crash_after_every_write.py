@@ -21,6 +21,7 @@ from paddock_operator.main import config_of
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
 from paddock_operator.report import Reporter
+from paddock_operator.weights_progress import ProgressBook
 
 MODEL = packaged_catalog().models["smollm2-135m-instruct"]
 JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_precision))
@@ -84,6 +85,11 @@ class NoProbes:
         return "not asked in this test"
 
 
+class NoProgress:
+    async def read(self, *, url: str) -> None:
+        return None
+
+
 class Tokens:
     async def download_token(self, *, model: str, entity: str) -> str:
         return f"token-for-{model}-of-{entity}"
@@ -113,6 +119,7 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
         policy=policy,
         catalog=packaged_catalog(),
         probes=probes,
+        progress=ProgressBook(reader=NoProgress(), clock=clock),
         clock=clock,
         platform_key=config.platform_key,
     )

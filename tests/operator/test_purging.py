@@ -128,6 +128,7 @@ async def weights(api: Any, settings: Any) -> AsyncIterator[str]:
         digest="d" * 64,
         licenses=model.licenses,
         catalogued=True,
+        owner="",
         token="t",
         config=config_of(settings),
     )

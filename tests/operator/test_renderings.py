@@ -75,6 +75,7 @@ def weights_job(model_id: str, precision: str, **changes: Any) -> WeightsRenderi
         "digest": "b179c9523d0e" + "0" * 52,
         "licenses": model.licenses,
         "catalogued": True,
+        "owner": "",
         "token": "t",
         "config": CONFIG,
     }

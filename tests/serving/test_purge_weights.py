@@ -88,6 +88,9 @@ class Memory:
     def files(self) -> tuple[Expected, ...]:
         return tuple(Expected(name=name, bytes=len(data)) for name, data in CONTENT.items())
 
+    def close(self) -> None:
+        pass
+
     @contextmanager
     def read(self, file: Expected, *, offset: int) -> Iterator[Iterator[bytes]]:
         if self._breaks and file.name == "special.json":

@@ -45,6 +45,9 @@ class Memory:
             for name, data in self.content.items()
         )
 
+    def close(self) -> None:
+        pass
+
     @contextmanager
     def read(self, file: Expected, *, offset: int) -> Iterator[Iterator[bytes]]:
         self.reads.append((file.name, offset))

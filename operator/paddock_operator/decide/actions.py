@@ -52,6 +52,8 @@ class StartWeights:
     """Those whose notices lie beside the files."""
     catalogued: bool
     """True for a model of the catalogue: its source was chosen by nobody but the publisher of the catalogue."""
+    owner: str
+    """The tenant that registered it; empty for the platform's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,7 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
         return _hold(observed, config, found)
     if finding.status != TRUE:
         return _look_within(replace(_hold(observed, config, found), plan=_plan_status(plan)), LACK_SECONDS)
-    prepared = weights.judge(observed, model, plan)
+    prepared = weights.judge(observed, model, plan, endpoints=config.source_endpoints)
     found = (*found, prepared.finding)
     if prepared.result is None:
         held = _hold(observed, config, found)
@@ -82,6 +82,7 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
             held,
             actions=(*_finalizer_first(observed), *prepared.actions, *held.actions),
             plan=_plan_status(plan),
+            weights=prepared.progress,
         )
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
     rendering = _rendering(observed, config, model, plan, prepared.result, tenant=tenant)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from paddock_core.resources import names
 from paddock_core.resources.conditions import Finding
-from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus
+from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus, WeightsStatus
 
 from paddock_operator.decide.actions import Action
 from paddock_operator.networks import PLAIN, Network, offered
@@ -24,6 +24,12 @@ class Config:
     probe_interval_seconds: float
     hub_token_secret: str = ""
     """Name of the Secret, in the weights' namespace, with the platform's token for the model hub; empty: none."""
+    hub_url: str = ""
+    """Base URL of the model hub; empty: the public one."""
+    source_secret: str = ""
+    """Name of the Secret, there too, with the platform's credentials for S3 and registries; empty: none."""
+    source_endpoints: tuple[str, ...] = ()
+    """URLs below which tenants' models may be fetched, beside the model hub."""
     networks: tuple[Network, ...] = field(default_factory=lambda: offered((PLAIN,)))
     """The network profiles that deployments may name; the first is the one of those that name none."""
     monitoring_namespace: str = names.PLATFORM_NAMESPACE
@@ -40,6 +46,7 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     license: LicenseStatus | None = None
     plan: PlanStatus | None = None
+    weights: WeightsStatus | None = None
     routing: RoutingStatus | None = None
     replicas: int = 0
     ready_replicas: int = 0

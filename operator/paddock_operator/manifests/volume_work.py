@@ -4,12 +4,23 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+from paddock_core.serving.contract import NOT_AT_ONCE
+
 from paddock_operator.manifests import pods
 from paddock_operator.manifests.render import PurgeRendering, WeightsRendering
 from paddock_operator.manifests.weights.service_account import NAME
 from paddock_operator.ports import Manifest
 
 Rendering = WeightsRendering | PurgeRendering
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mount:
+    """A volume that the Job reads, beside the weights."""
+
+    name: str
+    path: str
+    volume: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +38,7 @@ class Work:
     """Its own variables, beside the volume's folder and the control plane's address."""
     secrets: list[dict[str, Any]]
     """Variables that come from Secrets."""
+    mounts: tuple[Mount, ...] = ()
 
 
 def token_variable(rendering: Rendering, *, variable: str, key: str) -> dict[str, Any]:
@@ -54,6 +66,7 @@ def job(rendering: Rendering, work: Work) -> Manifest:
         "spec": {
             "backoffLimit": work.tries,
             "activeDeadlineSeconds": work.deadline_seconds,
+            "podFailurePolicy": {"rules": _rules(work)},
             "template": {
                 "metadata": {"labels": rendering.labels},
                 "spec": {
@@ -66,11 +79,21 @@ def job(rendering: Rendering, work: Work) -> Manifest:
                     "volumes": [
                         {"name": "weights", **rendering.config.weights_volume},
                         {"name": "tmp", "emptyDir": {}},
+                        *({"name": mount.name, **mount.volume} for mount in work.mounts),
                     ],
                 },
             },
         },
     }
+
+
+def _rules(work: Work) -> list[dict[str, Any]]:
+    """A pod whose node was taken away is no try; one that says that trying at once is no use is the last one."""
+    final = {"containerName": work.container, "operator": "In", "values": [NOT_AT_ONCE]}
+    return [
+        {"action": "FailJob", "onExitCodes": final},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
 
 
 def _container(rendering: Rendering, work: Work) -> dict[str, Any]:
@@ -94,5 +117,6 @@ def _container(rendering: Rendering, work: Work) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "weights", "mountPath": "/weights"},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path inside the container
+            *({"name": mount.name, "mountPath": mount.path, "readOnly": True} for mount in work.mounts),
         ],
     }

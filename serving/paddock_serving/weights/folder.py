@@ -53,6 +53,9 @@ class Folder:
             handle.seek(offset)
             yield iter(lambda: handle.read(CHUNK), b"")
 
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 def _counts(path: Path) -> bool:
     return path.is_file() and path.name != SUMS and not path.name.startswith(".")

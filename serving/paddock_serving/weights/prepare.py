@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import closing
 
 import httpx
 from paddock_core.catalog.loader import Catalog
@@ -87,9 +88,8 @@ def _run(*, settings: PrepareSettings, client: httpx.Client, progress: Progress)
     checkpoint, shape = wanted(settings), shape_of(settings, catalog=packaged_catalog())
     control_plane = ControlPlane(url=settings.controlplane_url, token=settings.decision_token, client=client)
     control_plane.ask_leave(model=settings.model)
-    source = open_source(checkpoint=checkpoint, settings=settings)
     store = Store(root=settings.weights_dir, progress=progress, connections=settings.connections)
-    with span("fetch"):
+    with span("fetch"), closing(open_source(checkpoint=checkpoint, settings=settings)) as source:
         want = Want(check=shape.check, name=shape.name)
         stored = store.obtain(checkpoint=checkpoint, source=source, want=want)
     licenses = licenses_of(settings, catalog=packaged_catalog())

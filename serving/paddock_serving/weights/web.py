@@ -74,6 +74,10 @@ class Web:
         with closing(self._bytes(url, file, offset, headers or {})) as chunks:
             yield chunks
 
+    def close(self) -> None:
+        """End its connections."""
+        self.client.close()
+
     def _bytes(self, url: str, file: Expected, offset: int, headers: Mapping[str, str]) -> Generator[bytes, None, None]:
         done, failures = offset, 0
         while True:

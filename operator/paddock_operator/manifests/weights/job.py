@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from paddock_operator.manifests.render import WeightsRendering
-from paddock_operator.manifests.volume_work import Work, job, token_variable
+from paddock_operator.manifests.volume_work import Mount, Work, job, token_variable
 from paddock_operator.manifests.weights.secret import TOKEN_KEY
 from paddock_operator.ports import Manifest
 
@@ -16,8 +16,17 @@ DOWNLOAD_BYTES_PER_SECOND = 8 * 1024**2
 LEAST_SECONDS = 1800
 MEMORY_BYTES = 1024**3
 HUB = "huggingface"
-"""The kind of source that HF_TOKEN is for."""
-HUB_TOKEN_KEY = "token"  # noqa: S105 - a key's name
+CLAIM = "pvc"
+CREDENTIALS = {
+    HUB: {"HF_TOKEN": "token"},
+    "s3": {
+        "PADDOCK_SERVING_S3_ACCESS_KEY_ID": "access-key-id",
+        "PADDOCK_SERVING_S3_SECRET_ACCESS_KEY": "secret-access-key",
+        "PADDOCK_SERVING_S3_SESSION_TOKEN": "session-token",
+    },
+    "oci": {"PADDOCK_SERVING_OCI_USERNAME": "username", "PADDOCK_SERVING_OCI_PASSWORD": "password"},
+}
+"""Kind of source to what its Job is told, and the key of the Secret that has it."""
 
 
 def render(rendering: WeightsRendering) -> Manifest:
@@ -39,19 +48,54 @@ def render(rendering: WeightsRendering) -> Manifest:
                 {"name": "PADDOCK_SERVING_DIMENSIONS", "value": msgspec.json.encode(model.dimensions).decode()},
                 {"name": "PADDOCK_SERVING_PARAMETERS", "value": str(model.parameters)},
                 {"name": "PADDOCK_SERVING_LICENSES", "value": json.dumps(list(rendering.licenses))},
+                *_hub(rendering),
+                {
+                    "name": "PADDOCK_SERVING_BIND",
+                    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}},
+                },
             ],
             secrets=[
                 token_variable(rendering, variable="PADDOCK_SERVING_DECISION_TOKEN", key=TOKEN_KEY),
-                *_hub_token(rendering),
+                *_credentials(rendering),
             ],
+            mounts=_claim(weights.source),
         ),
     )
 
 
-def _hub_token(rendering: WeightsRendering) -> list[dict[str, Any]]:
-    """The platform's own token goes to the hub alone, for what the catalogue names: where a registered model's files
-    are fetched, and so what is read with the token, was chosen by whoever registered it."""
-    secret, source = rendering.config.hub_token_secret, rendering.model.weights[rendering.precision].source
-    if not secret or not rendering.catalogued or source.get("kind") != HUB:
+def _hub(rendering: WeightsRendering) -> list[dict[str, Any]]:
+    url = rendering.config.hub_url
+    return [{"name": "PADDOCK_SERVING_HUB_URL", "value": url}] if url else []
+
+
+def _credentials(rendering: WeightsRendering) -> list[dict[str, Any]]:
+    """What the source's kind asks for, out of the Secret of whoever chose the source: the platform's for the catalogue
+    and what the platform registered, a tenant's own for what that tenant registered. So nothing is read with the
+    platform's rights that somebody else named.
+
+    The hub's token is for models of the catalogue alone: it is an account's, to which publishers gave access for these.
+    """
+    kind = rendering.model.weights[rendering.precision].source.get("kind", "")
+    config = rendering.config
+    if rendering.owner:
+        secret = f"source-of-{rendering.owner}"
+    elif kind == HUB:
+        secret = config.hub_token_secret if rendering.catalogued else ""
+    else:
+        secret = config.source_secret
+    if not secret:
         return []
-    return [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": secret, "key": HUB_TOKEN_KEY}}}]
+    # A token that the platform configured must be there; everything else may be open to everybody.
+    optional = {} if kind == HUB and not rendering.owner else {"optional": True}
+    return [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, **optional}}}
+        for variable, key in CREDENTIALS.get(kind, {}).items()
+    ]
+
+
+def _claim(source: dict[str, str]) -> tuple[Mount, ...]:
+    """The other claim that files are copied from."""
+    if source.get("kind") != CLAIM:
+        return ()
+    volume = {"persistentVolumeClaim": {"claimName": source["claim"], "readOnly": True}}
+    return (Mount(name="source", path="/source", volume=volume),)

@@ -60,6 +60,9 @@ class Source(Protocol):
     def read(self, file: Expected, *, offset: int) -> AbstractContextManager[Iterator[bytes]]:
         """The file's bytes from an offset. Raises WeightsError if it cannot be read."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
 
 def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:
     """The source that the catalogue names. Raises WeightsError for a kind that this version does not have, or one

@@ -45,6 +45,10 @@ class Files:
         with self._web.read(f"{self._url}/{quote(file.name)}", file, offset=offset) as chunks:
             yield chunks
 
+    def close(self) -> None:
+        """End its connections."""
+        self._web.close()
+
 
 def open_source(*, checkpoint: Checkpoint, settings: PrepareSettings) -> Source:  # noqa: ARG001 - one signature for all
     """The URL that the catalogue names."""

@@ -77,6 +77,10 @@ class Hub:
         with self._web.read(url, file, offset=offset) as chunks:
             yield chunks
 
+    def close(self) -> None:
+        """End its connections."""
+        self._web.close()
+
 
 def _wanted(name: str) -> bool:
     """What an engine and the tokenizer need. Pickles are not: they can run code."""

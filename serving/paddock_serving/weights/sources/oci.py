@@ -112,6 +112,10 @@ class Artifact:
         with self._web.read(f"{self._api}/blobs/{self._layers[file.name]}", file, offset=offset) as chunks:
             yield chunks
 
+    def close(self) -> None:
+        """End its connections."""
+        self._web.close()
+
     def _named(self, layers: list[dict[str, Any]]) -> Iterator[Expected]:
         for layer in layers:
             kind, notes = str(layer.get("mediaType", "")), layer.get("annotations") or {}

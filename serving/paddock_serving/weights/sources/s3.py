@@ -75,6 +75,10 @@ class Bucket:
         with self._web.read(self._url(file.name), file, offset=offset, headers=held) as chunks:
             yield chunks
 
+    def close(self) -> None:
+        """End its connections."""
+        self._web.close()
+
     def _url(self, name: str) -> str:
         return f"{self._base}/{quote(self._prefix + name, safe='/-_.~')}"
 
