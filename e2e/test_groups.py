@@ -27,7 +27,7 @@ from e2e import enforcement as act
 from e2e.responder import playing
 
 NAME = "groups"
-NODES = ["4xH100-80x8", "1xH200-141x8"]
+H100, H200 = "4xH100-80x8", "1xH200-141x8"
 NO_REAL_NODE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodes", "postgres", "paddock"]
 LICENSE = "llama3.1"
 MODEL = "llama-3.1-405b-instruct"
@@ -53,11 +53,12 @@ def world(watched: Callable[[Stack], None]) -> Iterator[World]:
     stack = Stack(NAME, settings=LocalSettings(port_base=base()))
     stack.down(progress=Progress(), erase=True)
     try:
-        stack.up(progress=Progress(), only=NO_REAL_NODE, nodes=NODES)
+        stack.up(progress=Progress(), only=NO_REAL_NODE, nodes=[H100])
         watched(stack)
         found = make_world(stack)(Narrator(Console(stderr=True)))
         license_everybody(found)
         with playing(stack.kubeconfig):
+            found.memory["nodes"], found.memory["stack"] = H100, stack
             yield found
         found.close()
     finally:
@@ -112,6 +113,8 @@ def serving(world: World, name: str, *, replicas: int = 1) -> dict[str, Any]:
         document = world.deployment(name)
         status = document.get("status", {})
         ready = status.get("readyReplicas") == replicas == status.get("replicas")
+        if ready and status["plan"]["podsPerGroup"] > 1:
+            ready = status.get("groups") == replicas == status.get("readyGroups")
         return document if ready and status.get("observedGeneration") == document["metadata"]["generation"] else None
 
     return dict(act.eventually(look, what=f"{replicas} copies of {name} to serve", seconds=SECONDS))
@@ -126,35 +129,38 @@ def gone(world: World, name: str) -> None:
     assert [item["name"] for item in left if item.get("labels", {}).get(names.DEPLOYMENT_NAME) == name] == []
 
 
-def explained(world: World, status: dict[str, Any], *asked: str) -> None:
-    """`paddock plan` says of the same question what the status says."""
-    said = world.paddock("plan", MODEL, *asked).json
-    plan = status["plan"]
+def stand_on(world: World, nodes: str) -> None:
+    """Let the cluster have these nodes and no others."""
+    if world.memory["nodes"] != nodes:
+        world.memory["stack"].up(progress=Progress(), only=NO_REAL_NODE, nodes=[nodes])
+        world.memory["nodes"] = nodes
+
+
+def explained(world: World, document: dict[str, Any]) -> None:
+    """`paddock plan` says of the same question and nodes what the status says."""
+    engine = document["spec"]["engine"]
+    asked = {
+        "--nodes": world.memory["nodes"],
+        "--precision": engine["precision"],
+        "--context": engine["contextLength"],
+        "--concurrency": engine["maxConcurrency"],
+    }
+    said = world.paddock("plan", MODEL, *(str(word) for pair in asked.items() for word in pair)).json
+    plan = document["status"]["plan"]
     assert said["explanation"] == plan["explanation"]
     assert (said["tensor_parallel"], said["pipeline_parallel"]) == (plan["tensorParallel"], plan["pipelineParallel"])
     assert said["gpu"] == plan["gpu"]
 
 
-def question(example: str, *, gpu: str = "") -> tuple[dict[str, Any], list[str]]:
-    """An example, perhaps for another GPU, and what it asks of the planner as options of `paddock plan`."""
-    document = yaml.safe_load((EXAMPLES / example).read_text())
-    engine, placement = document["spec"]["engine"], document["spec"].setdefault("placement", {})
-    if gpu:
-        placement["gpu"] = gpu
-    options = {
-        "--context": engine.get("contextLength"),
-        "--concurrency": engine.get("maxConcurrency"),
-        "--precision": engine.get("precision"),
-        "--kv-precision": engine.get("kvPrecision"),
-        "--gpu": placement.get("gpu"),
-    }
-    return document, [word for name, value in options.items() if value for word in (name, str(value))]
+def example(file: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((EXAMPLES / file).read_text()))
 
 
 @pytest.fixture
 def bf16(world: World) -> Iterator[str]:
-    """The example in BF16 on H100, serving; gone afterwards."""
-    document, _ = question("llama-3.1-405b-bf16.yaml")
+    """The example in BF16 on nodes of eight H100, serving; gone afterwards."""
+    stand_on(world, H100)
+    document = example("llama-3.1-405b-bf16.yaml")
     said = act.apply(world, document)
     assert said.code == 0, said.err
     name = document["metadata"]["name"]
@@ -164,11 +170,10 @@ def bf16(world: World) -> Iterator[str]:
 
 
 def test_405b_in_bf16_runs_as_one_group_of_two_nodes_and_plan_says_why(world, bf16):
-    status = world.deployment(bf16)["status"]
-    plan = status["plan"]
+    document = world.deployment(bf16)
+    status, plan = document["status"], document["status"]["plan"]
     assert (plan["tensorParallel"], plan["pipelineParallel"], plan["podsPerGroup"], plan["gpusPerPod"]) == (8, 2, 2, 8)
-    assert (status["groups"], status["readyGroups"]) == (1, 1)
-    explained(world, status, *question("llama-3.1-405b-bf16.yaml")[1])
+    explained(world, document)
     (group,) = groups(world)
     found = pods(world, group)
     assert sorted(found) == [f"{group}-0", f"{group}-0-1"]
@@ -182,9 +187,9 @@ def test_405b_in_bf16_runs_as_one_group_of_two_nodes_and_plan_says_why(world, bf
 def test_clients_reach_the_leader_of_a_group_and_nobody_else(world, bf16):
     (group,) = groups(world)
     leader, worker = (pods(world, group)[name]["metadata"]["labels"] for name in (f"{group}-0", f"{group}-0-1"))
-    named = [item for item in listed(world, "services") if item["spec"].get("clusterIP") != "None"]
-    assert named
-    for service in named:
+    ours = [item for item in listed(world, "services") if names.MANAGED_BY in item["metadata"].get("labels", {})]
+    assert ours
+    for service in ours:
         assert chosen(service["spec"]["selector"], leader)
         assert not chosen(service["spec"]["selector"], worker)
     opened = [item["spec"] for item in listed(world, "networkpolicies") if opens(item["spec"], port=8000)]
@@ -228,7 +233,7 @@ def test_copies_come_and_go_and_a_lost_worker_costs_its_own_group_alone(world, b
         lambda: len(now := uids(pods(world, second))) == 2 and not now & lost,
         what="the whole group to be made anew", seconds=SECONDS,
     )  # fmt: skip
-    document = serving(world, bf16, replicas=2)
+    serving(world, bf16, replicas=2)
     assert uids(pods(world, first)) == before
     leaders = {pods(world, group)[f"{group}-0"]["status"]["podIP"] for group in (first, second)}
     act.eventually(
@@ -236,7 +241,6 @@ def test_copies_come_and_go_and_a_lost_worker_costs_its_own_group_alone(world, b
         == {f"http://{address}:8000" for address in leaders},
         what="requests to go to both leaders", seconds=SECONDS,
     )  # fmt: skip
-    assert document["status"]["readyGroups"] == 2
     scale(world, bf16, 1)
     serving(world, bf16, replicas=1)
     act.eventually(lambda: list(groups(world)) == [first], what="the second group to go", seconds=SECONDS)
@@ -249,20 +253,21 @@ def scale(world: World, name: str, replicas: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("example", "gpu"),
-    [("llama-3.1-405b-fp8.yaml", "H100-80"), ("llama-3.1-405b-bf16.yaml", "H200-141")],
+    ("file", "nodes", "gpu"),
+    [("llama-3.1-405b-fp8.yaml", H100, "H100-80"), ("llama-3.1-405b-bf16.yaml", H200, "H200-141")],
     ids=["fp8 on H100", "bf16 on H200"],
 )
-def test_where_one_node_is_enough_one_node_is_taken(world, example, gpu):
-    document, asked = question(example, gpu=gpu)
-    document["metadata"]["name"] = name = "one-node"
+def test_where_one_node_is_enough_one_node_is_taken(world, file, nodes, gpu):
+    stand_on(world, nodes)
+    document = example(file)
+    name = document["metadata"]["name"]
     said = act.apply(world, document)
     assert said.code == 0, said.err
     try:
-        status = serving(world, name)["status"]
-        plan = status["plan"]
+        found = serving(world, name)
+        plan = found["status"]["plan"]
         assert (plan["tensorParallel"], plan["pipelineParallel"], plan["podsPerGroup"], plan["gpu"]) == (8, 1, 1, gpu)
-        explained(world, status, *asked)
+        explained(world, found)
         assert groups(world) == {}
         (pod,) = pods(world).values()
         assert pod["spec"]["nodeName"].startswith(f"{gpu.lower()}-x8-")

@@ -12,7 +12,7 @@ ORDER = 2
 
 
 def render(rendering: Rendering) -> Manifest:
-    """Ingress rules of one deployment."""
+    """Ingress rules of the pods that answer; of a group, the other pods hear nobody but each other."""
     platform = _namespace(names.PLATFORM_NAMESPACE)
     callers = {
         **platform,
@@ -31,7 +31,7 @@ def render(rendering: Rendering) -> Manifest:
         "kind": "NetworkPolicy",
         "metadata": rendering.metadata(),
         "spec": {
-            "podSelector": {"matchLabels": rendering.selector},
+            "podSelector": {"matchLabels": rendering.endpoints},
             "policyTypes": ["Ingress"],
             "ingress": [
                 {"from": [callers], "ports": [_port(HTTP_PORT), _port(GRPC_PORT)]},
