@@ -40,6 +40,7 @@ from paddock_controlplane.prices.book import Prices
 from paddock_controlplane.principals import Authenticator
 from paddock_controlplane.problems import Invalid, Problem
 from paddock_controlplane.quotas import routes as quotas
+from paddock_controlplane.quotas.store import LeaseStore, PostgresLeases
 from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.telemetry import Telemetry, build
@@ -127,10 +128,20 @@ def _parts(settings: Settings, catalog: Catalog) -> State:
         prices=Prices(),
         ledger=LedgerWatch(),
         quotas=QuotaWatch(),
+        leases=_leases(settings, database),
         near_thresholds=NearThresholds(),
         sink=_sink(settings, database),
         audit_key=settings.secret("audit_key"),
     )
+
+
+def _leases(settings: Settings, database: Database) -> LeaseStore:
+    budgets, url = PostgresLeases(database), settings.quota_valkey_url()
+    if url is None:
+        return budgets
+    from paddock_controlplane.quotas.valkey_store import ValkeyLeases  # its client is loaded where it is used
+
+    return ValkeyLeases(url=url, budgets=budgets)
 
 
 def _sink(settings: Settings, database: Database) -> EventSink | None:
@@ -152,6 +163,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         finally:
             for task in running:
                 task.cancel()
+    await state.leases.close()
     await state.database.close()
     app.state.telemetry.close()
 

@@ -22,6 +22,7 @@ from paddock_controlplane.policy.service import CurrentView
 from paddock_controlplane.prices.book import Prices
 from paddock_controlplane.principals import Authenticator, Kind, Principal
 from paddock_controlplane.problems import Forbidden, Invalid
+from paddock_controlplane.quotas.store import LeaseStore
 from paddock_controlplane.quotas.watch import QuotaWatch
 from paddock_controlplane.settings import Settings
 from paddock_controlplane.usage.partitions import Partitions
@@ -58,6 +59,7 @@ class State:
     prices: Prices
     ledger: LedgerWatch
     quotas: QuotaWatch
+    leases: LeaseStore
     near_thresholds: NearThresholds
     sink: EventSink | None
     """None where events are only read."""

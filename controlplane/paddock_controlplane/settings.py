@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     """How long an offer of the platform waits for the entity to issue its signatory's link, in seconds."""
     quota_lease_seconds: float = Field(default=300, ge=10, le=3600)
     """How long a gateway may spend units of a budget that it holds without reaching the control plane, in seconds."""
+    quota_valkey_url_file: Path | None = None
+    """File with the URL of a Valkey that holds rates and slots, `valkey://:password@host:6379/0`; absent: they lie in
+    PostgreSQL, as budgets do in any case."""
     decision_token_seconds: float = Field(default=21600, gt=0)
     """How long a decision token for a download stays valid, in seconds."""
     usage_retention_days: float = Field(default=400, ge=3)
@@ -85,6 +88,15 @@ class Settings(BaseSettings):
         if len(content) < _SHORTEST_SECRET:
             raise SettingsError(f"{path}: {name} needs at least {_SHORTEST_SECRET} characters")
         return content
+
+    def quota_valkey_url(self) -> str | None:
+        """Of the Valkey for rates and slots; None if there is none.
+
+        Raises:
+            SettingsError: the file cannot be read.
+        """
+        path = self.quota_valkey_url_file
+        return None if path is None else self._content("quota_valkey_url_file", path)
 
     def events_sink_token(self) -> str:
         """What opens the receiver of events; empty if it asks for nothing.

@@ -1,10 +1,14 @@
 """Errors of quotas."""
 
-from paddock_controlplane.problems import Conflict, Invalid, NotFound
+from paddock_controlplane.problems import Conflict, Invalid, NotFound, Unavailable
 
 
 class SessionUnknown(Conflict):
     code, title = "SessionUnknown", "These leases are no longer known here"
+
+
+class StoreAway(Unavailable):
+    code, title = "StoreAway", "The store of quotas does not answer"
 
 
 class LeaseCallInvalid(Invalid):

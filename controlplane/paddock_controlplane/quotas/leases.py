@@ -115,7 +115,7 @@ async def answer(database: Database, call: LeaseCall, *, seconds: float) -> byte
         LeaseCallInvalid: the call is not as expected.
         SessionUnknown: its leases were taken back meanwhile; the gateway begins anew.
     """
-    wanted, problems = _sorted_out(call)
+    wanted, problems = sorted_out(call)
     await take_back(database, seconds=seconds)
     await accounts.ensure(database, wanted)
 
@@ -184,8 +184,12 @@ async def _session(session: AsyncSession, call: LeaseCall) -> bytes | None:
     return None
 
 
-def _sorted_out(call: LeaseCall) -> tuple[list[Wanted], dict[Key, str]]:
-    """The accounts that the call is about, and those that it may not ask about now."""
+def sorted_out(call: LeaseCall) -> tuple[list[Wanted], dict[Key, str]]:
+    """The accounts that the call is about, and those that it may not ask about now.
+
+    Raises:
+        LeaseCallInvalid: the call is not as expected.
+    """
     if len(call.asks) > MOST_ASKS:
         raise LeaseCallInvalid(f"a call holds at most {MOST_ASKS} asks: send them in parts")
     wanted: list[Wanted] = []

@@ -10,7 +10,7 @@ from paddock_core.quotas.wire import LeaseCall
 from paddock_controlplane.call import Call, callers
 from paddock_controlplane.fields import Id, LimitsBody
 from paddock_controlplane.paging import After, Limit, Page, page
-from paddock_controlplane.quotas import leases, service
+from paddock_controlplane.quotas import service
 from paddock_controlplane.quotas.errors import LeaseCallInvalid
 from paddock_controlplane.tenants import service as tenants
 
@@ -87,7 +87,10 @@ async def read_quotas(
     """Where limits stand, as far as a request was counted against them."""
     if tenant is not None:
         call.own_tenant(tenant)
-    found = await call.run(lambda session: service.standings(session, tenant=tenant, after=after, limit=limit))
+    beside = await call.state.leases.accounts()
+    found = await call.run(
+        lambda session: service.standings(session, tenant=tenant, after=after, limit=limit, beside=beside)
+    )
     return call.answer(page(found, limit=limit))
 
 
@@ -103,5 +106,5 @@ async def lease(call: Annotated[Call, Depends(callers("internal"))], request: Re
     except msgspec.DecodeError as error:
         raise LeaseCallInvalid(f"the call is not as expected: {error}") from error
     seconds = call.state.settings.quota_lease_seconds
-    content = await leases.answer(call.state.database, wanted, seconds=seconds)
+    content = await call.state.leases.answer(wanted, seconds=seconds)
     return Response(content, media_type="application/json")

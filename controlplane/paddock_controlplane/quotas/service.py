@@ -1,6 +1,6 @@
 """Projects, the platform's own limits, and where every limit stands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,13 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.audit.service import Event, PolicyChange, record
+from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.keys.models import ApiKeyRow
 from paddock_controlplane.prices import currency
+from paddock_controlplane.quotas.accounts import parts
 from paddock_controlplane.quotas.errors import ProjectInUse, ProjectUnknown
 from paddock_controlplane.quotas.models import AccountRow, PlatformLimitsRow, ProjectRow
+from paddock_controlplane.quotas.store import Account
 from paddock_controlplane.tenants import service as tenants
 
 PLATFORM = "platform"
@@ -127,15 +130,49 @@ async def platform(session: AsyncSession) -> PlatformLimits:
     return PlatformLimits(limits=msgspec.convert(row.limits, Limits) if row is not None else Limits())
 
 
-async def standings(session: AsyncSession, *, tenant: str | None, after: str, limit: int) -> list[Standing]:
-    """Where limits stand that gateways asked about, by level, kind and period."""
+async def standings(
+    session: AsyncSession, *, tenant: str | None, after: str, limit: int, beside: Sequence[Account] = ()
+) -> list[Standing]:
+    """Where limits stand that gateways asked about, by level, kind and period. `beside` are accounts of another store,
+    of which the session's scope sees its own."""
     now = int((await session.execute(_NOW)).scalar_one())
     place = func.concat(AccountRow.level, " ", AccountRow.kind, " ", AccountRow.period).collate("C")
     query = select(AccountRow).where(place > after).order_by(place).limit(limit + 1)
     if tenant is not None:
         query = query.where(AccountRow.tenant == tenant)
     money = "".join((await currency.in_use(session))[:1])
-    return [_standing(row, now, money) for row in await session.scalars(query)]
+    found = [_standing(row, now, money) for row in await session.scalars(query)]
+    if beside:
+        found += [one for one in await _beside(session, beside, tenant) if one.id > after]
+        found.sort(key=lambda one: one.id)
+    return found[: limit + 1]
+
+
+async def _beside(session: AsyncSession, accounts: Sequence[Account], tenant: str | None) -> list[Standing]:
+    """Standings of the accounts that belong to a tenant, or to one whom the session may see."""
+    scope = str((await session.execute(text("SELECT current_setting('paddock.tenant', true)"))).scalar_one())
+    own = tenant or (None if scope == EVERYTHING.tenant else scope)
+    keys = set() if own is None else set(await session.scalars(select(ApiKeyRow.id).where(ApiKeyRow.tenant == own)))
+
+    def belongs(level: str) -> bool:
+        what, (first, _) = parts(level)
+        return own is None or (first in keys if what == "key" else first == own)
+
+    return [_of_account(account) for account in accounts if belongs(account.level)]
+
+
+def _of_account(account: Account) -> Standing:
+    row = AccountRow(
+        level=account.level,
+        kind=account.kind,
+        period="",
+        ceiling=account.limit,
+        spent=0,
+        leased=account.leased,
+        bucket=0 if account.bucket is None else account.bucket.level,
+        at=0 if account.bucket is None else account.bucket.at,
+    )
+    return _standing(row, account.now, "")
 
 
 def _standing(row: AccountRow, now: int, money: str) -> Standing:

@@ -26,7 +26,7 @@ class Request:
     produced: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Process:
     """One gateway and its journal: rows that the ledger does not have yet."""
 
@@ -35,6 +35,16 @@ class Process:
     journal: list[int] = field(default_factory=list)
     leased: int = 0
     """What the control plane has lent to this process and the ledger has not yet shown."""
+
+    @property
+    def reserved(self) -> int:
+        """Of its open requests."""
+        return sum(request.inputs + request.reservation.output_reserved for request in self.open)
+
+    @property
+    def uncovered(self) -> int:
+        """What it will yet bring to the ledger beyond its lease: nothing, unless that ran out before."""
+        return max(0, sum(self.journal) + self.reserved - self.leased)
 
 
 class LeaseMachine(RuleBasedStateMachine):
@@ -93,9 +103,9 @@ class LeaseMachine(RuleBasedStateMachine):
                 return
             self._borrow(gateway, outcome)
 
-    @rule(which=st.integers(0, GATEWAYS - 1), data=st.data())
-    def produce(self, which: int, data: st.DataObject) -> None:
-        gateway = self.gateways[which]
+    @rule(which=st.integers(0, GATEWAYS - 1), gone=st.booleans(), data=st.data())
+    def produce(self, which: int, data: st.DataObject, *, gone: bool) -> None:
+        gateway = self._one(which, gone=gone)
         if not gateway.open:
             return
         request = data.draw(st.sampled_from(gateway.open))
@@ -104,14 +114,20 @@ class LeaseMachine(RuleBasedStateMachine):
             more = min(STEP, request.cap - request.reservation.output_reserved)
             shortage = gateway.holdings.extend(request.reservation, output_tokens=more, nano=0)
             if shortage is not None:
+                if gateway in self.dead:  # its lease ran out: what it covered until then is all it gets
+                    break
                 self._borrow(gateway, shortage)
                 if gateway.holdings.extend(request.reservation, output_tokens=more, nano=0) is not None:
                     break
         request.produced = min(wanted, request.reservation.output_reserved)
 
-    @rule(which=st.integers(0, GATEWAYS - 1), data=st.data())
-    def settle(self, which: int, data: st.DataObject) -> None:
-        gateway = self.gateways[which]
+    def _one(self, which: int, *, gone: bool) -> Process:
+        """A gateway, or what is left of one whose lease ran out while it lived."""
+        return self.dead[which % len(self.dead)] if gone and self.dead else self.gateways[which]
+
+    @rule(which=st.integers(0, GATEWAYS - 1), gone=st.booleans(), data=st.data())
+    def settle(self, which: int, data: st.DataObject, *, gone: bool) -> None:
+        gateway = self._one(which, gone=gone)
         if not gateway.open:
             return
         request = gateway.open.pop(data.draw(st.integers(0, len(gateway.open) - 1)))
@@ -127,8 +143,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @rule(dead=st.booleans(), which=st.integers(0, GATEWAYS - 1))
     def ship(self, which: int, *, dead: bool) -> None:
-        processes = self.dead if dead else [self.gateways[which]]
-        for process in processes[:1]:
+        for process in (self._one(which, gone=dead),):
             if process.journal:
                 tokens = process.journal.pop(0)
                 self.spent += tokens
@@ -153,27 +168,45 @@ class LeaseMachine(RuleBasedStateMachine):
         self.dead.append(gateway)
         self.gateways[which] = Process()
 
-    @precondition(lambda self: self.dead and not self.dead[0].journal)
-    @rule()
-    def reclaim(self) -> None:
-        self.dead.pop(0)
+    @rule(which=st.integers(0, GATEWAYS - 1))
+    def expire(self, which: int) -> None:
+        """Cut off for longer than its lease: it gives up what it holds and begins anew; its streams go on."""
+        gateway = self.gateways[which]
+        gateway.holdings.void()
+        self.dead.append(gateway)
+        self.gateways[which] = Process(holdings=gateway.holdings)
+
+    @rule(which=st.integers(0, GATEWAYS - 1))
+    def crash_of_a_gateway_with_old_streams(self, which: int) -> None:
+        """Killed after its lease had run out: the successor reads both from one journal."""
+        if self.dead and self.dead[-1].open:
+            for request in self.dead[-1].open:
+                self._end(self.dead[-1], request)
+            self.dead[-1].open = []
+        self.crash(which)
 
     @precondition(lambda self: self.dead)
-    @rule()
-    def reclaim_too_early(self) -> None:
-        """The lease of a dead gateway ran out before its journal was found."""
-        self.dead[0].leased = 0
+    @rule(which=st.integers(0, GATEWAYS - 1))
+    def reclaim(self, which: int) -> None:
+        """The successor has shipped everything: what was not used comes back."""
+        process = self._one(which, gone=True)
+        if not process.journal and not process.open:
+            self.dead.remove(process)
+
+    @precondition(lambda self: self.dead)
+    @rule(which=st.integers(0, GATEWAYS - 1))
+    def reclaim_too_early(self, which: int) -> None:
+        """The lease of a dead or cut-off gateway was taken back before its journal was found."""
+        self._one(which, gone=True).leased = 0
 
     @invariant()
     def nothing_passes_the_limit(self) -> None:
         if not hasattr(self, "limit"):
             return
-        reserved = sum(
-            request.inputs + request.reservation.output_reserved
-            for gateway in self.gateways
-            for request in gateway.open
-        )
-        pending = sum(sum(process.journal) for process in self.dead if not process.leased)
+        processes = (*self.gateways, *self.dead)
+        reserved = sum(process.reserved for process in processes)
+        pending = sum(process.uncovered for process in self.dead)
+        assert all(gateway.uncovered == 0 for gateway in self.gateways)
         assert self.truth + reserved <= self.limit + self.late + pending
         assert self.spent + self._day_leased() <= self.limit + self.late
         assert sum(len(gateway.open) for gateway in self.gateways) <= self.slots
