@@ -1,11 +1,13 @@
 """Constants that fit measured runs.
 
 A run says what one GPU of a plan held after the weights were loaded and before the cache was made, and how many tokens
-the engine then reported that its cache holds. From the first follow `weights_factor` (where runs of different sizes
-tell it from the rest) and `gpu_runtime`; from the second, what a step's buffers took, hence `activation_copies`.
-Each is set so that it covers every run: a plan must not promise what one run did not hold.
+the engine then said that its cache holds. From the first follows `weights_factor`, the slope over the size of the
+weights; from the second what was left neither for weights nor for cache, whose slope over the size of a step's hidden
+states is `activation_copies`. A slope that the runs do not tell (one run, models of one size) stays as it was. What
+remains is `gpu_runtime`, the largest of all runs: a plan must not promise what one of them did not hold.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +26,7 @@ from paddock_core.planning.wish import Wish, complete, with_estimates
 
 MAX_WEIGHTS_FACTOR = 1.5
 """A larger slope is no overhead of loading; something else grew with the model."""
+LEAST_COPIES = 0.01
 MOST_RUNS = 10_000
 
 
@@ -90,8 +93,7 @@ def calibrate(*, runs: Sequence[Run], models: Mapping[str, ModelEntry], constant
     """Fit the constants to runs. Raises RunsError for a run of a model, GPU or cut that there is not."""
     wishes = [_wish(run, models, constants) for run in runs]
     pairs = list(zip(runs, wishes, strict=True))
-    fitted = _fit_loading(pairs, constants)
-    fitted = _fit_step(pairs, fitted)
+    fitted = _fit_step(pairs, _fit_loading(pairs, constants))
     checked = tuple(
         Checked(run=run, tokens_before=_tokens(run, wish, constants), tokens_after=_tokens(run, wish, fitted))
         for run, wish in pairs
@@ -119,14 +121,31 @@ def _wish(run: Run, models: Mapping[str, ModelEntry], constants: Constants) -> W
 
 
 def _fit_loading(pairs: Sequence[tuple[Run, Wish]], constants: Constants) -> Constants:
-    """`weights_factor` by least squares where sizes differ, then the least `gpu_runtime` that covers every run."""
+    """`weights_factor`, where the runs tell it."""
     plain = replace(constants, weights_factor=1.0)
-    points = [(_weights(run, wish, plain), run.after_load_mib * MIB - _exchange(run, constants)) for run, wish in pairs]
-    factor = _slope(points)
+    factor = _slope([(_weights(run, wish, plain), run.after_load_mib * MIB) for run, wish in pairs])
     if factor is None or not 1 <= factor <= MAX_WEIGHTS_FACTOR:
-        factor = constants.weights_factor
-    runtime = max(loaded - factor * weights for weights, loaded in points)
-    return replace(constants, weights_factor=factor, gpu_runtime=max(round(runtime), 0))
+        return constants
+    return replace(constants, weights_factor=factor)
+
+
+def _fit_step(pairs: Sequence[tuple[Run, Wish]], constants: Constants) -> Constants:
+    """`activation_copies`, where the runs tell it, and the least `gpu_runtime` that covers every run."""
+    points = [_beside(run, wish, constants) for run, wish in pairs]
+    slope = _slope(points)
+    copies = constants.activation_copies if slope is None or slope < 0 else max(slope, LEAST_COPIES)
+    runtime = max(size - copies * each for each, size in points)
+    return replace(constants, activation_copies=copies, gpu_runtime=max(math.ceil(runtime), MIB))
+
+
+def _beside(run: Run, wish: Wish, constants: Constants) -> tuple[float, float]:
+    """One buffer of hidden states, and what a run held beside weights, cache and what the constants leave alone."""
+    bare = replace(constants, activation_copies=0.0, gpu_runtime=0)
+    need = need_of(replace(wish, constants=bare), _cut(run), _pool(run))
+    cache = run.kv_tokens * need.per_token / constants.cache_fraction
+    known = need.use.weights + need.use.activations + need.use.runtime
+    each = memory.hidden_state_bytes(wish.model.dimensions, constants=constants)
+    return each, need.use.total - cache - known
 
 
 def _slope(points: Sequence[tuple[float, float]]) -> float | None:
@@ -137,28 +156,10 @@ def _slope(points: Sequence[tuple[float, float]]) -> float | None:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread > MIB**2 else None
 
 
-def _fit_step(pairs: Sequence[tuple[Run, Wish]], constants: Constants) -> Constants:
-    """The least `activation_copies` with which no run is promised more tokens than it held."""
-    bare = replace(constants, activation_copies=0.0)
-    copies = 0.0
-    for run, wish in pairs:
-        need = need_of(replace(wish, constants=bare), _cut(run), _pool(run))
-        held = run.kv_tokens * need.per_token / constants.cache_fraction
-        # Measured from what the run itself had loaded, not from the fitted line: the line lies above it.
-        left = need.use.total - run.after_load_mib * MIB - held - need.use.activations
-        each = memory.hidden_state_bytes(wish.model.dimensions, constants=constants)
-        copies = max(copies, left / each)
-    return replace(constants, activation_copies=round(copies + 0.005, 2))
-
-
 def _weights(run: Run, wish: Wish, constants: Constants) -> float:
     return memory.weights_per_gpu(
         wish.model, weights=wish.weights, tensor=run.tensor, pipeline=run.pipeline, constants=constants
     )
-
-
-def _exchange(run: Run, constants: Constants) -> int:
-    return constants.gpu_communication if run.tensor * run.pipeline > 1 else 0
 
 
 def _tokens(run: Run, wish: Wish, constants: Constants) -> int:
