@@ -1,10 +1,8 @@
 """One stack for all end-to-end tests: the real parts, started once, with ports, pods and data of its own."""
 
-import os
-import signal
-import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,10 +16,10 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 from e2e import evidence
+from faults.scene import kill_part
 
 NAME = "e2e"
 BASE = ["kubernetes", "postgres"]
-RESTART_PATIENCE_S = 60.0
 STACK = pytest.StashKey[Stack]()
 
 
@@ -128,16 +126,4 @@ def stack_logs(stack: Stack) -> Callable[[], list[Path]]:
 @pytest.fixture
 def kill(node: Stack) -> Callable[[str], None]:
     """SIGKILL a part, then wait until the supervisor has started it again under another process id."""
-
-    def end(part: str) -> None:
-        before = node.supervisor.processes()[part]["pid"]
-        os.kill(before, signal.SIGKILL)
-        deadline = time.monotonic() + RESTART_PATIENCE_S
-        while time.monotonic() < deadline:
-            now = node.supervisor.processes()[part]
-            if now["statename"] == "RUNNING" and now["pid"] != before:
-                return
-            time.sleep(0.1)
-        pytest.fail(f"{part} was not started again within {RESTART_PATIENCE_S:.0f} s")
-
-    return end
+    return partial(kill_part, node)

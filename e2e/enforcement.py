@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,91 +21,12 @@ from paddock_local.demo.cast import LICENSE, OPERATOR, QUESTION, SERVED, TENANTS
 from paddock_local.demo.world import StoryError, World
 from paddock_local.stack import Stack
 
+from faults import books
+from faults.beside import answers
+from faults.books import call
+
 SERVING = "paddock-serving-acme"
-START_SECONDS = 60
 REFUSAL_SECONDS = 20
-SHIFTED = """
-import runpy, sys, time
-seconds, module = float(sys.argv.pop(1)), sys.argv.pop(1)
-now, now_ns = time.time, time.time_ns
-time.time, time.time_ns = lambda: now() + seconds, lambda: now_ns() + int(seconds * 1e9)
-runpy.run_module(module, run_name="__main__")
-"""
-"""Runs a part with a wall clock that is off. CLOCK_BOOTTIME, which nobody can set, stays: so it is on a machine whose
-time was set wrongly."""
-
-
-@dataclass
-class Beside:
-    """A second process of a part, with the part's own settings but for those that are given."""
-
-    stack: Stack
-    part: str
-    settings: dict[str, str]
-    clock_off_seconds: float = 0.0
-    pid: int = 0
-    _process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until its port answers."""
-        spec = json.loads(self.stack.paths.spec(self.part).read_text())
-        command = spec["argv"]
-        if self.clock_off_seconds:
-            module = {"gateway": "paddock_gateway.main", "operator": "paddock_operator.main"}[self.part]
-            command = [str(self.stack.paths.venv_bin / "python"), "-c", SHIFTED, str(self.clock_off_seconds), module]
-        prefix = f"PADDOCK_{self.part.upper()}_"
-        environment = {**spec["env"], **{prefix + name: value for name, value in self.settings.items()}}
-        with self.stack.paths.log(f"{self.part}-beside").open("ab") as log:
-            self._process = subprocess.Popen(command, env=environment, cwd=spec["cwd"], stdout=log, stderr=log)
-        port = self.settings.get("PORT") or self.settings["HEALTH_PORT"]
-        deadline = time.monotonic() + START_SECONDS
-        while not answers(f"http://127.0.0.1:{port}/healthz"):
-            assert self._process.poll() is None, f"{self.part} ended, see {log.name}"
-            assert time.monotonic() < deadline, f"{self.part} does not answer, see {log.name}"
-            time.sleep(0.1)
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it."""
-        if self._process is not None:
-            self._process.send_signal(how)
-            self._process.wait(60)
-            self._process = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.settings['PORT']}"
-
-
-@contextlib.contextmanager
-def beside(stack: Stack, part: str, name: str, *, clock_off_seconds: float = 0.0, **settings: str) -> Iterator[Beside]:
-    """A gateway or control plane beside the stack's own, until the block ends."""
-    own: dict[str, str] = {"PORT": str(free_port())}
-    if part == "gateway":
-        own |= {
-            "INSTANCE": name,
-            "METRICS_PORT": str(free_port()),
-            "CACHE_DIR": str(stack.paths.folder("cache") / name),
-        }
-    process = Beside(stack=stack, part=part, settings=own | settings, clock_off_seconds=clock_off_seconds)
-    try:
-        process.start()
-        yield process
-    finally:
-        process.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(url: str) -> bool:
-    """Whether a GET of this address succeeds."""
-    try:
-        return httpx.get(url, timeout=2).is_success
-    except httpx.HTTPError:
-        return False
 
 
 @dataclass
@@ -350,25 +269,7 @@ def operators_license_ended(stack: Stack, world: World) -> Iterator[None]:
 
 def ledger_row(world: World, answer: str) -> dict[str, Any] | None:
     """The row of an answer, by the answer's id."""
-    headers = {"authorization": f"Bearer {world.admin_token_file.read_text().strip()}"}
-    after = None
-    while True:
-        query = {"after": after} if after else {}
-        url = f"{world.controlplane_url}/v1/usage/records"
-        page = httpx.get(url, params=query, headers=headers, timeout=30).raise_for_status().json()
-        for row in page["items"]:
-            if answer.endswith(row["usage_id"]):
-                return dict(row)
-        after = page["next"]
-        if not after:
-            return None
-
-
-def call(world: World, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
-    """A request to the control plane, as the platform where no other token is given; its JSON."""
-    headers = {"authorization": f"Bearer {token or world.admin_token_file.read_text().strip()}"}
-    answer = httpx.request(method, world.controlplane_url + path, json=body, headers=headers, timeout=30)
-    return answer.raise_for_status().json()
+    return next((row for row in books.rows(world) if answer.endswith(row["usage_id"])), None)
 
 
 def license_by_grant(world: World, *, seconds: float) -> None:

@@ -12,6 +12,7 @@ from paddock_local.demo import steps
 from paddock_local.demo.cast import OPERATOR, TENANTS
 
 from e2e import enforcement as act
+from faults.beside import Beside, MovedClock, answers, beside, free_port
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -35,7 +36,19 @@ def license_and_serve(world, gateways):
 
 
 @pytest.fixture(scope="module")
-def gateways(stack, world) -> Iterator[dict[str, act.Endpoint]]:
+def clock(tmp_path_factory):
+    """Makes a wall clock that is off."""
+
+    def make(seconds):
+        made = MovedClock(tmp_path_factory.mktemp("clock") / "off")
+        made.set(wall=seconds)
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def gateways(stack, world, clock) -> Iterator[dict[str, act.Endpoint]]:
     """The stack's gateway, and more of them: one like it, two with wrong clocks."""
     with contextlib.ExitStack() as running:
         found = {}
@@ -43,7 +56,7 @@ def gateways(stack, world) -> Iterator[dict[str, act.Endpoint]]:
             url = stack.url("gateway")
             if off is not None:
                 instance = "beside-" + name.replace(" ", "-")
-                url = running.enter_context(act.beside(stack, "gateway", instance, clock_off_seconds=off)).url
+                url = running.enter_context(beside(stack, "gateway", instance, clock=clock(off))).url
             found[name] = act.Endpoint(world=world, url=url)
             running.callback(found[name].close)
         yield found
@@ -59,7 +72,7 @@ def without(stack, part) -> Iterator[None]:
         stack.supervisor.start_part(part)
         listener = {"operator": "operator_health"}.get(part, part)
         url = f"{stack.url(listener)}/healthz"
-        act.eventually(lambda: act.answers(url), what=f"{part} to answer", seconds=60)
+        act.eventually(lambda: answers(url), what=f"{part} to answer", seconds=60)
 
 
 @pytest.fixture(scope="class")
@@ -109,10 +122,12 @@ class TestWhileThePodsStay:
             assert gateway.refuses() == "AcceptanceMissing", name
         assert engine.ask(secret=engine.secret) == 200, "the model itself would still answer"
 
-    def test_a_gateway_that_is_cut_off_stops_serving_and_no_restart_helps(self, stack, world, pods_stay, licensed):
+    def test_a_gateway_that_is_cut_off_stops_serving_and_no_restart_helps(
+        self, stack, world, pods_stay, licensed, clock
+    ):
         with (
-            act.beside(stack, "controlplane", "beside-short", MAX_POLICY_AGE_SECONDS="5") as source,
-            act.beside(stack, "gateway", "beside-cut", CONTROLPLANE_URL=source.url) as process,
+            beside(stack, "controlplane", "beside-short", MAX_POLICY_AGE_SECONDS="5") as source,
+            beside(stack, "gateway", "beside-cut", CONTROLPLANE_URL=source.url) as process,
             contextlib.closing(act.Endpoint(world=world, url=process.url)) as gateway,
         ):
             assert act.eventually(gateway.serves, what="an answer")
@@ -121,7 +136,7 @@ class TestWhileThePodsStay:
             assert act.eventually(gateway.refuses, what="a refusal") == "PolicyExpired"
             for off in (0.0, -HOUR):
                 process.stop()
-                process.clock_off_seconds = off
+                process.clock = clock(off)
                 process.start()
                 assert {gateway.refuses() for _ in range(5)} == {"PolicyExpired"}
             source.start()
@@ -228,12 +243,12 @@ class TestAfterItsEnd:
             world.kubectl("delete", "llamadeployment", "past", "-n", "acme")
 
     @pytest.mark.parametrize("hours", [1, -1])
-    def test_an_operator_with_a_wrong_clock_starts_nothing(self, stack, world, ended, hours):
+    def test_an_operator_with_a_wrong_clock_starts_nothing(self, stack, world, ended, clock, hours):
         other = {
-            "HEALTH_PORT": str(act.free_port()),
+            "HEALTH_PORT": str(free_port()),
             "CACHE_DIR": str(stack.paths.folder("cache") / f"operator{hours}"),
         }
-        process = act.Beside(stack=stack, part="operator", settings=other, clock_off_seconds=hours * HOUR)
+        process = Beside(stack=stack, part="operator", settings=other, clock=clock(hours * HOUR))
         with without(stack, "operator"):
             process.start()
             try:

@@ -9,6 +9,8 @@ import pytest
 from paddock_local.demo import steps
 from paddock_local.demo.cast import SERVED, TENANTS
 
+from faults import books
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 PARTS = ("operator", "controlplane", "gateway", "kubelet", "cri", "etcd", "kube-apiserver", "postgres")
@@ -51,17 +53,8 @@ def test_gateway_killed_in_mid_stream(world, serving, kill):
 
 
 def lost_rows(world):
-    """The ledger's own rows, all pages of them."""
-    headers = {"authorization": f"Bearer {world.admin_token_file.read_text().strip()}"}
-    found, after = [], None
-    while True:
-        query = {"tenant": "acme"} | ({"after": after} if after else {})
-        address = f"{world.controlplane_url}/v1/usage/records"
-        page = httpx.get(address, params=query, headers=headers, timeout=30).raise_for_status().json()
-        found += [row for row in page["items"] if row["status"] == "gateway_lost"]
-        after = page["next"]
-        if not after:
-            return found
+    """acme's rows of requests whose gateway died."""
+    return [row for row in books.rows(world, tenant="acme") if row["status"] == "gateway_lost"]
 
 
 def streaming(world):

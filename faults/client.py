@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from paddock_local.demo.cast import SERVED
 
-TOKENS = 24
+TOKENS = 8
 PROMPTS = ("1, 2, 3, 4, 5, 6, 7, 8, 9,", "The capital of Peru is", "a b c d e f g", "Once upon a time")
 AFTER_FAILURE_SECONDS = 0.1
 
@@ -27,7 +27,18 @@ class Received:
     usage: tuple[int, int] | None = None
     """Input and output tokens that the answer said it cost; None where it never came."""
     complete: bool = False
-    status: int = 200
+    began: float = field(default_factory=time.monotonic)
+    """When it was sent, by the monotonic clock."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A request that got an error for an answer."""
+
+    status: int
+    code: str
+    began: float
+    """When it was sent, by the monotonic clock."""
 
 
 @dataclass
@@ -35,43 +46,59 @@ class Log:
     """Every answer that began. Safe to use from any thread."""
 
     answers: list[Received] = field(default_factory=list)
-    refused: int = 0
+    refusals: list[Refused] = field(default_factory=list)
     failed: int = 0
+    """Requests that got no answer at all."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, received: Received) -> None:
+    def add(self, received: Received | Refused) -> None:
         with self._lock:
-            if received.status == 200:
+            if isinstance(received, Received):
                 self.answers.append(received)
             else:
-                self.refused += 1
+                self.refusals.append(received)
+
+    def codes(self, *, since: float = 0.0) -> set[str]:
+        """Why requests that were sent since then were refused."""
+        return {refused.code for refused in list(self.refusals) if refused.began >= since}
+
+    def served(self, *, since: float) -> int:
+        """How many requests that were sent since then were answered."""
+        return sum(answer.began >= since for answer in list(self.answers))
 
     def count_failure(self) -> None:
         with self._lock:
             self.failed += 1
 
 
-def ask(http: httpx.Client, *, log: Log, prompt: str, stream: bool, tokens: int = TOKENS) -> None:
+def ask(
+    http: httpx.Client, *, log: Log, prompt: str, stream: bool, key: str, tokens: int = TOKENS, user: str | None = None
+) -> None:
     """One request to its end, whatever end that is."""
     body: dict[str, Any] = {"model": SERVED, "prompt": prompt, "max_tokens": tokens, "temperature": 0, "stream": stream}
-    if stream:
-        body["stream_options"] = {"include_usage": True}
-    received: Received | None = None
+    body |= ({"stream_options": {"include_usage": True}} if stream else {}) | ({"user": user} if user else {})
+    began, received = time.monotonic(), None
     try:
-        with http.stream("POST", "/v1/completions", json=body) as response:
-            request_id = response.headers.get("x-request-id", "")
-            received = Received(id=request_id, stream=stream, status=response.status_code)
-            if response.status_code == 200:
-                _read(response, received)
-            else:
-                response.read()
+        with http.stream("POST", "/v1/completions", json=body, headers={"authorization": f"Bearer {key}"}) as response:
+            if response.status_code != 200:
+                log.add(Refused(response.status_code, _code(response), began))
+                time.sleep(AFTER_FAILURE_SECONDS)
+                return
+            received = Received(id=response.headers["x-request-id"], stream=stream, began=began)
+            _read(response, received)
     except httpx.HTTPError:
         log.count_failure()
         time.sleep(AFTER_FAILURE_SECONDS)
-    if received is not None:
-        log.add(received)
-        if received.status != 200:
-            time.sleep(AFTER_FAILURE_SECONDS)
+    finally:
+        if received is not None:
+            log.add(received)
+
+
+def _code(response: httpx.Response) -> str:
+    try:
+        return str(json.loads(response.read())["error"]["code"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _read(response: httpx.Response, received: Received) -> None:
@@ -97,10 +124,12 @@ def _usage(document: dict[str, Any]) -> tuple[int, int] | None:
 class Load:
     """Clients that ask without a pause, half of them streaming, until the block ends."""
 
-    def __init__(self, *, url: str, key: str, clients: int = 4, seed: int = 1) -> None:
+    def __init__(self, *, url: str, key: str, clients: int, tokens: int = TOKENS, seed: int = 1) -> None:
         self.log = Log()
+        self.key = key
+        """What they show from now on."""
         self._url = url
-        self._key = key
+        self._tokens = tokens
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._ask_again_and_again, args=(random.Random(seed + number),), daemon=True)
@@ -118,11 +147,7 @@ class Load:
             thread.join(timeout=90)
 
     def _ask_again_and_again(self, chance: random.Random) -> None:
-        with open_client(url=self._url, key=self._key) as http:
+        with httpx.Client(base_url=self._url, timeout=60) as http:
             while not self._stop.is_set():
-                ask(http, log=self.log, prompt=chance.choice(PROMPTS), stream=chance.random() < 0.5)
-
-
-def open_client(*, url: str, key: str) -> httpx.Client:
-    """A client with the tenant's key."""
-    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
+                prompt, stream = chance.choice(PROMPTS), chance.random() < 0.5
+                ask(http, log=self.log, prompt=prompt, stream=stream, key=self.key, tokens=self._tokens)

@@ -2,26 +2,26 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 from paddock_local import leftovers
 from paddock_local.demo import steps
 from paddock_local.demo.world import World
 from paddock_local.stack import Stack
 
-from faults.client import Load, Log
-from faults.verdict import Verdict, judge
+from faults.beside import Beside, MovedClock, beside
+from faults.books import Since, call
+from faults.client import TOKENS, Load
+from faults.writer import Writer
 
 T = TypeVar("T")
-RESTART_SECONDS = 90.0
-SETTLE_SECONDS = 180.0
-PAGE = 1000
+PATIENCE_SECONDS = 180.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,15 @@ class Scene:
     world: World
 
     @contextmanager
-    def load(self, *, clients: int = 4) -> Iterator[Load]:
-        """Requests of acme for as long as the block lasts."""
-        with Load(url=self.world.gateway_url, key=self.world.secret("acme-key"), clients=clients) as load:
+    def load(self, *, url: str = "", key: str = "", clients: int = 4, tokens: int = TOKENS) -> Iterator[Load]:
+        """Requests of acme for as long as the block lasts, to the stack's gateway if no other is named."""
+        where, secret = url or self.world.gateway_url, key or self.world.secret("acme-key")
+        with Load(url=where, key=secret, clients=clients, tokens=tokens) as load:
             yield load
 
     def kill(self, part: str) -> None:
         """SIGKILL a part and return once the supervisor has started it anew."""
-        before = self.stack.supervisor.processes()[part]["pid"]
-        os.kill(before, signal.SIGKILL)
-        self.until(f"{part} to be started again", lambda: self._restarted(part, before), seconds=RESTART_SECONDS)
+        kill_part(self.stack, part)
 
     def kill_engine(self) -> None:
         """SIGKILL Triton inside its container."""
@@ -64,65 +63,66 @@ class Scene:
 
     def answered(self) -> None:
         """Return once a request is served again."""
-        self.until("an answer", lambda: _quietly(lambda: steps.ask(self.world, "acme", tokens=1)), seconds=120)
+        self.until("an answer", lambda: _quietly(lambda: steps.ask(self.world, "acme", tokens=1)))
 
-    def until(self, what: str, probe: Callable[[], T | None], *, seconds: float) -> T:
+    def until(self, what: str, probe: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS) -> T:
         """Wait for an answer that is not None."""
-        deadline = time.monotonic() + seconds
-        while (found := probe()) is None:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited {seconds:.0f} s for {what}")
-            time.sleep(0.1)
-        return found
+        return until(what, probe, seconds=seconds)
 
-    def since(self) -> "Since":
-        """A mark in the ledger: what comes later is compared with what clients received."""
-        return Since(scene=self, rows=frozenset(row["usage_id"] for row in self.rows()), rolled_up=self.rolled_up())
+    def since(self) -> Since:
+        """A mark in the ledger: what comes later is compared with what acme's clients received."""
+        return Since.now(self.world)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """acme's rows of the ledger, all pages of them."""
-        found: list[dict[str, Any]] = []
-        after: str | None = None
-        headers = {"authorization": f"Bearer {self.world.admin_token_file.read_text().strip()}"}
-        while True:
-            query: dict[str, str] = {"tenant": "acme"} | ({"after": after} if after else {})
-            address = f"{self.world.controlplane_url}/v1/usage/records"
-            page = httpx.get(address, params=query, headers=headers, timeout=60).raise_for_status().json()
-            found += page["items"]
-            after = page["next"]
-            if not after:
-                return found
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        """A request to the control plane, as the platform where no `token` is given; its JSON."""
+        return call(self.world, method, path, body, **more)
 
-    def rolled_up(self) -> int:
-        """How many requests of acme the roll-ups hold."""
-        return steps.ledger(self.world).get("acme", {"requests": 0})["requests"]
+    def beside(self, part: str, name: str, **more: Any) -> AbstractContextManager[Beside]:
+        """A second process of a part, until the block ends (see beside.py)."""
+        return beside(self.stack, part, name, **more)
 
-    def _restarted(self, part: str, before: int) -> bool | None:
-        now = self.stack.supervisor.processes().get(part, {})
+    @contextmanager
+    def writing(self) -> Iterator[list[str]]:
+        """Names of what was written through the control plane's API; a write that fails ends the block with it."""
+        with Writer(self.world) as writer:
+            yield writer.written
+        writer.check()
+
+    @contextmanager
+    def clock(self) -> Iterator[MovedClock]:
+        """A clock for processes beside the stack's own."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield MovedClock(Path(folder) / "clock")
+
+    def internal_token(self) -> str:
+        """What gateways show the control plane."""
+        return self.stack.paths.secret("internal-token").read_text().strip()
+
+    def quietly(self, work: Callable[[], T]) -> T | None:
+        """Its answer, or None while any part of the way is down."""
+        return _quietly(work)
+
+
+def kill_part(stack: Stack, part: str) -> None:
+    """SIGKILL a part of a stack and return once its supervisor has started it anew."""
+    before = stack.supervisor.processes()[part]["pid"]
+    os.kill(before, signal.SIGKILL)
+
+    def restarted() -> bool | None:
+        now = stack.supervisor.processes().get(part, {})
         return True if now.get("statename") == "RUNNING" and now["pid"] != before else None
 
+    until(f"{part} to be started again", restarted)
 
-@dataclass(frozen=True, kw_only=True)
-class Since:
-    """What the ledger held when the fault began."""
 
-    scene: Scene
-    rows: frozenset[str]
-    rolled_up: int
-
-    def verdict(self, log: Log, *, tokens: int) -> Verdict:
-        """Judge once every answer has its row, or after long enough without."""
-        wanted = {answer.id for answer in log.answers}
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            rows = [row for row in _quietly(self.scene.rows) or () if row["usage_id"] not in self.rows]
-            if wanted <= {row["usage_id"] for row in rows} or time.monotonic() > deadline:
-                break
-            time.sleep(1.0)
-        time.sleep(2.0)  # what would come twice comes now
-        rows = [row for row in self.scene.rows() if row["usage_id"] not in self.rows]
-        grown = self.scene.rolled_up() - self.rolled_up
-        return judge(answers=log.answers, rows=rows, rolled_up=grown, tokens=tokens)
+def until(what: str, probe: Callable[[], T | None], *, seconds: float = PATIENCE_SECONDS) -> T:
+    """Wait for an answer that is not None; for long, since machines are slow and what must be quick is asserted."""
+    deadline = time.monotonic() + seconds
+    while (found := probe()) is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.1)
+    return found
 
 
 def _is_triton(pid: int) -> bool:

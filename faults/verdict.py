@@ -28,13 +28,17 @@ class Verdict:
     """Rows that say something else than the client was told or could have received."""
     inexact: int
     """Rows that are not backed by the engine's own final count."""
+    note: str = ""
+    """What else was measured."""
 
     @property
     def clean(self) -> bool:
         return (self.lost, self.doubled, self.wrong) == (0, 0, 0)
 
 
-def judge(*, answers: Iterable[Received], rows: list[dict[str, Any]], rolled_up: int, tokens: int = TOKENS) -> Verdict:
+def judge(
+    *, answers: Iterable[Received], rows: list[dict[str, Any]], rolled_up: int, tokens: int = TOKENS, note: str = ""
+) -> Verdict:
     """Compare. `rolled_up` is how many requests the roll-ups grew by; `tokens` the most that one answer may have."""
     seen = list(answers)
     counted = Counter(row["usage_id"] for row in rows)
@@ -48,6 +52,7 @@ def judge(*, answers: Iterable[Received], rows: list[dict[str, Any]], rolled_up:
         doubled=sum(count - 1 for count in counted.values()) + max(0, rolled_up - len(by_id)),
         wrong=sum(1 for answer in seen if answer.id in by_id and not agrees(answer, by_id[answer.id], tokens=tokens)),
         inexact=sum(1 for row in rows if row["usage_source"] != "exact"),
+        note=note,
     )
 
 
