@@ -18,6 +18,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from paddock_local import simulation
+from paddock_local.paths import find_checkout
+from paddock_local.progress import Progress
 from paddock_operator.settings import OperatorSettings
 
 # Offsets in the block of ports that a run has to itself; etcd and the API server have the first three.
@@ -41,6 +44,12 @@ def _load(name: str) -> ModuleType:
 def helpers() -> Any:
     """The module `policy_server`."""
     return _load("policy_server")
+
+
+@pytest.fixture(scope="session")
+def pairs() -> Any:
+    """The module `pairs`: models on GPUs, rendered."""
+    return _load("pairs")
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +79,19 @@ def api(tmp_path_factory: pytest.TempPathFactory, base_port: int) -> Iterator[An
             done = running.kubectl("create", "namespace", namespace)
             assert done.returncode == 0, done.stderr
         yield running
+
+
+@pytest.fixture(scope="session")
+def group_api(api: Any) -> None:
+    """LeaderWorkerSet's own custom resource, without its controller."""
+    lws = simulation.lws_manifests(find_checkout(), progress=Progress())
+    definitions = [item for item in lws if item["kind"] == "CustomResourceDefinition"]
+    for definition in definitions:
+        definition["spec"].pop("conversion", None)
+    assert api.apply(*definitions).returncode == 0
+    for definition in definitions:
+        name = f"crd/{definition['metadata']['name']}"
+        assert api.kubectl("wait", "--for=condition=Established", name, "--timeout=60s").returncode == 0
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def _worker(rendering: Rendering) -> dict[str, Any]:
 def _container(rendering: Rendering, *, command: str) -> dict[str, Any]:
     keep = rendering.network.capabilities if rendering.spans_pods else ()
     return {
-        "image": rendering.config.serving_image,
+        "image": rendering.image,
         "imagePullPolicy": rendering.config.image_pull_policy,
         "args": [command],
         "resources": _resources(rendering),
@@ -114,9 +114,9 @@ def _environment(rendering: Rendering) -> list[dict[str, Any]]:
 
 def _resources(rendering: Rendering) -> dict[str, Any]:
     plan = rendering.plan
-    memory = pods.memory(plan.memory_bytes)
-    requests = {"cpu": pods.cpu(plan.cpu_millicores), "memory": memory}
-    limits = {"memory": memory}
+    requests = {"cpu": pods.cpu(plan.cpu_millicores), "memory": pods.memory(plan.memory_bytes)}
+    # What lies in shared memory counts against the limit too; a CPU engine uses next to none of it.
+    limits = {"memory": pods.memory(plan.memory_bytes + SHARED_MEMORY_BYTES_PER_GPU * plan.gpus_per_pod)}
     devices = dict(rendering.network.resources) if rendering.spans_pods else {}
     claims = placement.claims_devices(rendering)
     if plan.gpus_per_pod and not claims:

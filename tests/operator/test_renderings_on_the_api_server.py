@@ -1,0 +1,134 @@
+"""The real API server, with LeaderWorkerSet's own schema, takes every rendering: a dry run of each."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from paddock_core.planning.gpus import hypothetical
+from paddock_core.planning.types import Plan
+from paddock_core.resources.llamadeployment import EngineSpec, ModelSpec, PlacementSpec, Spec, Toleration
+from paddock_operator.kinds import INFERENCE_POOL, POD_GROUP, POD_MONITOR, Kind
+
+NAMESPACE = "paddock-serving-acme"
+EVERYTHING = PlacementSpec(
+    node_selector={"zone": "a"},
+    tolerations=(Toleration(key="dedicated", operator="Exists"),),
+    topology_key="rack",
+    exclusive_topology=True,
+    scheduler_name="volcano",
+    priority_class_name="high",
+    queue="gold",
+    network="infiniband",
+)
+
+
+def schemaless(kind: Kind) -> dict[str, Any]:
+    """A custom resource of somebody else's, without its schema: its project's manifests are not at hand here."""
+    open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    names = {"plural": kind.plural, "singular": kind.name.lower(), "kind": kind.name, "listKind": f"{kind.name}List"}
+    version = {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": open_object}}
+    # The API server guards this suffix: it asks who approved the kind.
+    approved = {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}", "annotations": approved},
+        "spec": {"group": kind.group, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+@pytest.fixture(scope="module")
+def complete(api: Any, group_api: None) -> Iterator[Any]:
+    """The API server with every optional API, and the serving namespace."""
+    definitions = [schemaless(kind) for kind in (POD_GROUP, POD_MONITOR, INFERENCE_POOL)]
+    done = api.apply(*definitions, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    assert done.returncode == 0, done.stderr
+    for definition in definitions:
+        name = f"crd/{definition['metadata']['name']}"
+        assert api.kubectl("wait", "--for=condition=Established", name, "--timeout=60s").returncode == 0
+    yield api
+    for definition in definitions:
+        api.kubectl("delete", "crd", definition["metadata"]["name"], "--wait=false")
+
+
+def tried(api: Any, manifests: list[Any]) -> Any:
+    text = yaml.safe_dump_all(manifests)
+    return api.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+
+
+async def test_every_pair_is_taken(complete: Any, pairs: Any) -> None:
+    manifests, number = [], 0
+    for model, gpu, precision in pairs.PAIRS:
+        spec = pairs.pair_spec(model, precision)
+        answer = pairs.planned(spec, hypothetical(gpu=gpu))
+        if isinstance(answer, Plan):
+            number += 1
+            key = pairs.Key("acme", f"chat-{number}")
+            manifests += pairs.render_serving(pairs.rendering(spec, answer, key=key))
+    done = await asyncio.to_thread(tried, complete, manifests)
+    assert done.returncode == 0, done.stderr
+    assert number >= 25
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"placement": EVERYTHING},
+        {"placement": PlacementSpec(topology_key="rack", queue="gold", device_class="gpu.nvidia.com", network="efa")},
+    ],
+    ids=["volcano and infiniband", "kueue, efa and claimed devices"],
+)
+def test_groups_with_every_kind_of_placement_are_taken(complete: Any, pairs: Any, spec: dict[str, Any]) -> None:
+    manifests = pairs.rendered(pairs.two_nodes(**spec), pairs.one_each())
+    done = tried(complete, manifests)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("leaderworkerset.leaderworkerset.x-k8s.io/") == 2
+
+
+def test_a_slice_of_a_gpu_is_taken(complete: Any, pairs: Any) -> None:
+    spec = Spec(
+        model=ModelSpec(id="llama-3.2-1b-instruct"),
+        engine=EngineSpec(context_length=4096),
+        placement=PlacementSpec(mig_profile="3g.40gb"),
+    )
+    manifests = pairs.rendered(spec, hypothetical(gpu="H100-80", mig_profile="3g.40gb"))
+    limits = pairs.pod_specs(manifests)[0]["containers"][0]["resources"]["limits"]
+    assert limits["nvidia.com/mig-3g.40gb"] == "1"
+    done = tried(complete, manifests)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_field_that_no_schema_has_would_be_refused(complete: Any, pairs: Any) -> None:
+    manifests = pairs.rendered(pairs.two_nodes(), pairs.one_each())
+    group = next(item for item in manifests if item["kind"] == "LeaderWorkerSet")
+    group["spec"]["leaderWorkerTemplate"]["leaderTemplate"]["spec"]["containers"][0]["argz"] = ["serve"]
+    assert tried(complete, [group]).returncode != 0
+
+
+@pytest.mark.parametrize("example", ["llama-3.1-8b", "llama-3.1-405b", "llama-3.1-405b-bf16", "llama-3.1-405b-fp8"])
+def test_examples_are_taken(complete: Any, example: str) -> None:
+    document = yaml.safe_load((Path(__file__).resolve().parents[2] / "examples" / f"{example}.yaml").read_text())
+    assert tried(complete, [document]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("placement", "said"),
+    [
+        ({"migProfile": "1g.10gb", "deviceClass": "gpu"}, "choose one of migProfile and deviceClass"),
+        ({"exclusiveTopology": True}, "exclusiveTopology needs topologyKey"),
+        ({"migProfile": "half"}, "migProfile"),
+    ],
+)
+def test_placement_that_makes_no_sense_is_refused(complete: Any, placement: Any, said: str) -> None:
+    document = {
+        "apiVersion": "paddock.dev/v1alpha1",
+        "kind": "LlamaDeployment",
+        "metadata": {"namespace": "acme", "name": "chat"},
+        "spec": {"model": {"id": "m"}, "placement": placement},
+    }
+    done = tried(complete, [document])
+    assert done.returncode != 0
+    assert said in done.stderr

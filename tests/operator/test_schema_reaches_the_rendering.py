@@ -1,0 +1,150 @@
+"""Every field that the schema accepts changes something: what is rendered, or what is decided before that."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.planning.types import Inventory, Plan
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import Spec
+from paddock_operator.decide.license import judge
+from paddock_operator.decide.planned import PLAN, PLANNED_FOR
+from paddock_operator.observed import Observed, parse
+from paddock_operator.ports import Key, Policy
+
+SCHEMA = Path(__file__).resolve().parents[2] / "crds" / "llamadeployments.yaml"
+ROOT = yaml.safe_load(SCHEMA.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+BASE: dict[str, Any] = {
+    "model": {"id": "llama-3.1-8b-instruct"},
+    "parallelism": {"tensor": 1, "pipeline": 4},
+    "placement": {"topologyKey": "rack", "tolerations": [{"key": "a"}]},
+    "replicas": 2,
+}
+"""Two groups of two pods, of two GPUs each: the richest rendering there is."""
+
+CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
+    "model.id": ("llama-3-8b-instruct", {}),
+    "engine.type": ("TensorRTEngine", {}),
+    "engine.precision": ("fp8", {"engine.type": "TensorRTEngine"}),
+    "engine.kvPrecision": ("fp8", {}),
+    "engine.contextLength": (4096, {}),
+    "engine.maxConcurrency": (8, {}),
+    "parallelism.tensor": (2, {}),
+    "parallelism.pipeline": (8, {}),
+    "placement.nodeSelector": ({"zone": "a"}, {}),
+    "placement.tolerations[].key": ("b", {}),
+    "placement.tolerations[].operator": ("Exists", {}),
+    "placement.tolerations[].value": ("v", {}),
+    "placement.tolerations[].effect": ("NoExecute", {}),
+    "placement.gpu": ("H200-141", {}),
+    "placement.migProfile": ("3g.40gb", {"parallelism": {}}),
+    "placement.deviceClass": ("gpu.nvidia.com", {}),
+    "placement.topologyKey": ("zone", {}),
+    "placement.exclusiveTopology": (True, {}),
+    "placement.schedulerName": ("volcano", {}),
+    "placement.priorityClassName": ("high", {}),
+    "placement.queue": ("gold", {}),
+    "placement.network": ("efa", {}),
+    "replicas": (3, {}),
+}
+"""Another legal value of each field that is planned or rendered, and what must be so beside it."""
+
+DECIDED = {
+    "license.accept": ("smollm2-135m-instruct", False),
+    "license.id": ("smollm2-135m-instruct", "llama2"),
+    "license.revision": ("smollm2-135m-instruct", "0" * 12),
+    "license.acceptanceRef": ("smollm2-135m-instruct", "another"),
+    "license.use.purpose": ("llama-7b", "research"),
+}
+"""What the license decision reads: a model, and the value that decides it otherwise."""
+
+NOTES = (PLAN, PLANNED_FOR, names.RENDERING)
+
+ELSEWHERE = {"access.tenants": "gateways read it from the object itself: e2e/test_isolation.py"}
+
+
+def leaves(schema: dict[str, Any], path: str = "") -> list[str]:
+    if schema["type"] == "object" and "properties" in schema:
+        found = []
+        for name, below in schema["properties"].items():
+            found += leaves(below, f"{path}.{name}" if path else name)
+        return found
+    if schema["type"] == "array" and schema["items"]["type"] == "object":
+        return leaves(schema["items"], f"{path}[]")
+    return [path]
+
+
+def with_value(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(document))
+    *way, last = path.split(".")
+    place: Any = made
+    for name in way:
+        place = place[name[:-2]][0] if name.endswith("[]") else place.setdefault(name, {})
+    place[last] = value
+    return made
+
+
+def spec_of(changes: dict[str, Any]) -> Spec:
+    document = BASE
+    for path, value in changes.items():
+        document = with_value(document, path, value)
+    return msgspec.convert(document, Spec)
+
+
+def outcome(pairs: Any, spec: Spec) -> Any:
+    """The manifests, or the planner's answer where there are none."""
+    pools = [pairs.hypothetical(gpu=gpu, per_node=2).pools[0] for gpu in ("H100-80", "H200-141")]
+    pools.append(pairs.hypothetical(gpu="H100-80", mig_profile="3g.40gb").pools[0])
+    answer = pairs.planned(spec, Inventory(pools=tuple(pools)))
+    return pairs.render_serving(pairs.rendering(spec, answer)) if isinstance(answer, Plan) else answer
+
+
+def test_the_table_names_every_field_of_the_schema_once() -> None:
+    assert sorted(leaves(ROOT)) == sorted([*CHANGED, *DECIDED, *ELSEWHERE])
+
+
+@pytest.mark.parametrize("path", sorted(CHANGED))
+def test_a_field_that_is_changed_changes_what_is_rendered(pairs: Any, path: str) -> None:
+    value, beside = CHANGED[path]
+    before, after = spec_of(beside), spec_of({**beside, path: value})
+    one, other = outcome(pairs, before), outcome(pairs, after)
+    assert isinstance(other, list), f"no plan: {other}"
+    assert without_question(one) != without_question(other)
+
+
+def without_question(made: Any) -> Any:
+    """Without the note of what was asked, and the digests over it: they differ even if nothing else does."""
+    if isinstance(made, list):
+        return [without_question(item) for item in made]
+    if isinstance(made, dict):
+        return {key: without_question(value) for key, value in made.items() if key not in NOTES}
+    return made
+
+
+@pytest.mark.parametrize("path", sorted(DECIDED))
+def test_a_field_of_the_license_changes_the_decision(helpers: Any, path: str) -> None:
+    model, value = DECIDED[path]
+    objects = [*helpers.registered(), *helpers.accepted("acme-inc")]
+    changes = [
+        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+        for number, item in enumerate(objects, start=1)
+    ]
+    policy = Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+
+    def finding(spec: dict[str, Any]) -> Any:
+        metadata = {"namespace": "acme", "name": "chat", "uid": "u1"}
+        deployment, problem = parse({"metadata": metadata, "spec": spec})
+        assert problem is None
+        seen = Observed(
+            key=Key("acme", "chat"), now=policy.at, catalog=packaged_catalog(), policy=policy, deployment=deployment
+        )
+        return judge(seen).finding
+
+    before = {"model": {"id": model}}
+    assert finding(before) != finding(with_value(before, path, value))
