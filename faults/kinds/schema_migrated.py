@@ -27,7 +27,7 @@ def upgrade() -> None:
         "ALTER TABLE usage ADD COLUMN IF NOT EXISTS later text",
         "ALTER TABLE usage_hour ADD COLUMN IF NOT EXISTS later bigint NOT NULL DEFAULT 0",
         "ALTER TABLE api_keys ADD COLUMN IF NOT EXISTS later text NOT NULL DEFAULT ''",
-        "CREATE INDEX later ON api_keys (later)",
+        "CREATE INDEX later_of_keys ON api_keys (later)",
         "CREATE TABLE later (id text PRIMARY KEY)",
     ):
         op.get_bind().exec_driver_sql(statement)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paddock_core.usage import settlement
-from paddock_core.usage.journal_frames import Intent, Progress
+from paddock_core.usage.journal_frames import Intent, Progress, encode_frame
 from paddock_core.usage.record import UsageRecord
 from paddock_gateway import journal as journal_module
 from paddock_gateway.deployments import Routes
@@ -20,39 +19,7 @@ from paddock_gateway.journal import CROWD, Journal
 from paddock_gateway.recover import Reaper, left_open, recover
 from paddock_gateway.segments import create, payloads_in_order, segment_numbers
 
-
-def intent(number: int) -> Intent:
-    return Intent(
-        usage_id=f"usage-{number}",
-        tenant="acme",
-        key_id="key",
-        owner_tenant="acme",
-        deployment="acme-team/demo",
-        model="demo",
-        dialect="openai",
-        operation="chat",
-        stream=True,
-        t_admit=100.0,
-        reserved_tokens=30,
-        input_tokens=10,
-        acceptance_id="acc",
-        end_user_hash=None,
-        gateway_instance="gateway-0",
-        journal_seq=number,
-    )
-
-
-def outcome(number: int, tokens: int = 5) -> UsageRecord:
-    progress = Progress(usage_id=f"usage-{number}", at=101.0, engine_tokens=tokens, sent_tokens=tokens)
-    return settlement.settle(
-        intent=intent(number),
-        progress=progress,
-        status="ok",
-        finish_reason="stop",
-        final=True,
-        ended_at=102.0,
-        seq=number,
-    )
+from tests.gateway.journal_rows import intent, outcome
 
 
 def journal(folder: Path, *, segment_bytes: int = 2**20) -> Journal:
@@ -108,7 +75,7 @@ async def test_frames_of_many_requests_share_commits_and_keep_their_order(tmp_pa
     await asyncio.gather(*(writer.begin(intent(number)) for number in range(200)))
     written = [item.usage_id for item in payloads_in_order(tmp_path, segment_numbers(tmp_path))]
     await writer.close()
-    assert written == [f"usage-{number}" for number in range(200)]
+    assert written == [f"usage-{number:03}" for number in range(200)]
 
 
 async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Path) -> None:
@@ -116,7 +83,7 @@ async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Pat
     for number in range(4):
         await first.begin(intent(number))
     await first.settle(outcome(0))
-    first.checkpoint(Progress(usage_id="usage-1", at=101.5, engine_tokens=9, sent_tokens=8))
+    first.checkpoint(Progress(usage_id="usage-001", at=101.5, engine_tokens=9, sent_tokens=8))
     await first.settle(outcome(2))
     await first.close()
     second = journal(tmp_path)
@@ -130,9 +97,9 @@ async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Pat
     await second.close()
     assert left_open(tmp_path) == ()
     rows = [item for item in payloads_in_order(tmp_path, segment_numbers(tmp_path)) if isinstance(item, UsageRecord)]
-    assert sorted(row.usage_id for row in rows) == [f"usage-{number}" for number in range(4)]
+    assert sorted(row.usage_id for row in rows) == [f"usage-{number:03}" for number in range(4)]
     by_id = {row.usage_id: row for row in rows}
-    lost, early = by_id["usage-1"], by_id["usage-3"]
+    lost, early = by_id["usage-001"], by_id["usage-003"]
     assert (lost.status, lost.output_tokens, lost.input_tokens, lost.usage_source) == ("gateway_lost", 8, 10, "bounded")
     assert (early.status, early.output_tokens, early.input_tokens) == ("gateway_lost", 0, 0)
 
@@ -228,7 +195,7 @@ async def test_room_for_settlements_is_kept_before_an_intent_is_taken(tmp_path: 
     monkeypatch.setattr("paddock_gateway.segments.os.posix_fallocate", no_more_space)
     writer = journal(tmp_path, segment_bytes=2**16)
     taken = 0
-    while writer._has_room(200):
+    while writer._has_room(len(encode_frame(intent(taken)))):
         await writer.begin(intent(taken))
         taken += 1
     with pytest.raises(JournalFullError):
@@ -264,11 +231,11 @@ async def test_a_cancelled_waiter_leaves_batch_and_journal_whole(tmp_path: Path)
     outcomes = await asyncio.gather(*waiters, return_exceptions=True)
     assert isinstance(outcomes[0], asyncio.CancelledError)
     assert outcomes[1:] == [None, None]
-    assert writer.has_begun("usage-0")
+    assert writer.has_begun("usage-000")
     for number in range(3):
         await writer.settle(outcome(number))
     await writer.close()
-    assert not writer.has_begun("usage-0")
+    assert not writer.has_begun("usage-000")
 
 
 async def test_a_waiter_that_is_cancelled_during_a_rotation_does_not_stop_it(tmp_path: Path) -> None:
@@ -280,19 +247,20 @@ async def test_a_waiter_that_is_cancelled_during_a_rotation_does_not_stop_it(tmp
     outcomes = await asyncio.gather(*waiters, return_exceptions=True)
     assert isinstance(outcomes[0], asyncio.CancelledError)
     assert outcomes[1] is None
-    assert not writer.has_begun("usage-0")
+    assert not writer.has_begun("usage-000")
     writer._segment.planned = 2**16
     await writer.begin(intent(2))
     await writer.close()
     assert len(segment_numbers(tmp_path)) == 3
 
 
+ROOT = Path(__file__).parents[2]
 FULL_DISK = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_gateway_journal import intent, outcome, journal, segment_numbers, payloads_in_order
-from test_gateway_journal import JournalFullError, UsageRecord
+from tests.gateway.test_gateway_journal import intent, outcome, journal, segment_numbers, payloads_in_order
+from tests.gateway.test_gateway_journal import JournalFullError, UsageRecord
 
 async def main():
     folder = Path(sys.argv[1]) / "journal"
@@ -309,7 +277,7 @@ async def main():
         if number % 2:
             await writer.settle(outcome(number))
     for number in range(0, taken, 2):
-        if f"usage-{number}" in writer._open:
+        if f"usage-{number:03}" in writer._open:
             await writer.settle(outcome(number))
     rows = [p for p in payloads_in_order(folder, segment_numbers(folder)) if isinstance(p, UsageRecord)]
     assert refused > 0, "the disk never filled"
@@ -330,9 +298,7 @@ def test_a_disk_that_is_really_full_refuses_and_loses_nothing(tmp_path: Path) ->
     folder.mkdir()
     script = tmp_path / "full.py"
     script.write_text(FULL_DISK)
-    mount = (
-        f"mount -t tmpfs -o size=600k tmpfs {folder} && exec {sys.executable} {script} {folder} {Path(__file__).parent}"
-    )
+    mount = f"mount -t tmpfs -o size=600k tmpfs {folder} && exec {sys.executable} {script} {folder} {ROOT}"
     result = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
         capture_output=True,

@@ -7,43 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paddock_core.usage import settlement
-from paddock_core.usage.journal_frames import Intent, Progress
-from paddock_core.usage.record import UsageRecord
+from paddock_core.usage.journal_frames import Intent
 from paddock_gateway.adopt import folder_lock
 from paddock_gateway.journal import Journal
 from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.segments import segment_numbers
 
+from tests.gateway.journal_rows import intent, outcome, progress
+
 LONG_AGO = 1000.0
-
-
-def intent(name: str, *, stream: bool = True, deployment: str = "acme-team/demo") -> Intent:
-    return Intent(
-        usage_id=name,
-        tenant="acme",
-        key_id="key",
-        owner_tenant="acme",
-        deployment=deployment,
-        model="demo",
-        dialect="openai",
-        operation="chat",
-        stream=stream,
-        t_admit=100.0,
-        reserved_tokens=90,
-        input_tokens=10,
-        acceptance_id="acc",
-        end_user_hash=None,
-        gateway_instance="gateway-0",
-        journal_seq=1,
-    )
-
-
-def ended(request: Intent) -> UsageRecord:
-    progress = Progress(usage_id=request.usage_id, at=101.0, engine_tokens=5, sent_tokens=5)
-    return settlement.settle(
-        intent=request, progress=progress, status="ok", finish_reason="stop", final=True, ended_at=102.0, seq=1
-    )
 
 
 async def left_behind(folder: Path, *, open_requests: tuple[Intent, ...], settled: tuple[Intent, ...] = ()) -> None:
@@ -52,9 +24,9 @@ async def left_behind(folder: Path, *, open_requests: tuple[Intent, ...], settle
     for request in (*open_requests, *settled):
         await journal.begin(request)
     for request in settled:
-        await journal.settle(ended(request))
+        await journal.settle(outcome(request))
     for request in open_requests:
-        journal.checkpoint(Progress(usage_id=request.usage_id, at=101.0, engine_tokens=32, sent_tokens=32))
+        journal.checkpoint(progress(request, 32))
     await journal.close()
 
 
@@ -106,7 +78,7 @@ async def test_an_engine_that_is_away_for_too_long_leaves_the_checkpoint(world: 
 async def test_a_journal_that_another_gateway_left_is_settled_and_shipped_once(world: Any, play: Any) -> None:
     other = world.settings.journal_dir / "gateway-7"
     await left_behind(other, open_requests=(intent("lost"),), settled=(intent("one"), intent("two")))
-    RefusedRecords(other).add(ended(intent("refused")), "no")
+    RefusedRecords(other).add(outcome(intent("refused")), "no")
     with folder_lock(other) as held:
         assert held
     age(other)

@@ -9,46 +9,13 @@ import httpx
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from paddock_core.usage import settlement
-from paddock_core.usage.journal_frames import MAGIC, Intent, Progress, encode_frame
-from paddock_core.usage.record import UsageRecord
+from paddock_core.usage.journal_frames import MAGIC, encode_frame
 from paddock_gateway.journal import Journal
 from paddock_gateway.refused import RefusedRecords
 
+from tests.gateway.journal_rows import intent, outcome
+
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
-
-
-def intent(number: int) -> Intent:
-    return Intent(
-        usage_id=f"usage-{number:03}",
-        tenant="acme",
-        key_id="key",
-        owner_tenant="acme",
-        deployment="acme-team/demo",
-        model="demo",
-        dialect="openai",
-        operation="chat",
-        stream=True,
-        t_admit=100.0,
-        reserved_tokens=30,
-        input_tokens=10,
-        acceptance_id="acc",
-        end_user_hash=None,
-        gateway_instance="gateway-0",
-        journal_seq=number,
-    )
-
-
-def outcome(number: int) -> UsageRecord:
-    return settlement.settle(
-        intent=intent(number),
-        progress=Progress(usage_id=f"usage-{number:03}", at=101.0, engine_tokens=5, sent_tokens=5),
-        status="ok",
-        finish_reason="stop",
-        final=True,
-        ended_at=102.0,
-        seq=number,
-    )
 
 
 async def journal_of(folder: Path, count: int) -> Path:
