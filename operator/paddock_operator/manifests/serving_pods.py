@@ -23,6 +23,8 @@ SHARED_MEMORY_BYTES = 1024**3
 SHARED_MEMORY_BYTES_PER_GPU = 8 * 1024**3
 GROUP_PORT = 2233
 """Where sshd of a worker listens: no privilege is needed for it."""
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+"""All that a server needs is on the volume: its libraries do not look for more of it, and fail soon where it is not."""
 KEYS = "/keys"
 KEYS_MODE = 0o440
 """The files belong to root, so ssh does not ask that nobody else may read them; the pod's user may by its group."""
@@ -100,16 +102,16 @@ def _port(name: str, number: int) -> dict[str, Any]:
 
 def _environment(rendering: Rendering) -> list[dict[str, Any]]:
     address = {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}
-    made: list[dict[str, Any]] = [{"name": "PADDOCK_SERVING_BIND", "valueFrom": address}]
+    values = dict(OFFLINE)
     if rendering.spans_pods:
-        values = {
+        values |= {
             "PADDOCK_SERVING_GROUP_PORT": str(GROUP_PORT),
             "PADDOCK_SERVING_GROUP_KEYS": KEYS,
             "PADDOCK_SERVING_GPUS_PER_POD": str(rendering.plan.gpus_per_pod),
             **rendering.network.environment,
         }
-        made += [{"name": name, "value": value} for name, value in sorted(values.items())]
-    return made
+    made: list[dict[str, Any]] = [{"name": "PADDOCK_SERVING_BIND", "valueFrom": address}]
+    return made + [{"name": name, "value": value} for name, value in sorted(values.items())]
 
 
 def _resources(rendering: Rendering) -> dict[str, Any]:
