@@ -2,6 +2,7 @@
 
 import json
 
+from paddock_local import kubeconfig
 from paddock_local.programs import HOST, Context, Spec
 
 SERVING_IMAGE = "localhost/paddock/serving:0.1.0"
@@ -55,6 +56,9 @@ def operator(c: Context) -> Spec:
         GATEWAY_URL=f"http://{HOST}:{c.ports['gateway']}", SERVING_IMAGE=SERVING_IMAGE,
         WEIGHTS_VOLUME=json.dumps(volume),
         LEASE_NAMESPACE="paddock-system", CACHE_DIR=p.folder("cache") / "operator",
+        # Nodes of the stack pull nothing, and there may be no registry to ask for a digest. A cluster of the person's
+        # own does pull.
+        ALLOW_UNPINNED_IMAGES=c.kubeconfigs["operator"] == str(p.kubeconfig(kubeconfig.OPERATOR)),
     )  # fmt: skip
     return Spec(argv=[str(p.venv_bin / "paddock-operator")], env=env | {"KUBECONFIG": c.kubeconfigs["operator"]})
 

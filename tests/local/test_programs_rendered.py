@@ -1,5 +1,6 @@
 import ipaddress
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,13 @@ def test_one_binary_or_five(context, tmp_path):
 def test_the_weights_volume_is_what_kubernetes_reads(context):
     volume = json.loads(programs_paddock.operator(context).env["PADDOCK_OPERATOR_WEIGHTS_VOLUME"])
     assert volume["hostPath"]["path"] == str(context.paths.folder("weights"))
+
+
+def test_an_image_without_a_digest_runs_on_nodes_of_the_stack_and_on_no_others(context):
+    name = "PADDOCK_OPERATOR_ALLOW_UNPINNED_IMAGES"
+    assert programs_paddock.operator(context).env[name] == "False"
+    own = replace(context, kubeconfigs={"operator": str(context.paths.kubeconfig("paddock-operator"))})
+    assert programs_paddock.operator(own).env[name] == "True"
 
 
 def test_etcd_ends_after_the_api_server_and_containers_after_the_kubelet():
