@@ -7,7 +7,7 @@ from paddock_core.planning.types import Inventory
 from paddock_core.resources import names
 
 from paddock_operator.kinds import DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
-from paddock_operator.observed import Child, WeightsJob
+from paddock_operator.observed import Child, EngineJob, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
 from paddock_operator.reflector import Reflector
 
@@ -79,8 +79,14 @@ class Cache:
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
         return WeightsJob(job=found, pods=tuple(pods))
 
+    def engines(self, model: str) -> tuple[EngineJob, ...]:
+        """The engine Jobs of a model, as its label says, and their pods."""
+        found = [job for job in self.jobs(names.ENGINE) if _labels(job).get(names.MODEL) == model]
+        pods = self.pods(component=names.ENGINE, model=model)
+        return tuple(EngineJob(job=job, pods=tuple(pod for pod in pods if _same_engine(pod, job))) for job in found)
+
     def jobs(self, component: str) -> list[Manifest]:
-        """Jobs on the weights volume: those that fetch (WEIGHTS) or those that remove (PURGE)."""
+        """Jobs on the weights volume: those that fetch (WEIGHTS), compile (ENGINE) or remove (PURGE)."""
         found = self._reflectors[JOB].all()
         return [job for job in found if (job["metadata"].get("labels") or {}).get(names.COMPONENT) == component]
 
@@ -112,8 +118,16 @@ class Cache:
         namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
         if namespace and name:
             self._changed(Key(namespace, name))
-        elif labels.get(names.COMPONENT) == names.WEIGHTS and names.MODEL_DIGEST in labels:
+        elif labels.get(names.COMPONENT) in (names.WEIGHTS, names.ENGINE) and names.MODEL_DIGEST in labels:
             self._job_changed(names.weights_job_name(labels[names.MODEL_DIGEST]))
+
+
+def _labels(manifest: Manifest) -> dict[str, str]:
+    return manifest["metadata"].get("labels") or {}
+
+
+def _same_engine(pod: Manifest, job: Manifest) -> bool:
+    return _labels(pod).get(names.ENGINE_KEY) == _labels(job).get(names.ENGINE_KEY)
 
 
 def _job_of(pod: Manifest) -> str | None:

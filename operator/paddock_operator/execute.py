@@ -132,5 +132,5 @@ class Executor:
         return 0
 
     async def _record(self, action: RecordResult) -> None:
-        patch: Manifest = {"metadata": {"annotations": {names.RESULT: action.result}}}
+        patch: Manifest = {"metadata": {"annotations": {action.annotation: action.result}}}
         await self._cluster.merge(JOB, namespace=action.namespace, name=action.name, patch=patch)

@@ -87,6 +87,7 @@ class Gatherer:
             problem=looked.problem,
             children=self._cache.children(looked.key),
             weights=await self._weights(looked),
+            engines=self._cache.engines(names.model_label(looked.live.spec.model.id)),
             probes=probes,
         )
 

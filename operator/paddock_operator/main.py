@@ -230,6 +230,8 @@ def config_of(settings: OperatorSettings) -> Config:
     return Config(
         serving_image=settings.serving_image,
         image_pull_policy=settings.image_pull_policy,
+        images=settings.read_images(),
+        allow_unpinned_images=settings.allow_unpinned_images,
         weights_volume=settings.weights_volume,
         serving_controlplane_url=settings.serving_controlplane_url or settings.controlplane_url,
         gateway_url=settings.gateway_url.rstrip("/"),

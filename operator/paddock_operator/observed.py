@@ -51,6 +51,18 @@ class WeightsJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineJob:
+    """A Job that compiles an engine of the deployment's model, and its pods."""
+
+    job: Manifest
+    pods: tuple[Manifest, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.job["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """One look at a LlamaDeployment and all that bears on it. `problem` says why its specification makes no sense."""
 
@@ -65,6 +77,7 @@ class Observed:
     problem: str | None = None
     children: tuple[Child, ...] = ()
     weights: WeightsJob = WeightsJob(job=None)
+    engines: tuple[EngineJob, ...] = ()
     probes: dict[str, str | None] = field(default_factory=dict)
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
 

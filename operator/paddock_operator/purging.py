@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10.0
 BUSY_SECONDS = 1.0
+WRITING = (names.WEIGHTS, names.ENGINE)
+"""Components whose Jobs bring files onto the volume."""
 
 
 class Purger:
@@ -99,10 +101,10 @@ class Purger:
         label = names.model_label(order.model)
         if order.state == "ordered" and self._cache.pods(component=names.SERVING, model=label):
             return
-        fetching = [item for item in self._cache.jobs(names.WEIGHTS) if _label(item, names.MODEL) == label]
-        for item in fetching:
+        writing = [item for item in self._writing() if _label(item, names.MODEL) == label]
+        for item in writing:
             await self._delete(item)
-        if fetching or self._cache.pods(component=names.WEIGHTS, model=label):
+        if writing or any(self._cache.pods(component=component, model=label) for component in WRITING):
             return
         token = await self._control_plane.start_purge(purge=order.id)
         if token is None:
@@ -110,6 +112,10 @@ class Purger:
         for manifest in render_purge(PurgeRendering(order=order, token=token, config=self._config)):
             await self._cluster.apply(manifest)
         log.info("purge started", extra={"purge": order.id, "model": order.model, "why": order.why})
+
+    def _writing(self) -> list[Manifest]:
+        """Jobs that fetch a model's files, or make others from them."""
+        return [job for component in WRITING for job in self._cache.jobs(component)]
 
     def _failed_long_ago(self, job: Manifest) -> bool:
         """A failed Job is left for people to look at for a while."""
@@ -119,8 +125,8 @@ class Purger:
         return False
 
     async def _end_downloads(self, policy: Policy) -> None:
-        """A weights Job that still runs goes, if deployments wait for it and none of them is licensed any more."""
-        running = [job for job in self._cache.jobs(names.WEIGHTS) if _runs(job)]
+        """A Job that still runs goes, if deployments wait for it and none of them is licensed any more."""
+        running = [job for job in self._writing() if _runs(job)]
         if not running:
             return
         deployments = (await self._cluster.list(LLAMA_DEPLOYMENT)).items
@@ -128,7 +134,7 @@ class Purger:
             label = _label(job, names.MODEL)
             waiting = [item for item in deployments if names.model_label(_model(item)) == label]
             if waiting and not any(self._licensed(item, policy) for item in waiting):
-                log.info("a download that is no longer licensed is ended", extra={"job": job["metadata"]["name"]})
+                log.info("work on files that are no longer licensed is ended", extra={"job": job["metadata"]["name"]})
                 await self._delete(job)
 
     def _licensed(self, document: Manifest, policy: Policy) -> bool:

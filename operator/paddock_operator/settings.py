@@ -5,6 +5,8 @@ import platform
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
+from paddock_core.catalog.images import EngineImage, Pin, packaged_images, with_pins
 from paddock_core.planning.types import GPU_RESOURCE
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -54,7 +56,14 @@ class OperatorSettings(BaseSettings):
     """Port of /healthz, /readyz and /metrics."""
 
     serving_image: str
-    """Image of weights Jobs and serving pods."""
+    """Image of weights Jobs, and of serving pods whose engine the table of images does not have."""
+
+    images: dict[str, Any] = {}
+    """Where the images of GPU engines are and their digests (JSON: id to repository, tag, digest, baseDigest), as
+    `paddock images pin` writes them."""
+
+    allow_unpinned_images: bool = False
+    """Whether GPU engines may run in an image without a digest, which may be another one tomorrow."""
 
     image_pull_policy: str = Field(default="IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
     """How the node gets the image."""
@@ -115,6 +124,10 @@ class OperatorSettings(BaseSettings):
 
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is logged."""
+
+    def read_images(self) -> tuple[EngineImage, ...]:
+        """The table of images with this platform's pins. Raises ValueError for a pin that makes no sense."""
+        return with_pins(packaged_images(), msgspec.convert(self.images, dict[str, Pin]))
 
     def read_secret(self, file: Path) -> bytes:
         """The content of a secret file without surrounding white space. Raises ValueError if it is missing or empty."""

@@ -146,6 +146,7 @@ def settings(
         webhook_key_file=certificate[1],
         health_port=base_port + HEALTH,
         serving_image="registry.test/serving:1",
+        allow_unpinned_images=True,
         weights_volume={"emptyDir": {}},
         cache_dir=tmp_path / "cache",
         identity="test",

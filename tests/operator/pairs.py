@@ -6,7 +6,7 @@ import yaml
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
-from paddock_core.planning.types import Inventory, Plan, Refusal
+from paddock_core.planning.types import Engine, Inventory, Plan, Refusal
 from paddock_core.resources.llamadeployment import EngineSpec, ModelSpec, ParallelismSpec, PlacementSpec, Spec
 from paddock_core.serving.contract import MODEL_NAME
 from paddock_operator.decide.outcome import Config
@@ -30,6 +30,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
     networks=offered(("tcp", "infiniband", "efa")),
 )
 
@@ -71,6 +72,7 @@ def rendering(spec: Spec, answer: Plan, **changes: Any) -> Rendering:
         "plan": answer,
         "weights": "b1" * 32,
         "secret": "s" * 64,
+        "compiled": "c0" * 32 if answer.engine is Engine.TENSORRT_ENGINE else None,
         "config": CONFIG,
         "group_seed": b"g" * 32,
         "apis": frozenset(OPTIONAL),

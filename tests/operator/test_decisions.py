@@ -46,6 +46,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
 )
 
 

@@ -35,6 +35,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
 )
 USED = Refer(entity="acme-inc", model=MODEL, weights="b1" * 32, tokenizer="sha256:" + "7" * 64)
 

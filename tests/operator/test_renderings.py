@@ -30,6 +30,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
 )
 CASES = {
     "smollm2-on-cpu": ("smollm2-135m-instruct", None, Ask(context_length=4096, max_concurrency=4)),

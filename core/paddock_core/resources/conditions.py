@@ -19,6 +19,10 @@ class ConditionType(StrEnum):
     """The catalogue has no such model, so nothing can be planned."""
     PLANNED = "Planned"
     WEIGHTS_READY = "WeightsReady"
+    IMAGE_ACCEPTED = "ImageAccepted"
+    """The image that its engine runs in may be used; absent for an engine that the table of images does not have."""
+    ENGINE_READY = "EngineReady"
+    """The compiled engine is there; absent for engines that need none."""
     SCHEDULED = "Scheduled"
     SERVING = "Serving"
 
@@ -93,6 +97,20 @@ class ConditionReason(StrEnum):
     """The control plane did not answer where it was needed; tried again."""
     APPLY_FAILED = "ApplyFailed"
     """The API server refused an object of the operator; tried again."""
+    IMAGE_PINNED = "ImagePinned"
+    """The image is named by its digest."""
+    IMAGE_NOT_PINNED = "ImageNotPinned"
+    """The image's digest is not known: it is used only where the platform allows it; `paddock images pin` mends it."""
+    ENGINE_BUILDING = "Building"
+    """The engine Job is running."""
+    ENGINE_READY = "EngineReady"
+    """The engine was built, and verified by loading it."""
+    BUILD_FAILED = "BuildFailed"
+    """The engine Job failed; it is tried again later."""
+    ENGINE_INCOMPATIBLE = "EngineIncompatible"
+    """The engine is of another TensorRT, or for other GPUs, than there are; no server is started over and over."""
+    ENGINE_UNSUPPORTED = "EngineUnsupported"
+    """No engine can be compiled for this plan."""
     SCHEDULED = "Scheduled"
     """Every pod has a node."""
     INSUFFICIENT_RESOURCES = "InsufficientResources"
@@ -169,6 +187,8 @@ PHASES = {
     ConditionType.LICENSE_ACCEPTED: "LicenseRequired",
     ConditionType.PLANNED: "Unplannable",
     ConditionType.WEIGHTS_READY: "Preparing",
+    ConditionType.IMAGE_ACCEPTED: "ImageNotPinned",
+    ConditionType.ENGINE_READY: "Building",
     ConditionType.SCHEDULED: "Scheduling",
     ConditionType.SERVING: "Starting",
 }

@@ -14,9 +14,12 @@ PRODUCT = "paddock"
 COMPONENT = "paddock.dev/component"
 SERVING = "serving"
 WEIGHTS = "weights"
+ENGINE = "engine"
 PURGE = "purge"
 PURGE_ORDER = "paddock.dev/purge"
 """Label: the control plane's order that a purge Job carries out."""
+ENGINE_KEY = "paddock.dev/engine-key"
+"""Label: the key of the compiled engine that a Job makes, as far as a label holds it."""
 TENANT = "paddock.dev/tenant"
 MODEL = "paddock.dev/model"
 MODEL_DIGEST = "paddock.dev/model-digest"
@@ -29,6 +32,8 @@ RENDERING = "paddock.dev/rendering"
 """Annotation: digest of the manifest as rendered; on pods, of what they must be restarted for."""
 RESULT = "paddock.dev/result"
 """Annotation of a finished weights Job: what its container left, so that it outlives the pod."""
+REFUSED = "paddock.dev/refused"
+"""Annotation of an engine Job: why a server could not load what it made, and when it said so."""
 
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 """Label that the controller of groups gives each pod of one."""
@@ -78,6 +83,16 @@ def model_digest(model: ModelEntry, *, precision: str) -> str:
 def weights_job_name(digest: str) -> str:
     """One Job for each set of weights of a model, whoever needs it."""
     return f"weights-{digest[:12]}"
+
+
+def engine_job_name(key: str) -> str:
+    """One Job for each compiled engine, whoever needs it."""
+    return f"engine-{key[:12]}"
+
+
+def engine_path(key: str) -> str:
+    """Where a serving pod finds a compiled engine."""
+    return f"/weights/{key}"
 
 
 def purge_job_name(order: str) -> str:

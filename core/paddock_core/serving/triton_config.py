@@ -73,7 +73,7 @@ def config_pbtxt() -> str:
     return "\n".join(lines) + "\n"
 
 
-def model_yaml(plan: Plan, *, model_path: str) -> str:
+def model_yaml(plan: Plan, *, model_path: str, tokenizer_path: str | None = None) -> str:
     """What `paddock_serving.model` reads beside itself: the engine and its figures, from the plan."""
     document: dict[str, object] = {
         "engine": ENGINE_MODULES[plan.engine],
@@ -84,6 +84,8 @@ def model_yaml(plan: Plan, *, model_path: str) -> str:
         "pipeline_parallel_size": plan.pipeline_parallel,
         "triton_config": {"max_batch_size": 0, "decoupled": True},
     }
+    if tokenizer_path is not None:
+        document["tokenizer"] = tokenizer_path
     if plan.engine is Engine.LLMAPI:
         document["backend"] = "pytorch"
     if plan.gpus_per_pod:
@@ -116,12 +118,13 @@ def model_py() -> str:
     )
 
 
-def repository_files(plan: Plan, *, model_path: str) -> dict[str, str]:
-    """Every file of the model repository, by its path below the repository's folder."""
+def repository_files(plan: Plan, *, model_path: str, tokenizer_path: str | None = None) -> dict[str, str]:
+    """Every file of the model repository, by its path below the repository's folder. A compiled engine has its
+    tokenizer elsewhere: beside the weights."""
     model = contract.MODEL_NAME
     return {
         f"{model}/config.pbtxt": config_pbtxt(),
-        f"{model}/{VERSION_FOLDER}/model.yaml": model_yaml(plan, model_path=model_path),
+        f"{model}/{VERSION_FOLDER}/model.yaml": model_yaml(plan, model_path=model_path, tokenizer_path=tokenizer_path),
         f"{model}/{VERSION_FOLDER}/model.py": model_py(),
     }
 

@@ -1,5 +1,7 @@
 """How far a weights pod is, over HTTP."""
 
+from http import HTTPStatus
+
 import aiohttp
 import msgspec
 from paddock_core.resources.llamadeployment import WeightsStatus
@@ -21,7 +23,7 @@ class HttpProgressReader:
             async with self._session.get(
                 url, timeout=limit, allow_redirects=False, headers={"Connection": "close"}
             ) as response:
-                body = await response.content.read(MOST_BYTES)
+                body = await response.content.read(MOST_BYTES) if response.status == HTTPStatus.OK else b""
             return msgspec.json.decode(body, type=WeightsStatus)
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError):
             return None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from paddock_core.catalog.types import ModelEntry
+from paddock_core.resources import names
 
 from paddock_operator.kinds import Kind
 from paddock_operator.ports import Manifest
@@ -70,11 +71,12 @@ class Refer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """Keep what the weights container left on its Job, so that it outlives the pod."""
+    """Keep what a container left on its Job, so that it outlives the pod."""
 
     namespace: str
     name: str
     result: str
+    annotation: str = names.RESULT
 
 
 Action = Apply | Delete | AddFinalizer | RemoveFinalizer | StartWeights | RecordResult | Refer

@@ -20,7 +20,7 @@ from paddock_core.resources.conditions import (
 from paddock_core.resources.llamadeployment import PlanStatus, RoutingStatus
 from paddock_core.serving.contract import deployment_secret
 
-from paddock_operator.decide import accept, license, planned, serving, teardown, weights, workloads  # noqa: A004
+from paddock_operator.decide import accept, engine, images, license, planned, serving, teardown, weights, workloads  # noqa: A004
 from paddock_operator.decide.actions import AddFinalizer
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.manifests.group_keys import seed
@@ -85,7 +85,17 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
             weights=prepared.progress,
         )
         return _look_within(outcome, prepared.look_after_seconds or 30.0)
-    rendering = _rendering(observed, config, model, plan, prepared.result, tenant=tenant)
+    pictured = images.judge(config, plan.engine)
+    if pictured is not None:
+        found = (*found, pictured)
+    if pictured is not None and pictured.status != TRUE:
+        return replace(_hold(observed, config, found), actions=prepared.actions, plan=_plan_status(plan))
+    compiled = engine.judge(observed, config, model, plan, weights=prepared.result.weights)
+    if compiled.finding is not None:
+        found = (*found, compiled.finding)
+    if not compiled.ready:
+        return _without_engine(observed, config, found, plan=plan, prepared=prepared, compiled=compiled)
+    rendering = _rendering(observed, config, model, plan, prepared.result, tenant=tenant, compiled=compiled.key)
     outcome = _serve(observed, config, rendering, prepared.result.tokenizer)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
     used = weights.refer(observed, model.id, prepared.result)
@@ -93,12 +103,47 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     return replace(
         outcome,
         findings=(*found, *outcome.findings),
-        actions=(*_finalizer_first(observed), *prepared.actions, *outcome.actions, *teardown.removals(elsewhere), used),
+        actions=(
+            *_finalizer_first(observed),
+            *prepared.actions,
+            *compiled.actions,
+            *outcome.actions,
+            *teardown.removals(elsewhere),
+            used,
+        ),
     )
 
 
+def _without_engine(
+    observed: Observed,
+    config: Config,
+    found: tuple[Finding, ...],
+    *,
+    plan: Plan,
+    prepared: weights.Judgement,
+    compiled: engine.Judgement,
+) -> Outcome:
+    """What runs stays while an engine is being made. Servers that can load none are taken away, unless some answer."""
+    made = (*prepared.actions, *compiled.actions)
+    if compiled.refused and not any(serving.answers(observed, pod) for pod in observed.leaders()):
+        stopped = teardown.stop(observed, config, found)
+        outcome = replace(stopped, actions=(*made, *stopped.actions), plan=_plan_status(plan))
+    else:
+        held = _hold(observed, config, found)
+        actions = (*_finalizer_first(observed), *made, *held.actions)
+        outcome = replace(held, actions=actions, plan=_plan_status(plan))
+    return _look_within(outcome, compiled.look_after_seconds or 30.0)
+
+
 def _rendering(
-    observed: Observed, config: Config, model: ModelEntry, plan: Plan, result: weights.Result, *, tenant: str
+    observed: Observed,
+    config: Config,
+    model: ModelEntry,
+    plan: Plan,
+    result: weights.Result,
+    *,
+    tenant: str,
+    compiled: str | None,
 ) -> Rendering:
     return Rendering(
         key=observed.key,
@@ -112,6 +157,7 @@ def _rendering(
             platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION
         ),
         config=config,
+        compiled=compiled,
         group_seed=seed(platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION),
         apis=observed.apis,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from paddock_core.catalog.images import EngineImage, packaged_images
 from paddock_core.resources import names
 from paddock_core.resources.conditions import Finding
 from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus, WeightsStatus
@@ -32,6 +33,10 @@ class Config:
     """URLs below which tenants' models may be fetched, beside the model hub."""
     networks: tuple[Network, ...] = field(default_factory=lambda: offered((PLAIN,)))
     """The network profiles that deployments may name; the first is the one of those that name none."""
+    images: tuple[EngineImage, ...] = field(default_factory=packaged_images)
+    """The images of GPU engines, with this platform's pins."""
+    allow_unpinned_images: bool = False
+    """True where an image without a digest may run."""
     monitoring_namespace: str = names.PLATFORM_NAMESPACE
     """Namespace whose pods may read the metrics."""
     endpoint_picker: str = "paddock-endpoint-picker"

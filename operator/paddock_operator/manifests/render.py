@@ -11,11 +11,13 @@ from types import ModuleType
 from typing import Any
 
 from paddock_core.catalog.types import ModelEntry
+from paddock_core.engines.request import EngineRequest
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Purge
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Spec
 
+from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import Kind
 from paddock_operator.networks import Network
@@ -36,6 +38,8 @@ class Rendering:
     """Digest under which the weights lie on the volume."""
     secret: str = field(repr=False)
     config: Config
+    compiled: str | None = None
+    """Key of the compiled engine; None for engines that load the weights themselves."""
     group_seed: bytes = field(repr=False, default=b"")
     """32 bytes from which the key pair of its groups is made."""
     apis: frozenset[Kind] = frozenset()
@@ -45,6 +49,11 @@ class Rendering:
     def spans_pods(self) -> bool:
         """True if one copy is a group of pods."""
         return self.plan.pods_per_group > 1
+
+    @property
+    def image(self) -> str:
+        """What the pods run in: the image of their engine, else the platform's general one."""
+        return image_of(self.config, self.plan.engine)
 
     @property
     def network(self) -> Network:
@@ -97,6 +106,38 @@ class Rendering:
     def group_metadata(self, group: str) -> dict[str, Any]:
         """Metadata of an object of one of its groups."""
         return {"name": group, "namespace": self.namespace, "labels": {**self.labels, names.GROUP: group}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRendering:
+    """All that the manifests of an engine Job are made from."""
+
+    model: ModelEntry
+    plan: Plan
+    request: EngineRequest
+    digest: str
+    """Of the model's weights, as their Job has it."""
+    key: str
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return names.engine_job_name(self.key)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return {
+            names.MANAGED_BY: names.OPERATOR,
+            names.PART_OF: names.PRODUCT,
+            names.COMPONENT: names.ENGINE,
+            names.MODEL: names.model_label(self.model.id),
+            names.MODEL_DIGEST: self.digest[:12],
+            names.ENGINE_KEY: self.key[:12],
+        }
+
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of an object of this Job."""
+        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +205,11 @@ class PurgeRendering:
 def render_serving(rendering: Rendering) -> list[Manifest]:
     """Every manifest of a deployment, in the order in which they are to be applied."""
     return _rendered("serving", rendering)
+
+
+def render_engine(rendering: EngineRendering) -> list[Manifest]:
+    """Every manifest of an engine Job, in the order in which they are to be applied."""
+    return _rendered("engine", rendering)
 
 
 def render_weights(rendering: WeightsRendering) -> list[Manifest]:

@@ -13,7 +13,9 @@ ORDER = 5
 def files(rendering: Rendering) -> dict[str, str]:
     """The repository's files by path."""
     path = names.weights_path(rendering.model, precision=rendering.plan.weights, weights=rendering.weights)
-    return repository_files(rendering.plan, model_path=path)
+    if rendering.compiled is None:
+        return repository_files(rendering.plan, model_path=path)
+    return repository_files(rendering.plan, model_path=names.engine_path(rendering.compiled), tokenizer_path=path)
 
 
 def key_of(path: str) -> str:
