@@ -113,24 +113,26 @@ def calibrate(
     """
     from paddock_core.catalog.packaged import packaged_catalog
     from paddock_core.planning.calibrate import calibrate as fit
+    from paddock_core.planning.calibrate import changes
     from paddock_core.planning.constants import shown
     from paddock_core.planning.errors import PlanningError
 
-    before = load_constants(constants)
+    before, models = load_constants(constants), packaged_catalog().models
     try:
-        found = fit(runs=load_runs(file), models=packaged_catalog().models, constants=before)
+        found = fit(runs=load_runs(file), models=models, constants=before)
     except PlanningError as error:
         raise CliError(str(error), advice="docs/planning.md says what a run is") from error
     new, old = shown(found.constants), shown(before)
-    changed = {name: value for name, value in new.items() if value != old[name]}
+    fitted = {name: value for name, value in new.items() if value != old[name]}
     if write is not None:
-        write_constants(write, changed)
+        write_constants(write, fitted)
+    cells = [asdict(change) for change in changes(models=models, before=before, after=found.constants)]
     if output is Output.JSON:
-        print_json({"constants": changed, **{key: asdict(found)[key] for key in ("changes",)}, "runs": _runs(found)})
+        print_json({"constants": fitted, "runs": _runs(found), "changes": cells})
         return
-    print_rows([(name, f"{old[name]:g}", f"{value:g}") for name, value in changed.items()], "constant", "was", "fits")
-    print_rows([tuple(run.values()) for run in _runs(found)], "model", "gpu", "measured", "planned", "fitted")
-    print_rows([(c.model, c.gpu, c.before, c.after) for c in found.changes], "plan of", "on", "was", "becomes")
+    print_rows([(name, f"{old[name]:g}", f"{value:g}") for name, value in fitted.items()], "constant", "was", "fits")
+    print_rows([tuple(run.values()) for run in _runs(found)], "run of", "on", "measured", "planned", "fitted")
+    print_rows([tuple(cell.values()) for cell in cells], "plan of", "on", "was", "becomes")
 
 
 def _runs(found: Any) -> list[dict[str, Any]]:

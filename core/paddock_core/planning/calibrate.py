@@ -8,7 +8,7 @@ remains is `gpu_runtime`, the largest of all runs: a plan must not promise what 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -57,7 +57,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A cell of the table of all models by all GPUs that the fitted constants change."""
+    """A cell of the table of all models by all GPUs, before and after."""
 
     model: str
     gpu: str
@@ -67,11 +67,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """The fitted constants and what they change."""
+    """The fitted constants, and each run beside what they promise of it."""
 
     constants: Constants
     runs: tuple[Checked, ...]
-    changes: tuple[Change, ...]
 
 
 def read_runs(rows: Iterable[Mapping[str, object]]) -> list[Run]:
@@ -98,7 +97,7 @@ def calibrate(*, runs: Sequence[Run], models: Mapping[str, ModelEntry], constant
         Checked(run=run, tokens_before=_tokens(run, wish, constants), tokens_after=_tokens(run, wish, fitted))
         for run, wish in pairs
     )
-    return Calibration(constants=fitted, runs=checked, changes=tuple(_changes(models, constants, fitted)))
+    return Calibration(constants=fitted, runs=checked)
 
 
 def _wish(run: Run, models: Mapping[str, ModelEntry], constants: Constants) -> Wish:
@@ -123,7 +122,7 @@ def _wish(run: Run, models: Mapping[str, ModelEntry], constants: Constants) -> W
 def _fit_loading(pairs: Sequence[tuple[Run, Wish]], constants: Constants) -> Constants:
     """`weights_factor`, where the runs tell it."""
     plain = replace(constants, weights_factor=1.0)
-    factor = _slope([(_weights(run, wish, plain), run.after_load_mib * MIB) for run, wish in pairs])
+    factor = _slope([(_weights(run, wish, plain), _loaded(run, constants)) for run, wish in pairs])
     if factor is None or not 1 <= factor <= MAX_WEIGHTS_FACTOR:
         return constants
     return replace(constants, weights_factor=factor)
@@ -162,6 +161,12 @@ def _weights(run: Run, wish: Wish, constants: Constants) -> float:
     )
 
 
+def _loaded(run: Run, constants: Constants) -> float:
+    """What was loaded, without the buffers for exchange between GPUs."""
+    exchange = constants.gpu_communication if run.tensor * run.pipeline > 1 else 0
+    return run.after_load_mib * MIB - exchange
+
+
 def _tokens(run: Run, wish: Wish, constants: Constants) -> int:
     return need_of(replace(wish, constants=constants), _cut(run), _pool(run)).kv_tokens
 
@@ -174,7 +179,8 @@ def _pool(run: Run) -> NodePool:
     return NodePool(gpu=gpu_table()[run.gpu], gpus_per_node=run.tensor * run.pipeline, nodes=1)
 
 
-def _changes(models: Mapping[str, ModelEntry], before: Constants, after: Constants) -> Iterable[Change]:
+def changes(*, models: Mapping[str, ModelEntry], before: Constants, after: Constants) -> Iterator[Change]:
+    """Every cell of the table of all models by all GPUs that other constants change."""
     for model in on_gpus(models):
         for gpu in gpu_table():
             old, new = cell(model, gpu, constants=before), cell(model, gpu, constants=after)
