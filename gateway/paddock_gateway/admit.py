@@ -82,7 +82,8 @@ async def admit(
     end_user = _end_user(completion.end_user, caller.tenant.id, wiring.platform_key)
     levels = levels_of(caller, end_user)
     prices = prices_of(levels, caller, target, now, wiring)
-    cap, reservation, waited = await reserve(completion, levels, len(ids), room, now, prices, wiring)
+    served = target.deployment.model
+    cap, reservation, waited = await reserve(completion, served, levels, len(ids), room, now, prices, wiring)
     if waited:
         try:
             caller = identify()

@@ -65,6 +65,7 @@ def nano_of(prices: Buckets | None, *, input_tokens: int, output_tokens: int) ->
 
 async def reserve(
     completion: Completion,
+    model: str,
     levels: tuple[Level, ...],
     input_tokens: int,
     room: int,
@@ -74,11 +75,12 @@ async def reserve(
 ) -> tuple[int, Reservation, bool]:
     """The output cap and what is reserved, and whether that took waiting. Raises RequestError (429, 503)."""
     view, leases = wiring.policy.view, wiring.leases
-    default = wiring.settings.default_max_output_tokens
+    settings = wiring.settings
+    default = settings.default_max_output_tokens_of.get(model, settings.default_max_output_tokens)
     cap = output_cap(levels=levels, asked=completion.max_tokens, default=default, room=room, input_tokens=input_tokens)
     if isinstance(cap, Refusal):
         raise over_limit(cap, headers=limit_headers(leases.plan(levels=levels, source=view, wall=now), wiring))
-    first = min(cap, wiring.settings.extension_tokens)
+    first = min(cap, settings.extension_tokens)
     nano = nano_of(prices, input_tokens=input_tokens, output_tokens=first)
     outcome, waited = await leases.reserve(
         levels=levels, source=view, wall=now, input_tokens=input_tokens, output_cap=cap, first_output=first, nano=nano

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -51,6 +52,8 @@ class Settings(BaseSettings):
     """How long running streams may go on after SIGTERM."""
     default_max_output_tokens: int = Field(default=1024, ge=1)
     """Output cap of a request that names none."""
+    default_max_output_tokens_of: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """The same by model, a JSON object of catalogue ids."""
     extension_tokens: int = Field(default=256, ge=1)
     """Output is covered by budgets in steps of so many tokens, the first before the engine starts."""
     journal_segment_bytes: int = Field(default=8 * 1024 * 1024, ge=256 * 1024)

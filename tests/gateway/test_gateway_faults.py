@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from typing import Any
 
 import httpx
@@ -264,12 +265,17 @@ async def test_usage_is_kept_while_the_control_plane_is_away(world: Any) -> None
 
 
 async def test_without_room_in_the_journal_new_work_is_refused(world: Any, monkeypatch: Any) -> None:
-    def no_space(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
+    allocate, allocated = os.posix_fallocate, []
 
+    def room_for_one(descriptor: int, offset: int, size: int) -> None:
+        if allocated:
+            raise OSError(28, "No space left on device")
+        allocated.append(size)
+        allocate(descriptor, offset, size)
+
+    monkeypatch.setattr("paddock_gateway.segments.os.posix_fallocate", room_for_one)
     async with world.gateway() as app:
         journal = app._wiring.journal
-        monkeypatch.setattr("paddock_gateway.journal.os.posix_fallocate", no_space)
         journal._segment.planned = journal._size
         with pytest.raises(openai.InternalServerError) as caught:
             await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)

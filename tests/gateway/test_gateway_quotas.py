@@ -211,6 +211,20 @@ async def test_context_is_bounded_by_a_limit(world: Any) -> None:
     assert error.response.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize(
+    ("of_model", "cap"), [({}, 6), ({"smollm2-135m-instruct": 3}, 3), ({"another": 3}, 6)], ids=["none", "its", "other"]
+)
+async def test_a_request_without_a_cap_gets_that_of_its_model(world: Any, of_model: dict[str, int], cap: int) -> None:
+    async with world.gateway(default_max_output_tokens=6, default_max_output_tokens_of=of_model):
+        answer = await chat(world, max_tokens=openai.omit)
+        longer = await chat(world, max_tokens=8)
+        rows = await world.controlplane.settled(2)
+    assert (answer.usage.completion_tokens, answer.choices[0].finish_reason) == (cap, "length")
+    assert longer.usage.completion_tokens == 8
+    assert world.triton.bodies[0]["sampling_param_max_tokens"] == cap
+    assert rows[0]["reserved_tokens"] == INPUT + cap
+
+
 async def test_limits_of_a_key_that_change_hold_for_the_next_request(world: Any) -> None:
     (key,) = [name for name, body in world.controlplane.objects["api_key"].items() if body["tenant"] == "acme"]
     async with world.gateway():
