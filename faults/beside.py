@@ -90,10 +90,6 @@ class Beside:
             self._process.wait(60)
             self._process = None
 
-    def seen(self, path: str) -> Path:
-        """A path as the process sees it, on its own disk too."""
-        return Path(f"/proc/{self.pid}/root{path}")
-
     def metric(self, name: str) -> float:
         """The sum of a metric's samples, 0 where there is none."""
         port = self.settings["METRICS_PORT" if self.part == "gateway" else "PORT"]

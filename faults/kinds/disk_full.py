@@ -1,46 +1,50 @@
-"""The volume of the gateway's journal fills up: new work is refused before a frame is lost, and taken again later."""
+"""The volume of the gateway's journal is full: new work is refused before a frame is lost, and taken again later."""
 
-import contextlib
-import threading
+import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
+from faults.beside import Beside
 from faults.client import Load
 from faults.scene import Scene
 from faults.verdict import Verdict
 
 WHAT = "the journal's disk full under load, {size} times"
-SHORT, FULL = 1, 3
-DISK_BYTES = 4 * 1024 * 1024
+SHORT, FULL = 1, 5
 SEGMENT_BYTES = 256 * 1024
-TOKENS = 2
-CLIENTS = 6
+SMALL = 300 * 1024
+"""Room for one segment."""
+LARGE = 4 * 1024 * 1024
+TOKENS = 1
+CLIENTS = 48
+"""Each open request keeps room for its settlement, so many of them fill a segment sooner."""
 FULL_SECONDS = 2.0
 
 
 def play(scene: Scene, size: int) -> Verdict:
-    """`size` times full: 503 JournalFull and nothing else, until there is room."""
-    journal = scene.stack.paths.folder("journal") / "small"
-    with scene.beside(
-        "gateway", "small", disk_bytes=DISK_BYTES, JOURNAL_DIR=str(journal), JOURNAL_SEGMENT_BYTES=str(SEGMENT_BYTES)
-    ) as gateway:
-        mark = scene.since()
-        with scene.load(url=gateway.url, clients=CLIENTS, tokens=TOKENS) as load:
-            for _ in range(size):
-                scene.until("an answer", lambda: load.log.answers or None)
-                with filled(gateway.seen(str(journal))):
-                    refused(scene, load)
+    """`size` full disks: 503 JournalFull and nothing else, until there is room."""
+    journal, mark, refused = str(scene.stack.paths.folder("journal") / "small"), scene.since(), 0
+    loads: list[Load] = []
+    for _ in range(size):
+        with scene.beside(
+            "gateway", "small", disk_bytes=SMALL, JOURNAL_DIR=journal, JOURNAL_SEGMENT_BYTES=str(SEGMENT_BYTES)
+        ) as gateway:
+            with scene.load(url=gateway.url, clients=CLIENTS, tokens=TOKENS) as load:
+                loads.append(load)
+                until_nothing_is_served(scene, load)
+                enlarge(gateway, journal)
                 asked = time.monotonic()
                 scene.until("service", lambda: load.log.served(since=asked) or None)  # noqa: B023
-        assert load.log.codes() == {"JournalFull"}, load.log.codes()
-        assert gateway.metric("paddock_gateway_journal_failures") == 0
-        return mark.verdict(load.log, tokens=TOKENS, note=f"{len(load.log.refusals)} refused with 503 JournalFull")
+            assert load.log.codes() == {"JournalFull"}, load.log.codes()
+            assert gateway.metric("paddock_gateway_journal_failures") == 0
+            refused += len(load.log.refusals)
+    first = loads[0].log
+    first.answers += [answer for load in loads[1:] for answer in load.log.answers]
+    return mark.verdict(first, tokens=TOKENS, note=f"{refused} requests refused with 503 JournalFull")
 
 
-def refused(scene: Scene, load: Load) -> None:
-    """Wait until nothing is served any more, and stay so for a while."""
-    scene.until("a refusal", lambda: load.log.refusals or None)
+def until_nothing_is_served(scene: Scene, load: Load) -> None:
+    """Wait until all that is answered are refusals."""
+    scene.until("a refusal", lambda: load.log.refusals or None, seconds=600)
 
     def shut() -> bool | None:
         asked = time.monotonic()
@@ -50,23 +54,7 @@ def refused(scene: Scene, load: Load) -> None:
     scene.until("refusals alone", shut)
 
 
-@contextlib.contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """Whatever becomes free on the folder's volume is taken, until the block ends."""
-    over, filler = threading.Event(), folder / "filler"
-
-    def fill() -> None:
-        with filler.open("ab", buffering=0) as file:
-            while not over.wait(0.02):
-                with contextlib.suppress(OSError):
-                    while file.write(bytes(4096)):
-                        pass
-
-    thread = threading.Thread(target=fill, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        filler.unlink()
+def enlarge(gateway: Beside, journal: str) -> None:
+    """More room on the process's own disk, while it runs."""
+    within = ["nsenter", f"--target={gateway.pid}", "--user", "--preserve-credentials", "--mount"]
+    subprocess.run([*within, "mount", "-o", f"remount,size={LARGE}", journal], check=True, capture_output=True)
