@@ -66,6 +66,27 @@ def finish_weights(api: Any, job: str) -> None:
     )
 
 
+def gpu_node(api: Any, name: str, *, product: str, gpus: int) -> None:
+    """A node as GPU feature discovery and the device plugin would write it. No kubelet stands behind it."""
+    labels = {"nvidia.com/gpu.product": product, "nvidia.com/gpu.count": str(gpus)}
+    done = api.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
+    assert done.returncode == 0, done.stderr
+    amounts = {"nvidia.com/gpu": str(gpus), "cpu": "64", "memory": "512Gi"}
+    patch = json.dumps({"status": {"allocatable": amounts, "capacity": amounts}})
+    done = api.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
+    assert done.returncode == 0, done.stderr
+
+
+def run_weights(api: Any, job: dict[str, Any], *, address: str) -> None:
+    """Create the pod of a weights Job, running at this address."""
+    name, namespace, template = f"{job['metadata']['name']}-pod", "paddock-weights", job["spec"]["template"]
+    labels = template["metadata"]["labels"]
+    metadata = {"namespace": namespace, "name": name, "labels": labels}
+    done = api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+    assert done.returncode == 0, done.stderr
+    _status(api, "pod", name, namespace, {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]})
+
+
 def run_pod(api: Any, serving: dict[str, Any], *, address: str, suffix: str = "a") -> str:
     """Create a pod of a Deployment, with a node, ready, at this address. Its name."""
     place = serving["metadata"]

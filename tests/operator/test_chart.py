@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -104,6 +105,24 @@ def test_the_hubs_token_is_a_secret_that_the_values_name(name: str, helm: Path) 
     containers = [container for part in parts for container in part["spec"]["template"]["spec"]["containers"]]
     variables = [item for container in containers for item in container["env"]]
     assert [item["value"] for item in variables if item["name"] == "PADDOCK_OPERATOR_HUB_TOKEN_SECRET"] == [name]
+
+
+@pytest.mark.timeout(1000)
+def test_where_weights_come_from_reaches_the_operator(helm: Path) -> None:
+    given = {"hubUrl": "https://mirror.example", "sourceSecret": "sources"}
+    flags = [f"--set=serving.{name}={value}" for name, value in given.items()]
+    listed = "--set-json=serving.sourceEndpoints=" + json.dumps(["https://s3.example", "registry.example/acme"])
+    text = run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", *flags, listed)
+    parts = [item for item in yaml.safe_load_all(text) if item and item["kind"] == "Deployment"]
+    values = {
+        item["name"]: item.get("value")
+        for part in parts
+        for container in part["spec"]["template"]["spec"]["containers"]
+        for item in container["env"]
+    }
+    assert values["PADDOCK_OPERATOR_HUB_URL"] == "https://mirror.example"
+    assert values["PADDOCK_OPERATOR_SOURCE_SECRET"] == "sources"
+    assert json.loads(values["PADDOCK_OPERATOR_SOURCE_ENDPOINTS"]) == ["https://s3.example", "registry.example/acme"]
 
 
 @pytest.mark.timeout(1000)
