@@ -2,6 +2,7 @@
 
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
+from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning.constants import table
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
@@ -42,19 +43,16 @@ def test_it_plans_where_its_engine_runs(model: str) -> None:
         assert answer.context_length == min(entry.context_length, 8192)
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
-def test_it_plans_at_its_whole_context_on_many_gpus(model: str) -> None:
-    entry = MODELS[model]
-    if entry.default_engine == Engine.LLAMA_CPP:
-        pytest.skip("runs on a CPU")
-    ask = Ask(context_length=entry.context_length, max_concurrency=1)
-    answer = plan(model=entry, ask=ask, inventory=hypothetical(gpu="B200-180"))
+@pytest.mark.parametrize("model", on_gpus(MODELS), ids=lambda model: model.id)
+def test_it_plans_at_its_whole_context_on_many_gpus(model: ModelEntry) -> None:
+    ask = Ask(context_length=model.context_length, max_concurrency=1)
+    answer = plan(model=model, ask=ask, inventory=hypothetical(gpu="B200-180"))
     assert isinstance(answer, Plan), answer
-    assert answer.kv_tokens >= entry.context_length
+    assert answer.kv_tokens >= model.context_length
 
 
 @pytest.mark.parametrize("model", on_gpus(MODELS), ids=lambda model: model.id)
-def test_sizes_that_are_counted_are_counted_right(model) -> None:  # type: ignore[no-untyped-def]
+def test_sizes_that_are_counted_are_counted_right(model: ModelEntry) -> None:
     for precision, weights in model.weights.items():
         assert weights.basis in {"files", "parameters"}, "the catalogue holds no guesses"
         if weights.basis == "parameters":
