@@ -67,18 +67,19 @@ class PolicyFollower:
     async def follow(self, session: aiohttp.ClientSession, *, retry: float = 0.2) -> None:
         """Keep the view true until cancelled."""
         delay = retry
-        have_base = False
+        have_base = cut_off = False
         while True:
             try:
                 if not have_base:
                     await self._take_snapshot(session)
                     have_base = True
-                await self._take_changes(session)
-                delay = retry
+                await self._take_changes(session, at_once=cut_off)
+                delay, cut_off = retry, False
             except _GapError:
                 have_base = False
             except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
                 _log.warning("following the policy failed", extra={"error": told(error), "retry_in": delay})
+                cut_off = True
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 5.0)
 
@@ -93,9 +94,11 @@ class PolicyFollower:
         await self._confirm(asked, snapshot, keep=lambda: self._copy.begin(body))
         _log.info("policy received", extra={"revision": snapshot.revision})
 
-    async def _take_changes(self, session: aiohttp.ClientSession) -> None:
+    async def _take_changes(self, session: aiohttp.ClientSession, *, at_once: bool) -> None:
+        """What changed, waiting for something to change; `at_once` says no more than that nothing did."""
         max_age = self._freshness.max_age_seconds if self._freshness else 0.0
-        wait = min(self._wait, max(1.0, max_age / 4))
+        # After an outage the copy may be expired: nobody is served until it is confirmed, changed or not.
+        wait = 0.0 if at_once else min(self._wait, max(1.0, max_age / 4))
         asked = self._clock.steady()
         parameters = {"after": str(self.view.revision), "wait": f"{wait:g}"}
         timeout = aiohttp.ClientTimeout(total=wait + 10)

@@ -1,5 +1,6 @@
 """The machine's clock is set while a request runs: its row says how long it really took."""
 
+import asyncio
 import time
 from dataclasses import replace
 from typing import Any
@@ -28,3 +29,20 @@ async def test_a_request_takes_as_long_as_it_does_whatever_clock_is_set(world: A
     assert moved == [off]
     assert 0 <= row["t_end"] - row["t_admit"] <= time.monotonic() - began
     assert row["t_admit"] <= row["t_first_token"] <= row["t_end"]
+
+
+async def test_after_an_hour_without_control_plane_it_serves_as_soon_as_it_is_back(world: Any, play: Any) -> None:
+    """Nothing has changed meanwhile, so a poll that waits for a change would say nothing for as long as it may wait."""
+    moved = [0]
+    clock = replace(SYSTEM, steady_ns=lambda: SYSTEM.steady_ns() + moved[0])
+    async with world.gateway(clock=clock, policy_wait_seconds=60.0) as app:
+        policy = app._wiring.policy
+        await play.until(lambda: not policy.expired())
+        world.controlplane.down = True
+        world.controlplane.changed.set()  # the poll that is under way ends, the next one fails
+        moved[0] = int(HOUR * 1e9)
+        assert policy.expired()
+        await asyncio.sleep(1)
+        assert policy.expired()
+        world.controlplane.down = False
+        await play.until(lambda: not policy.expired(), 30)

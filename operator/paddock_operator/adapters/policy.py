@@ -71,17 +71,18 @@ class PolicyFollower:
     async def run(self) -> None:
         """Never returns."""
         delay = RETRY_FIRST_SECONDS
-        snapshot_needed = True
+        snapshot_needed, cut_off = True, False
         while True:
             try:
                 if snapshot_needed:
                     await self._take_snapshot()
                     snapshot_needed = False
-                snapshot_needed = not await self._take_changes()
-                delay = RETRY_FIRST_SECONDS
+                snapshot_needed = not await self._take_changes(at_once=cut_off)
+                delay, cut_off = RETRY_FIRST_SECONDS, False
             except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
                 log.warning("the control plane does not answer", extra={"error": repr(error)})
                 self._notice_expiry()
+                cut_off = True
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, RETRY_MAX_SECONDS)
 
@@ -95,11 +96,15 @@ class PolicyFollower:
         self._save(snapshot)
         self._heard(None, before, self._view)
 
-    async def _take_changes(self) -> bool:
-        """Wait for changes; False if the log no longer reaches back to our revision."""
+    async def _take_changes(self, *, at_once: bool) -> bool:
+        """Wait for changes; False if the log no longer reaches back to our revision.
+
+        After an outage the copy is to be confirmed `at_once`, changed or not.
+        """
         # An answer that comes after the copy's age limit would be too late to renew it.
         age = WAIT_SECONDS if self._fresh is None else self._fresh.max_age_seconds / 3
-        parameters = {"after": str(self._view.revision), "wait": str(min(WAIT_SECONDS, age))}
+        wait = 0.0 if at_once else min(WAIT_SECONDS, age)
+        parameters = {"after": str(self._view.revision), "wait": str(wait)}
         timeout = httpx.Timeout(10.0, read=WAIT_SECONDS + 10.0)
         asked = self._clock.boottime()
         response = await self._client.get("/internal/v1/policy/changes", params=parameters, timeout=timeout)
