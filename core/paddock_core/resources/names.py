@@ -74,8 +74,8 @@ def group_name(*, namespace: str, name: str, index: int) -> str:
 
 
 def model_digest(model: ModelEntry, *, precision: str) -> str:
-    """Hex digest that names a model's weights. Two models never share one: each is asked leave for, and fetched, by
-    itself, though its files may be the same."""
+    """Hex digest that names a model's weights. Two models never share one: each is asked leave for, and checked, by
+    itself. Bytes that come from one place they share all the same, on the volume."""
     text = json.dumps([model.id, precision, asdict(model.weights[precision])], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
