@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from paddock_controlplane.models.bodies import RegistrationBody
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightSet
 from paddock_core.policy.documents import (
@@ -25,6 +26,7 @@ from paddock_core.policy.documents import (
     Tenant,
 )
 from paddock_core.policy.wire import Change, Changes, Snapshot
+from pydantic import ValidationError
 
 TOKEN = "internal-token"
 KINDS = {
@@ -142,11 +144,12 @@ class PolicyServer:
         refused = self._model_call(request)
         if refused is not None:
             return refused
-        body = await request.json()
-        weights = body.pop("weights", None) or {}
-        precision = weights.pop("precision", "")
-        made = {"id": request.match_info["model"], "precision": precision, "weights": weights or None, **body}
-        self.put(msgspec.convert(made, RegisteredModel))
+        try:
+            # The control plane's own reading of it, so that a field that it does not take is refused here as well.
+            body = RegistrationBody.model_validate_json(await request.read())
+        except ValidationError as error:
+            return web.json_response({"code": "Invalid", "detail": str(error)}, status=422)
+        self.put(body.model(request.match_info["model"], owner=body.owner))
         return web.json_response({})
 
     async def drop_model(self, request: web.Request) -> web.Response:

@@ -69,7 +69,8 @@ class HttpControlPlane:
         weights, precision = body.pop("weights"), body.pop("precision")
         named = {name: value for name, value in body.items() if name != "id"}
         if weights is not None:
-            named["weights"] = {"precision": precision, **weights}
+            told = {name: value for name, value in weights.items() if name not in _NOT_TOLD}
+            named["weights"] = {"precision": precision, **told}
         _need_registered(await self._ask("PUT", f"/internal/v1/models/{model.id}", named))
 
     async def drop_model(self, model: str) -> None:
@@ -82,6 +83,8 @@ class HttpControlPlane:
             raise ControlPlaneError(f"the control plane does not answer: {error!r}; it is asked again") from error
 
 
+_NOT_TOLD = ("basis", "compute_capability")
+"""What a checkpoint of the catalogue says of itself, and a registration cannot."""
 _REFUSALS = (httpx.codes.FORBIDDEN, httpx.codes.CONFLICT, httpx.codes.UNPROCESSABLE_ENTITY)
 
 
