@@ -98,8 +98,10 @@ def check_numpy(installation: Installation) -> None:
 
     Raises EnvironmentNotReadyError if this environment has numpy 2 beside the wheel.
     """
+    if installation.stubs is None:
+        return
     version = importlib.metadata.version("numpy")
-    if installation.stubs is not None and int(version.split(".")[0]) >= 2:
+    if int(version.split(".")[0]) >= 2:
         raise EnvironmentNotReadyError(
             f"numpy {version} is installed, but the Python backend of the wheel nvidia-pytriton works with numpy 1 "
             "only: pip install 'numpy<2'"
