@@ -34,9 +34,10 @@ class Origin:
 
     @property
     def incoming(self) -> str:
-        """Name of the folder for what is being fetched: that of another list, or of files that changed, is another."""
+        """Name of the folder for what is being fetched: that of another list, of files that changed, or of what is read
+        with other credentials, is another."""
         listed = sorted((file.name, file.tag or "") for file in self.files)
-        return _digest(self.place, json.dumps(listed))
+        return _digest(self.place, self.access, json.dumps(listed))
 
     @property
     def facts(self) -> str:

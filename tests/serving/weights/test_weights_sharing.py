@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from paddock_serving.weights.layout import INCOMING, Stored, owners
 from paddock_serving.weights.publish import ControlPlane
 from paddock_serving.weights.sources.base import Checkpoint, Expected
 from paddock_serving.weights.store import Store, Want
+from pydantic import SecretStr
 
 CONTENT = {"config.json": b"{}", "model.safetensors": b"weights " * 1000}
 
@@ -122,6 +123,16 @@ def test_what_was_read_with_credentials_is_given_to_nobody_without_them(tmp_path
     assert owners(folder) == {"one", "three"}
 
 
+def test_parts_that_were_read_with_credentials_are_nobody_elses(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="the line broke"):
+        obtain(tmp_path, "one", Place(who="ours", fails=True))
+    stranger = Place(who="", fails=True)
+    with pytest.raises(WeightsError, match="the line broke"):
+        obtain(tmp_path, "two", stranger)
+    assert "config.json" in stranger.reads
+    assert [owners(path) for path in (tmp_path / INCOMING).iterdir() if path.is_dir()].count({"two"}) == 1
+
+
 def refuses(folder: Path, *, complete: bool) -> None:
     raise WeightsMismatchError("another model's")
 
@@ -162,6 +173,52 @@ def test_a_part_that_another_model_waits_for_outlives_the_first_ones_mismatch(tm
     assert (folder / "config.json").is_file()
 
 
+class Died(BaseException):
+    """Stands for SIGKILL."""
+
+
+def die_at(kill_at: int, patched: pytest.MonkeyPatch) -> None:
+    """Every change to the volume is a step; the process dies right after the nth."""
+    steps = [0]
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **named: Any) -> Any:
+            result = function(*arguments, **named)
+            steps[0] += 1
+            if steps[0] == kill_at:
+                raise Died
+            return result
+
+        return run
+
+    for name in ("replace", "touch", "unlink", "chmod", "mkdir"):
+        patched.setattr(Path, name, counted(getattr(Path, name)))
+
+
+def test_killed_after_any_change_the_next_run_gives_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill_at, died = 0, True
+    while died:
+        kill_at += 1
+        root = tmp_path / str(kill_at)
+        root.mkdir()
+        with monkeypatch.context() as patched:
+            die_at(kill_at, patched)
+            try:
+                obtain(root, "one", Place())
+            except Died:
+                died = True
+            else:
+                died = False
+        stored = obtain(root, "one", Place())
+        assert {name: (stored.folder / name).read_bytes() for name in stored.files} == CONTENT, f"step {kill_at}"
+        assert owners(stored.folder) == {"one"}
+        assert [path for path in (root / INCOMING).iterdir() if path.is_dir()] == [], f"step {kill_at}"
+        again = Place()
+        assert obtain(root, "two", again) == stored
+        assert again.reads == []
+    assert kill_at > 10
+
+
 @pytest.fixture
 def purge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     told: list[dict[str, Any]] = []
@@ -171,7 +228,9 @@ def purge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         values: dict[str, Any] = {"purge": "pur-aaaaaaaaaaaa", "model": model, "weights_dir": tmp_path / "w"}
         log = tmp_path / "termination-log"
         purging.purge(
-            settings=PurgeSettings(**values, purge_token="t", controlplane_url="http://x", termination_log=log)
+            settings=PurgeSettings(
+                **values, purge_token=SecretStr("t"), controlplane_url="http://x", termination_log=log
+            )
         )
         return told[-1]
 
