@@ -61,6 +61,8 @@ class Precision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     compute_capability: int
     cast_from: tuple[str, ...] = ()
     quantized_from: tuple[str, ...] = ()
+    dtype: str | None = None
+    """TensorRT-LLM's word for it, where an engine casts into it."""
 
 
 class KvPrecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from paddock_core.planning.constants import table
 from paddock_core.planning.fit import CONSTANTS
 from paddock_core.planning.types import Engine, Plan
 from paddock_core.serving import contract
@@ -96,6 +97,7 @@ def model_yaml(plan: Plan, *, model_path: str, tokenizer_path: str | None = None
 def _library_arguments(plan: Plan) -> dict[str, object]:
     """TensorRT-LLM's own names of what the plan says: the engine is held to it, so that it takes what was planned."""
     return {
+        **_cast(plan),
         "max_batch_size": plan.max_batch_size,
         "max_num_tokens": plan.max_num_tokens,
         "max_seq_len": plan.context_length,
@@ -106,6 +108,12 @@ def _library_arguments(plan: Plan) -> dict[str, object]:
             "free_gpu_memory_fraction": CONSTANTS.cache_fraction,
         },
     }
+
+
+def _cast(plan: Plan) -> dict[str, str]:
+    """The type to load weights into, where it is not the checkpoint's own. A compiled engine has it built in."""
+    dtype = table().precisions[plan.precision].dtype if plan.checkpoint and plan.engine is Engine.LLMAPI else None
+    return {} if dtype is None else {"dtype": dtype}
 
 
 def model_py() -> str:

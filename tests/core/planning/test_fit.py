@@ -111,9 +111,7 @@ def test_weights_that_are_not_there_are_quantized_by_a_build_or_refused_with_the
     assert (cast.checkpoint, cast.weights_bytes) == ("bf16", MODELS[model].weights["bf16"].bytes)
     same = planned(model, "H100-80")
     assert (same.checkpoint, same.weights) == (None, "bf16")
-    assert refused(model, "B200-180", precision="nvfp4", engine="TensorRTEngine").reason is (
-        RefusalReason.PRECISION_UNKNOWN
-    )
+    assert planned(model, "B200-180", precision="nvfp4", engine="TensorRTEngine").weights == "bf16"
 
 
 def test_which_weights_are_loaded_is_known_without_a_cluster() -> None:

@@ -81,6 +81,15 @@ def test_model_yaml_carries_the_plan() -> None:
     assert "max_num_tokens" not in cpu
 
 
+def test_weights_that_are_cast_are_loaded_as_the_asked_type() -> None:
+    entry, gpus = packaged_catalog().models["llama-3.1-8b-instruct"], hypothetical(gpu="H100-80")
+    cases = (("fp16", "LLMAPI", "float16"), (None, "LLMAPI", None), ("fp16", "TensorRTEngine", None))
+    for asked, engine, dtype in cases:
+        answer = plan(model=entry, ask=Ask(precision=asked, engine=engine), inventory=gpus)
+        assert isinstance(answer, Plan)
+        assert yaml.safe_load(model_yaml(answer, model_path="/weights/x")).get("dtype") == dtype
+
+
 def test_model_py_is_python_that_imports_the_entry() -> None:
     tree = ast.parse(model_py())
     imported = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
