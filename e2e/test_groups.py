@@ -13,7 +13,7 @@ import pytest
 import yaml
 from paddock_core.resources import names
 from paddock_local.demo import steps
-from paddock_local.demo.cast import OPERATOR, TENANTS, Party
+from paddock_local.demo.cast import OPERATOR, TENANTS
 from paddock_local.demo.narrator import Narrator
 from paddock_local.demo.world import World
 from paddock_local.ports import BLOCK, DEFAULT_BASES
@@ -24,22 +24,45 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 from e2e import enforcement as act
-from e2e.responder import playing
+from e2e.responder import WORD, playing
 
 NAME = "groups"
-H100, H200 = "4xH100-80x8", "1xH200-141x8"
+SMALL, H100, H200 = "4xL40S-48x1", "4xH100-80x8", "1xH200-141x8"
 NO_REAL_NODE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodes", "postgres", "paddock"]
-LICENSE = "llama3.1"
+VENDOR = "llama3.1"
 MODEL = "llama-3.1-405b-instruct"
-TEXTS = Path(__file__).parents[2] / "shared" / "license-texts" / LICENSE
-EXAMPLES = Path(__file__).parents[1] / "examples"
+TEXTS = Path(__file__).parents[2] / "shared" / "license-texts" / VENDOR
+ROOT = Path(__file__).parents[1]
 SERVING = names.serving_namespace("acme")
 SECONDS = 120.0
-pytestmark = [
-    pytest.mark.stack,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(not TEXTS.is_dir(), reason=f"the text of {LICENSE}, which the vendor hands out, is not here"),
-]
+PAIR_MODEL = {
+    "apiVersion": "paddock.dev/v1alpha1",
+    "kind": "LlamaModel",
+    "metadata": {"name": "demo-pair"},
+    "spec": {
+        "base": "smollm2-135m-instruct",
+        "publicName": "Demo-Pair",
+        "owner": "acme",
+        "weights": {
+            "precision": "bf16",
+            "format": "safetensors",
+            "bytes": 269_060_552,
+            "source": {"kind": "huggingface", "repository": "acme/demo-pair"},
+            "revision": "0" * 40,
+            "files": [{"name": "model.safetensors", "bytes": 269_060_552, "sha256": "0" * 64}],
+        },
+    },
+}
+PAIR = act.deployment("pair", model="demo-pair") | {
+    "spec": {
+        "model": {"id": "demo-pair"},
+        "engine": {"type": "LLMAPI", "contextLength": 2048, "maxConcurrency": 2},
+        "parallelism": {"tensor": 1, "pipeline": 2},
+        "placement": {"gpu": "L40S-48"},
+    }
+}
+"""The smallest group there is: a model that would fit one GPU, cut in two over nodes of one GPU each."""
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 def base() -> int:
@@ -49,16 +72,17 @@ def base() -> int:
 
 @pytest.fixture(scope="module")
 def world(watched: Callable[[Stack], None]) -> Iterator[World]:
-    """A stack of simulated nodes alone, with acme's and the platform's acceptance of the vendor's license."""
+    """A stack of simulated nodes alone, with acme licensed for the demonstration model and what is made of it."""
     stack = Stack(NAME, settings=LocalSettings(port_base=base()))
     stack.down(progress=Progress(), erase=True)
     try:
-        stack.up(progress=Progress(), only=NO_REAL_NODE, nodes=[H100])
+        stack.up(progress=Progress(), only=NO_REAL_NODE, nodes=[SMALL, H100])
         watched(stack)
         found = make_world(stack)(Narrator(Console(stderr=True)))
-        license_everybody(found)
-        with playing(stack.kubeconfig):
-            found.memory["nodes"], found.memory["stack"] = H100, stack
+        found.memory |= {"nodes": [SMALL, H100], "stack": stack}
+        steps.register(found)
+        steps.accept(found, party=TENANTS["acme"], role="deployer", who="acme")
+        with playing(stack.kubeconfig, platform_key=stack.paths.secret("platform-key").read_bytes().strip()):
             yield found
         found.close()
     finally:
@@ -66,21 +90,18 @@ def world(watched: Callable[[Stack], None]) -> Iterator[World]:
             stack.down(progress=Progress(), erase=True)
 
 
-def license_everybody(world: World) -> None:
-    steps.ensure_party(world, OPERATOR, "--operator")
-    steps.ensure_party(world, TENANTS["acme"])
-    steps.ensure_tenant(world, "acme", TENANTS["acme"])
+@pytest.fixture(scope="module")
+def vendor(world: World) -> None:
+    """The platform and acme have accepted the license of the vendor's models."""
+    if not TEXTS.is_dir():
+        pytest.skip(f"the text of {VENDOR}, which its licensor hands out, is not beside this checkout")
     agreement, policy = str(TEXTS / "LICENSE"), str(TEXTS / "USE_POLICY.md")
-    world.paddock("license", "import", LICENSE, "--agreement", agreement, "--aup", policy)
-    accept(world, OPERATOR, role="operator", who="platform")
-    accept(world, TENANTS["acme"], role="deployer", who="acme")
-
-
-def accept(world: World, party: Party, *, role: str, who: str) -> None:
-    person = f"{party.signatory} <{party.email}>"
-    words = ("--license", LICENSE, "--role", role, "--entity", party.entity, "--signatory", person)
-    offer = world.paddock("license", "offer", *words, who=who).json
-    steps.sign(world, token=offer["signatory_token"], party=party)
+    world.paddock("license", "import", VENDOR, "--agreement", agreement, "--aup", policy)
+    for party, role, who in ((OPERATOR, "operator", "platform"), (TENANTS["acme"], "deployer", "acme")):
+        person = f"{party.signatory} <{party.email}>"
+        words = ("--license", VENDOR, "--role", role, "--entity", party.entity, "--signatory", person)
+        offer = world.paddock("license", "offer", *words, who=who).json
+        steps.sign(world, token=offer["signatory_token"], party=party)
 
 
 def listed(world: World, kind: str, namespace: str = SERVING) -> list[dict[str, Any]]:
@@ -129,23 +150,23 @@ def gone(world: World, name: str) -> None:
     assert [item["name"] for item in left if item.get("labels", {}).get(names.DEPLOYMENT_NAME) == name] == []
 
 
-def stand_on(world: World, nodes: str) -> None:
+def stand_on(world: World, *nodes: str) -> None:
     """Let the cluster have these nodes and no others."""
-    if world.memory["nodes"] != nodes:
-        world.memory["stack"].up(progress=Progress(), only=NO_REAL_NODE, nodes=[nodes])
-        world.memory["nodes"] = nodes
+    if world.memory["nodes"] != [*nodes]:
+        world.memory["stack"].up(progress=Progress(), only=NO_REAL_NODE, nodes=[*nodes])
+        world.memory["nodes"] = [*nodes]
 
 
 def explained(world: World, document: dict[str, Any]) -> None:
     """`paddock plan` says of the same question and nodes what the status says."""
     engine = document["spec"]["engine"]
-    asked = {
-        "--nodes": world.memory["nodes"],
-        "--precision": engine["precision"],
-        "--context": engine["contextLength"],
-        "--concurrency": engine["maxConcurrency"],
-    }
-    said = world.paddock("plan", MODEL, *(str(word) for pair in asked.items() for word in pair)).json
+    asked = [
+        *(("--nodes", shape) for shape in world.memory["nodes"]),
+        ("--precision", engine["precision"]),
+        ("--context", str(engine["contextLength"])),
+        ("--concurrency", str(engine["maxConcurrency"])),
+    ]
+    said = world.paddock("plan", MODEL, *(word for option in asked for word in option)).json
     plan = document["status"]["plan"]
     assert said["explanation"] == plan["explanation"]
     assert (said["tensor_parallel"], said["pipeline_parallel"]) == (plan["tensorParallel"], plan["pipelineParallel"])
@@ -153,50 +174,44 @@ def explained(world: World, document: dict[str, Any]) -> None:
 
 
 def example(file: str) -> dict[str, Any]:
-    return dict(yaml.safe_load((EXAMPLES / file).read_text()))
+    return dict(yaml.safe_load((ROOT / "examples" / file).read_text()))
 
 
-@pytest.fixture
-def bf16(world: World) -> Iterator[str]:
-    """The example in BF16 on nodes of eight H100, serving; gone afterwards."""
-    stand_on(world, H100)
-    document = example("llama-3.1-405b-bf16.yaml")
+def apply(world: World, document: dict[str, Any]) -> str:
+    """`kubectl apply` as acme; the name."""
     said = act.apply(world, document)
     assert said.code == 0, said.err
-    name = document["metadata"]["name"]
+    return str(document["metadata"]["name"])
+
+
+@pytest.fixture(scope="class")
+def pair(world: World) -> Iterator[str]:
+    """The small model as a group of two pods, serving; gone after the last test of the class."""
+    stand_on(world, SMALL, H100)
+    assert act.apply(world, PAIR_MODEL, who="kubernetes-admin").code == 0
+    name = apply(world, PAIR)
     serving(world, name)
     yield name
     gone(world, name)
 
 
-def test_405b_in_bf16_runs_as_one_group_of_two_nodes_and_plan_says_why(world, bf16):
-    document = world.deployment(bf16)
-    status, plan = document["status"], document["status"]["plan"]
-    assert (plan["tensorParallel"], plan["pipelineParallel"], plan["podsPerGroup"], plan["gpusPerPod"]) == (8, 2, 2, 8)
-    explained(world, document)
-    (group,) = groups(world)
-    found = pods(world, group)
-    assert sorted(found) == [f"{group}-0", f"{group}-0-1"]
-    assert {item["spec"]["nodeName"].rpartition("-")[0] for item in found.values()} == {"h100-80-x8"}
-    assert len({item["spec"]["nodeName"] for item in found.values()}) == 2
-    assert [item["url"] for item in status["routing"]["endpoints"]] == [
-        f"http://{found[f'{group}-0']['status']['podIP']}:8000"
-    ]
+def endpoints(world: World, name: str) -> set[str]:
+    """Where requests go."""
+    return {item["url"] for item in world.deployment(name)["status"]["routing"]["endpoints"]}
 
 
-def test_clients_reach_the_leader_of_a_group_and_nobody_else(world, bf16):
-    (group,) = groups(world)
-    leader, worker = (pods(world, group)[name]["metadata"]["labels"] for name in (f"{group}-0", f"{group}-0-1"))
-    ours = [item for item in listed(world, "services") if names.MANAGED_BY in item["metadata"].get("labels", {})]
-    assert ours
-    for service in ours:
-        assert chosen(service["spec"]["selector"], leader)
-        assert not chosen(service["spec"]["selector"], worker)
-    opened = [item["spec"] for item in listed(world, "networkpolicies") if opens(item["spec"], port=8000)]
-    assert opened
-    for policy in opened:
-        assert matches(policy["podSelector"], leader)
-        assert not matches(policy["podSelector"], worker)
+def address(world: World, group: str) -> str:
+    """Of the leader."""
+    return f"http://{pods(world, group)[f'{group}-0']['status']['podIP']}:8000"
+
+
+def answered(world: World) -> bool:
+    """Whether the gateway answers a chat of acme's with what the group's leader generated."""
+    found = act.Endpoint(world=world, url=world.gateway_url)
+    try:
+        return found.serves(model="acme/pair") == WORD
+    finally:
+        found.close()
 
 
 def chosen(selector: dict[str, str], labels: dict[str, str]) -> bool:
@@ -220,56 +235,84 @@ def opens(policy: dict[str, Any], *, port: int) -> bool:
     return any(item.get("port") == port for rule in policy.get("ingress") or [] for item in rule.get("ports") or [])
 
 
-def test_copies_come_and_go_and_a_lost_worker_costs_its_own_group_alone(world, bf16):
-    (first,) = groups(world)
-    before = uids(pods(world, first))
-    scale(world, bf16, 2)
-    serving(world, bf16, replicas=2)
-    second = next(name for name in groups(world) if name != first)
-    assert uids(pods(world, first)) == before
-    lost = uids(pods(world, second))
-    world.kubectl("delete", "pod", f"{second}-0-1", "-n", SERVING, "--wait=false", who="kubernetes-admin")
-    act.eventually(
-        lambda: len(now := uids(pods(world, second))) == 2 and not now & lost,
-        what="the whole group to be made anew", seconds=SECONDS,
-    )  # fmt: skip
-    serving(world, bf16, replicas=2)
-    assert uids(pods(world, first)) == before
-    leaders = {pods(world, group)[f"{group}-0"]["status"]["podIP"] for group in (first, second)}
-    act.eventually(
-        lambda: {item["url"] for item in world.deployment(bf16)["status"]["routing"]["endpoints"]}
-        == {f"http://{address}:8000" for address in leaders},
-        what="requests to go to both leaders", seconds=SECONDS,
-    )  # fmt: skip
-    scale(world, bf16, 1)
-    serving(world, bf16, replicas=1)
-    act.eventually(lambda: list(groups(world)) == [first], what="the second group to go", seconds=SECONDS)
-    assert uids(pods(world, first)) == before
-
-
 def scale(world: World, name: str, replicas: int) -> None:
     patch = json.dumps({"spec": {"replicas": replicas}})
     world.kubectl("patch", "llamadeployment", name, "-n", "acme", "--type", "merge", "-p", patch)
 
 
+class TestSmallestGroup:
+    """A deployment of which one copy is two pods."""
+
+    def test_a_group_is_placed_whole_and_its_leader_alone_is_routed_to(self, world, pair):
+        status = world.deployment(pair)["status"]
+        assert (status["plan"]["tensorParallel"], status["plan"]["pipelineParallel"]) == (1, 2)
+        (group,) = groups(world)
+        found = pods(world, group)
+        assert sorted(found) == [f"{group}-0", f"{group}-0-1"]
+        assert len({item["spec"]["nodeName"] for item in found.values()}) == 2
+        assert endpoints(world, pair) == {address(world, group)}
+
+    def test_clients_reach_the_leader_of_a_group_and_nobody_else(self, world, pair):
+        act.eventually(lambda: answered(world), what="an answer through the gateway", seconds=SECONDS)
+        (group,) = groups(world)
+        leader, worker = (pods(world, group)[name]["metadata"]["labels"] for name in (f"{group}-0", f"{group}-0-1"))
+        ours = [item for item in listed(world, "services") if names.MANAGED_BY in item["metadata"].get("labels", {})]
+        assert ours
+        for service in ours:
+            assert chosen(service["spec"]["selector"], leader)
+            assert not chosen(service["spec"]["selector"], worker)
+        opened = [item["spec"] for item in listed(world, "networkpolicies") if opens(item["spec"], port=8000)]
+        assert opened
+        for policy in opened:
+            assert matches(policy["podSelector"], leader)
+            assert not matches(policy["podSelector"], worker)
+
+    def test_copies_come_and_go_and_a_lost_worker_costs_its_own_group_alone(self, world, pair):
+        (first,) = groups(world)
+        before = uids(pods(world, first))
+        scale(world, pair, 2)
+        serving(world, pair, replicas=2)
+        second = next(name for name in groups(world) if name != first)
+        assert uids(pods(world, first)) == before
+        lost = uids(pods(world, second))
+        world.kubectl("delete", "pod", f"{second}-0-1", "-n", SERVING, "--wait=false", who="kubernetes-admin")
+        act.eventually(
+            lambda: len(now := uids(pods(world, second))) == 2 and not now & lost,
+            what="the whole group to be made anew", seconds=SECONDS,
+        )  # fmt: skip
+        serving(world, pair, replicas=2)
+        assert uids(pods(world, first)) == before
+        act.eventually(
+            lambda: endpoints(world, pair) == {address(world, first), address(world, second)},
+            what="requests to go to both leaders", seconds=SECONDS,
+        )  # fmt: skip
+        scale(world, pair, 1)
+        serving(world, pair, replicas=1)
+        act.eventually(lambda: list(groups(world)) == [first], what="the second group to go", seconds=SECONDS)
+        assert uids(pods(world, first)) == before
+        assert answered(world)
+
+
 @pytest.mark.parametrize(
-    ("file", "nodes", "gpu"),
-    [("llama-3.1-405b-fp8.yaml", H100, "H100-80"), ("llama-3.1-405b-bf16.yaml", H200, "H200-141")],
-    ids=["fp8 on H100", "bf16 on H200"],
+    ("file", "nodes", "cut"),
+    [
+        ("llama-3.1-405b-bf16.yaml", H100, (8, 2, 2, "H100-80")),
+        ("llama-3.1-405b-fp8.yaml", H100, (8, 1, 1, "H100-80")),
+        ("llama-3.1-405b-bf16.yaml", H200, (8, 1, 1, "H200-141")),
+    ],
+    ids=["bf16 on H100", "fp8 on H100", "bf16 on H200"],
 )
-def test_where_one_node_is_enough_one_node_is_taken(world, file, nodes, gpu):
+def test_405b_takes_the_nodes_it_needs_and_plan_says_why(world, vendor, file, nodes, cut):
     stand_on(world, nodes)
-    document = example(file)
-    name = document["metadata"]["name"]
-    said = act.apply(world, document)
-    assert said.code == 0, said.err
+    name = apply(world, example(file))
     try:
         found = serving(world, name)
         plan = found["status"]["plan"]
-        assert (plan["tensorParallel"], plan["pipelineParallel"], plan["podsPerGroup"], plan["gpu"]) == (8, 1, 1, gpu)
+        assert (plan["tensorParallel"], plan["pipelineParallel"], plan["podsPerGroup"], plan["gpu"]) == cut
         explained(world, found)
-        assert groups(world) == {}
-        (pod,) = pods(world).values()
-        assert pod["spec"]["nodeName"].startswith(f"{gpu.lower()}-x8-")
+        assert len(groups(world)) == (1 if plan["podsPerGroup"] > 1 else 0)
+        places = [item["spec"]["nodeName"] for item in pods(world).values()]
+        assert len(set(places)) == len(places) == plan["podsPerGroup"]
+        assert {place.rpartition("-")[0] for place in places} == {f"{plan['gpu'].lower()}-x8"}
     finally:
         gone(world, name)
