@@ -26,6 +26,25 @@ def test_limits_of_each_level_are_set_shown_and_lifted(paddock: Any, acme: Any) 
     assert (key["project"], key["limits"]["tokens_per_day"]) == ("web", 7)
 
 
+def test_limits_of_an_issued_key_change(acme: Any) -> None:
+    words = ("--tenant", "acme", "--tokens-per-day", "7", "--money-per-month", "12.5")
+    key = acme.read("key", "create", *words)
+    assert key["limits"]["money_per_month_nano"] == 12_500_000_000
+    changes = ("--requests-per-minute", "3", "--unset", "money-per-month")
+    changed = acme.read("key", "set-limits", key["id"], "--tenant", "acme", *changes)
+    assert [changed[name] for name in ("tokens_per_day", "requests_per_minute", "money_per_month_nano")] == [7, 3, None]
+    assert "nothing to set" in acme("key", "set-limits", key["id"], "--tenant", "acme", code=2).err
+    unknown = acme("key", "set-limits", "a" * 12, "--tenant", "acme", "--tokens-per-day", "1", code=None)
+    assert unknown.code != 0
+    assert "has no key" in unknown.err
+
+
+def test_groups_of_end_users_are_set(acme: Any) -> None:
+    words = ("tenant", "end-user-groups", "acme")
+    assert acme.read(*words, "--group", "paid", "--group", "free")["groups"] == ["free", "paid"]
+    assert acme.read(*words)["groups"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -179,6 +179,6 @@ async def test_bodies_are_nowhere_to_be_kept(api: Any) -> None:
         names = {row[0] for row in found}
     assert names == {
         *("tenant", "key_id", "owner_tenant", "deployment", "model", "dialect", "operation", "status", "finish_reason"),
-        *("billed_from", "usage_source", "acceptance_id", "end_user_hash", "gateway_instance"),
+        *("billed_from", "usage_source", "acceptance_id", "end_user_hash", "gateway_instance", "raw_usage"),
         *("project", "end_user_group", "price_id", "currency", "reason"),
     }
