@@ -16,8 +16,8 @@ help: ## this list
 demo: ## install, start the stack on this machine and tell the story; leaves it running
 	@$(IN_ENVIRONMENT) $(BIN)/paddock local demo
 
-test: ## install, build Kubernetes if need be, check the code and run every test
-	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(CHECKS) && $(BIN)/pytest -o cache_dir=.paddock/cache/pytest tests e2e'
+test: ## install, build Kubernetes and what plays GPU nodes if need be, check the code and run every test
+	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build --gpu-nodes && $(CHECKS) && $(BIN)/pytest -o cache_dir=.paddock/cache/pytest tests e2e'
 
 check: ## style, types and imports only
 	@$(IN_ENVIRONMENT) sh -c '$(CHECKS)'

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
-from paddock_local import golang, kubernetes
+from paddock_local import golang, kubernetes, simulation
 from paddock_local.errors import LocalError
 from paddock_local.parts import BY_NAME
 from paddock_local.paths import find_checkout
@@ -147,12 +147,16 @@ def _print_log(file: Path, *, lines: int, follow: bool) -> None:
 
 
 @app.command()
-def build() -> None:
+def build(
+    *, nodes: Annotated[bool, typer.Option("--gpu-nodes", help="Also what simulated GPU nodes need.")] = False
+) -> None:
     """Find or build Kubernetes and what belongs to it, without starting anything."""
     with _reported():
         built = kubernetes.ensure(find_checkout(), given=LocalSettings().kubernetes_bin, progress=Progress())
         module = find_checkout() / golang.MODULE
         typer.echo(f"Kubernetes {kubernetes.kubernetes_version(module)}: {built.programs}")
+        if nodes:
+            typer.echo(f"kwok and LeaderWorkerSet: {simulation.ensure(find_checkout(), progress=Progress())}")
 
 
 @app.command()
