@@ -7,6 +7,7 @@ import importlib.util
 import ipaddress
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -92,6 +93,10 @@ def group_api(api: Any) -> None:
     for definition in definitions:
         name = f"crd/{definition['metadata']['name']}"
         assert api.kubectl("wait", "--for=condition=Established", name, "--timeout=60s").returncode == 0
+    deadline = time.monotonic() + 60.0
+    while api.kubectl("get", "leaderworkersets", "-A", user="operator").returncode != 0:
+        assert time.monotonic() < deadline, "the API server does not serve the kind that it took"
+        time.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

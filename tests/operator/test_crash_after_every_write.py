@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -213,3 +214,80 @@ async def test_creation_and_deletion_converge_from_every_crash_point(
     assert not any(state(api, cluster_helpers, name).values())
     api.kubectl("delete", "llamadeployments", "--all", "-n", "acme", "--wait=false")
     print(f"creation survived a crash after each of {crash_at - 2} writes")
+
+
+GROUPED = "llama-3.2-1b-instruct"
+GROUP_NODES = ("gpu-a", "gpu-b")
+
+
+@pytest.fixture
+async def grouped(api: Any, group_api: None, cluster_helpers: Any, helpers: Any, settings: Any) -> AsyncIterator[Any]:
+    """Two nodes of one GPU, a tenant licensed for a model that can be cut over them, and its weights."""
+    for node in GROUP_NODES:
+        cluster_helpers.gpu_node(api, node, product="NVIDIA-H100-80GB-HBM3", gpus=1)
+    license_id = "llama3.2"
+    objects = [*helpers.registered(), *helpers.texts(license_id), *helpers.accepted("acme-inc", license_id=license_id)]
+    policy = Licensed([*objects, *helpers.accepted("platform", role="operator", license_id=license_id)], helpers.KINDS)
+    api.apply(cluster_helpers.deployment(name="weights", model={"id": GROUPED}, replicas=0))
+    async with life(settings, policy, writes_left=0) as round_:
+        await settle(round_, Key("acme", "weights"))
+    model = packaged_catalog().models[GROUPED]
+    job = names.weights_job_name(names.model_digest(model, precision=model.default_precision))
+    await asyncio.to_thread(cluster_helpers.finish_weights, api, job)
+    yield policy
+    api.kubectl("delete", "llamadeployments", "--all", "-n", "acme", "--wait=false")
+    for node in GROUP_NODES:
+        api.kubectl("delete", "node", node)
+
+
+def groups(api: Any, cluster_helpers: Any, name: str) -> tuple[int, int, bool]:
+    """How many groups and policies of groups a deployment has, and whether it has a Deployment."""
+    place = ("-n", "paddock-serving-acme", "-l", f"{names.DEPLOYMENT_NAME}={name}")
+    sets, policies = (cluster_helpers.get(api, kind, *place)["items"] for kind in ("leaderworkersets", "netpol"))
+    deployment = cluster_helpers.get(api, "deployment", names.serving_name(namespace="acme", name=name), *place[:2])
+    return len(sets), sum(1 for item in policies if names.GROUP in item["metadata"]["labels"]), deployment is not None
+
+
+async def converge(settings: Any, policy: Any, key: Key) -> int:
+    """Rounds to rest by processes that die after one write, after two, and so on; how many died.
+
+    Each writes the Secret anew, which none may read: dying after one write every time would get nowhere.
+    """
+    for writes_left in range(1, 40):
+        async with life(settings, policy, writes_left=writes_left) as round_:
+            try:
+                await settle(round_, key)
+            except Died:
+                continue
+        return writes_left - 1
+    raise AssertionError("it never comes to rest")
+
+
+@pytest.mark.timeout(900)
+async def test_groups_converge_though_one_process_after_the_other_dies(
+    api: Any, cluster_helpers: Any, settings: Any, grouped: Any
+) -> None:
+    name = "groups"
+    key = Key("acme", name)
+    cut = {"parallelism": {"tensor": 1, "pipeline": 2}}
+    made = cluster_helpers.deployment(name=name, model={"id": GROUPED}, replicas=2, **cut)
+    assert api.apply(made).returncode == 0
+    steps: list[tuple[dict[str, Any], tuple[int, int, bool]]] = [
+        ({}, (2, 2, False)),
+        ({"parallelism": {"tensor": 1, "pipeline": None}}, (0, 0, True)),
+        ({**cut, "replicas": 3}, (3, 3, False)),
+        ({"replicas": 1}, (1, 1, False)),
+        ({"placement": {"topologyKey": "rack"}}, (1, 1, False)),
+    ]
+    for spec, expected in steps:
+        patch = json.dumps({"spec": spec})
+        done = api.kubectl("patch", "llamadeployment", name, "-n", "acme", "--type=merge", "-p", patch)
+        assert done.returncode == 0, done.stderr
+        assert await converge(settings, grouped, key) > 0
+        told = cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["status"]["conditions"]
+        assert groups(api, cluster_helpers, name) == expected, (spec, told)
+    api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--wait=false")
+    assert await converge(settings, grouped, key) > 0
+    assert cluster_helpers.get(api, "llamadeployment", name, "-n", "acme") is None
+    assert groups(api, cluster_helpers, name) == (0, 0, False)
+    assert not any(state(api, cluster_helpers, name).values())
