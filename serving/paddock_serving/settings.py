@@ -72,8 +72,9 @@ class GroupSettings(_GroupMember):
     gpus_per_pod: int = Field(ge=1, le=64)
     """GPUs of each pod: one rank for each."""
 
-    group_join_seconds: int = Field(default=1800, ge=1, le=86400)
-    """How long the leader waits for its workers: their nodes may still be fetching the image."""
+    group_join_seconds: int = Field(default=600, ge=1, le=86400)
+    """How long the leader waits for its workers, whose nodes may still be fetching the image. The operator gives the
+    leader's start that much longer."""
 
 
 class PrepareSettings(BaseSettings):

@@ -24,12 +24,15 @@ from paddock_serving.compiled.check import check_engine, read_marker
 from paddock_serving.engines import tensorrt
 from paddock_serving.engines.base import EngineConfig
 from paddock_serving.errors import EngineBuildError, EngineError, EngineIncompatibleError, EnvironmentNotReadyError
-from paddock_serving.settings import BuildSettings
+from paddock_serving.settings import BuildSettings, PurgeSettings
+from paddock_serving.weights import purge
 from paddock_serving.weights.layout import INCOMING
+from pydantic import SecretStr
 
 MODEL = "llama-test"
 REQUEST = EngineRequest(
     weights="w" * 64,
+    architecture="LlamaForCausalLM",
     checkpoint_precision="bf16",
     precision="bf16",
     kv_precision="bf16",
@@ -296,6 +299,22 @@ def test_an_engine_of_another_version_is_built_anew_in_its_place(image: Image) -
     assert image.steps() == ["convert", "build", "load", "build", "load"]
     check_engine(config(image.engine()))
     assert not list((image.volume / INCOMING).glob("old-*"))
+
+
+def test_engines_and_converted_checkpoints_go_with_the_models_files(image: Image) -> None:
+    build_engine(settings=image.settings())
+    (image.volume / INCOMING / "engine-begun").mkdir()
+    (image.volume / INCOMING / "engine-begun" / f".of-{MODEL}").touch()
+    order = PurgeSettings(
+        purge="pur-aaaaaaaaaaaa",
+        model=MODEL,
+        weights_dir=image.volume,
+        controlplane_url="http://control-plane.test",
+        purge_token=SecretStr("t"),
+    )
+    found = {path.name for path in purge._folders(order)}
+    made = recipe(REQUEST)
+    assert {made.engine_key, made.checkpoint_key, "engine-begun"} <= found
 
 
 def test_a_server_refuses_an_engine_of_which_a_file_is_missing(image: Image) -> None:

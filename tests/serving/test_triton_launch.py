@@ -1,4 +1,5 @@
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,17 @@ def test_the_secret_is_in_no_environment_and_no_print(tmp_path: Path) -> None:
     environment = triton.build_environment(installation=found, base={"PADDOCK_SERVING_TRITON_SECRET": SECRET})
     assert SECRET not in str(environment)
     assert SECRET not in str(settings().model_dump(mode="json"))
+
+
+def test_in_an_image_the_model_runs_in_the_images_own_python(tmp_path: Path) -> None:
+    found = Installation(binary=tmp_path, backends=tmp_path)
+    own = str(Path(sys.executable).parent)
+    base = {triton.MODEL_PACKAGES: "/opt/paddock/model", "PATH": f"{own}:/usr/bin", "LD_LIBRARY_PATH": "/opt/lib"}
+    environment = triton.build_environment(installation=found, base=base)
+    assert environment[triton.SITE_PACKAGES] == "/opt/paddock/model"
+    assert (environment["PATH"], environment["LD_LIBRARY_PATH"]) == ("/usr/bin", "/opt/lib")
+    outside = triton.build_environment(installation=found, base={"PATH": "/usr/bin"})
+    assert outside["PATH"] == f"{own}:/usr/bin"
 
 
 @pytest.mark.parametrize(
