@@ -40,7 +40,7 @@ def manifests_of(settings: Any) -> list[Any]:
     observed = Observed(
         key=Key("acme", "x"), now=NOW, catalog=packaged_catalog(), policy=policy(), deployment=deployment
     )
-    request = engine.request_of(observed, config, answer, weights="b1" * 32)
+    request = engine.request_of(observed, config, model, answer, weights="b1" * 32)
     key = recipe(request).engine_key
     digest = names.model_digest(model, precision=answer.weights)
     rendering = EngineRendering(model=model, plan=answer, request=request, digest=digest, key=key, config=config)

@@ -48,7 +48,12 @@ def recipe(request: EngineRequest) -> Recipe:
     last = [*_flat(table["build"]), *precision["build"], *cache_entry.get("build", ())]
     if request.tensor_parallel > 1:
         last += table["tensor_parallel_build"]
-    figures = {**msgspec.to_builtins(request), "workers": request.world_size, **_calibration(table)}
+    figures = {
+        **msgspec.to_builtins(request),
+        "workers": request.world_size,
+        "converter": _converter(table, request.architecture),
+        **_calibration(table),
+    }
     checkpoint, engine = _filled(first, figures), _filled(last, figures)
     return Recipe(
         quantizes=quantizes,
@@ -81,6 +86,13 @@ def _quantize(
             "checkpoint's own precision with a bf16 cache"
         )
     return [*_flat(table["quantize"]), *own, *cache_entry.get("quantize", ())]
+
+
+def _converter(table: Mapping[str, Any], architecture: str) -> str:
+    converters = table["converters"]
+    if architecture not in converters:
+        raise EngineRequestError(f"no engine is compiled of {architecture}: of {', '.join(converters)} one is")
+    return str(converters[architecture])
 
 
 def _calibration(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     weights: str
     """Digest under which the weights lie on the volume: of every file, the tokenizer among them."""
+    architecture: str
+    """The model's, as in its configuration: each has a converter of its own."""
     checkpoint_precision: str
     """Precision of those weights."""
     precision: str
@@ -46,6 +48,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 CHECKPOINT_FIELDS = (
     "weights",
+    "architecture",
     "checkpoint_precision",
     "precision",
     "kv_precision",

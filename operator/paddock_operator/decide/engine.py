@@ -64,7 +64,7 @@ def judge(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, 
     if plan.engine is not Engine.TENSORRT_ENGINE:
         return Judgement(ready=True)
     try:
-        request = request_of(observed, config, plan, weights=weights)
+        request = request_of(observed, config, model, plan, weights=weights)
         key = recipe(request).engine_key
     except EngineRequestError as error:
         return Judgement(finding=_fails(ConditionReason.ENGINE_UNSUPPORTED, str(error)))
@@ -79,7 +79,7 @@ def judge(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, 
     return _refused(observed, found) or _of_job(observed, found, key)
 
 
-def request_of(observed: Observed, config: Config, plan: Plan, *, weights: str) -> EngineRequest:
+def request_of(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, weights: str) -> EngineRequest:
     """All that the engine depends on. Raises EngineRequestError where none can be compiled."""
     image, gpu = image_for(plan.engine, config.images), _gpu(observed, plan)
     if image is None or gpu is None:
@@ -91,6 +91,7 @@ def request_of(observed: Observed, config: Config, plan: Plan, *, weights: str) 
         )
     return EngineRequest(
         weights=weights,
+        architecture=model.architecture,
         checkpoint_precision=plan.weights,
         precision=plan.precision,
         kv_precision=plan.kv_precision,
@@ -99,8 +100,9 @@ def request_of(observed: Observed, config: Config, plan: Plan, *, weights: str) 
         image=image_of(config, plan.engine),
         tensorrt_llm=image.tensorrt_llm,
         tensorrt=image.tensorrt,
-        gpu=gpu.id,
-        gpu_memory=gpu.memory,
+        # A part of a GPU is another device than the whole.
+        gpu=f"{gpu.id} {plan.resource}",
+        gpu_memory=plan.per_gpu.total,
         compute_capability=gpu.compute_capability,
         max_batch_size=plan.max_batch_size,
         max_num_tokens=plan.max_num_tokens,

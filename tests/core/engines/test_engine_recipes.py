@@ -13,6 +13,7 @@ from paddock_core.engines.request import CHECKPOINT_FIELDS, EngineRequest, decod
 
 BASE = EngineRequest(
     weights="w" * 64,
+    architecture="LlamaForCausalLM",
     checkpoint_precision="bf16",
     precision="bf16",
     kv_precision="bf16",
@@ -31,6 +32,7 @@ BASE = EngineRequest(
 )
 OTHER: dict[str, Any] = {
     "weights": "x" * 64,
+    "architecture": "BloomForCausalLM",
     "checkpoint_precision": "fp8",
     "precision": "fp16",
     "kv_precision": "fp8",
@@ -56,6 +58,13 @@ FOLDERS = Folders(weights="/w", checkpoint="/c", engine="/e", calibration="/set"
 
 def changed(**fields: Any) -> EngineRequest:
     return msgspec.structs.replace(BASE, **fields)
+
+
+def test_each_architecture_has_its_own_converter() -> None:
+    llama, bloom = recipe(BASE).checkpoint, recipe(changed(architecture="BloomForCausalLM")).checkpoint
+    assert (llama[1] != bloom[1], llama[2:] == bloom[2:]) == (True, True)
+    with pytest.raises(EngineRequestError, match="no engine is compiled of"):
+        recipe(changed(architecture="MllamaForConditionalGeneration"))
 
 
 def test_other_values_are_given_for_every_field() -> None:

@@ -16,5 +16,10 @@ def test_every_precision_that_is_planned_for_a_build_has_a_recipe(name: str) -> 
     assert not row.quantized_from or recipe["quantize"]
 
 
+def test_every_architecture_that_is_planned_for_a_build_has_a_converter() -> None:
+    builders = [row for row in table().engines.values() if row.quantizes]
+    assert {name for row in builders for name in row.architectures} == set(RECIPES["converters"])
+
+
 def test_every_cache_that_is_planned_has_a_recipe() -> None:
     assert set(table().kv_precisions) == set(RECIPES["kv_precisions"])
