@@ -5,18 +5,21 @@ product needs to know that they are simulated.
 """
 
 import json
-import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paddock_core.planning.errors import PoolError
 from paddock_core.planning.gpus import (
     COMPUTE_MAJOR_LABEL,
     COMPUTE_MINOR_LABEL,
+    COUNT_LABEL,
     GPU_RESOURCE,
     MEMORY_LABEL,
     PRODUCT_LABEL,
+    described,
     gpu_table,
 )
 
@@ -24,7 +27,6 @@ from paddock_local import cluster, kubectl
 from paddock_local.errors import LocalError
 
 SIMULATED_LABEL = "paddock.dev/simulated"
-SHAPE = re.compile(r"(?P<nodes>[1-9][0-9]{0,3})x(?P<gpu>[A-Za-z0-9-]+)x(?P<gpus>[1-9][0-9]?)")
 MOST_NODES = 1000
 READY_S = 120
 CPUS, MEMORY, PODS = "192", "2Ti", "110"
@@ -48,28 +50,21 @@ class GpuNodes:
         return [f"{self.gpu.lower()}-x{self.gpus}-{number}" for number in range(self.nodes)]
 
 
-def parse(text: str) -> GpuNodes:
-    """`4xH100-80x8` -> four nodes of eight H100-80.
-
-    Raises LocalError that names the form and the GPUs.
-    """
-    found = SHAPE.fullmatch(text)
-    known = gpu_table()
-    gpu = next((name for name in known if found and name.lower() == found["gpu"].lower()), None)
-    if found is None or gpu is None or int(found["nodes"]) > MOST_NODES:
-        raise LocalError(
-            f"simulated nodes {text!r}: write NODESxGPUxGPUS-PER-NODE, such as 4xH100-80x8, at most {MOST_NODES} "
-            f"nodes; known GPUs: {', '.join(known)}"
-        )
-    return GpuNodes(nodes=int(found["nodes"]), gpu=gpu, gpus=int(found["gpus"]))
-
-
 def parse_all(texts: Iterable[str]) -> list[GpuNodes]:
-    """Every shape, with those of the same product and count added up."""
-    summed: dict[tuple[str, int], int] = {}
-    for shape in map(parse, texts):
-        summed[shape.gpu, shape.gpus] = summed.get((shape.gpu, shape.gpus), 0) + shape.nodes
-    return [parse(f"{nodes}x{gpu}x{gpus}") for (gpu, gpus), nodes in summed.items()]
+    """`4xH100-80x8` -> four nodes of eight H100-80. Shapes of the same product and count are added up.
+
+    Raises LocalError that names the form, or the GPUs that there are.
+    """
+    try:
+        pools = described(texts).pools
+    except PoolError as problem:
+        raise LocalError(f"--gpu-nodes: {problem}") from None
+    if sum(pool.nodes for pool in pools) > MOST_NODES:
+        raise LocalError(f"--gpu-nodes: at most {MOST_NODES} nodes can be simulated: ask for fewer")
+    summed = Counter[tuple[str, int]]()
+    for pool in pools:
+        summed[pool.gpu.id, pool.gpus_per_node] += pool.nodes
+    return [GpuNodes(nodes=nodes, gpu=gpu, gpus=gpus) for (gpu, gpus), nodes in summed.items()]
 
 
 def documents(shapes: Iterable[GpuNodes]) -> list[dict[str, Any]]:
@@ -105,7 +100,7 @@ def _node(name: str, shape: GpuNodes) -> dict[str, Any]:
         MEMORY_LABEL: str(gpu.memory // 1024**2),
         COMPUTE_MAJOR_LABEL: str(major),
         COMPUTE_MINOR_LABEL: str(minor),
-        "nvidia.com/gpu.count": str(shape.gpus),
+        COUNT_LABEL: str(shape.gpus),
         "nvidia.com/gpu.present": "true",
     }
     room = {"cpu": CPUS, "memory": MEMORY, "pods": PODS, GPU_RESOURCE: str(shape.gpus)}
