@@ -9,7 +9,7 @@ from faults.scene import Scene
 from faults.verdict import Verdict
 
 WHAT = "the journal's disk full under load, {size} times"
-SHORT, FULL = 1, 5
+SHORT, FULL = 1, 3
 SEGMENT_BYTES = 256 * 1024
 SMALL = 300 * 1024
 """Room for one segment."""
