@@ -214,7 +214,9 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
                 ),
                 purger=purger,
                 denials=denials,
-                pod_times=PodTimes(cache=cache, control_plane=control_plane, clock=clock),
+                pod_times=PodTimes(
+                    cache=cache, control_plane=control_plane, clock=clock, gpu_resource=settings.gpu_resource
+                ),
                 clock=clock,
             )
         finally:

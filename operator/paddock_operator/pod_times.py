@@ -32,7 +32,10 @@ _STATUSES = "containerStatuses"
 class PodTimes:
     """One loop beside the workers; only the leader's does anything."""
 
-    def __init__(self, *, cache: Cache, control_plane: ControlPlane, clock: Clock) -> None:
+    def __init__(
+        self, *, cache: Cache, control_plane: ControlPlane, clock: Clock, gpu_resource: str = GPU_RESOURCE
+    ) -> None:
+        self._gpu_resource = gpu_resource
         self._cache = cache
         self._control_plane = control_plane
         self._clock = clock
@@ -50,7 +53,7 @@ class PodTimes:
         """See every pod, and tell what was not told yet."""
         now_ms = int(self._clock.now() * 1000)
         for pod in self._cache.serving_pods():
-            seen = sighting(pod, now_ms=now_ms)
+            seen = sighting(pod, now_ms=now_ms, gpu_resource=self._gpu_resource)
             if seen is not None:
                 known = self._untold.pop(seen.uid, seen)
                 self._untold[seen.uid] = merged(known, seen)
@@ -67,8 +70,11 @@ class PodTimes:
             log.warning("the time of pods is not told yet", extra={"error": str(error), "pods": len(self._untold)})
 
 
-def sighting(pod: Manifest, *, now_ms: int) -> Sighting | None:
-    """What a look sees of a pod; None if it has not started, is none of ours, or ended at an unknown time."""
+def sighting(pod: Manifest, *, now_ms: int, gpu_resource: str = GPU_RESOURCE) -> Sighting | None:
+    """What a look sees of a pod; None if it has not started, is none of ours, or ended at an unknown time.
+
+    Whole GPUs are counted, by the resource that stands for them: no slices of GPUs, and no claimed ones.
+    """
     metadata, status = pod["metadata"], pod.get("status") or {}
     labels = metadata.get("labels") or {}
     # Only the operator makes pods in these namespaces: elsewhere, labels are whatever somebody wrote.
@@ -85,7 +91,7 @@ def sighting(pod: Manifest, *, now_ms: int) -> Sighting | None:
         uid=str(metadata["uid"]),
         tenant=tenant,
         deployment=f"{namespace}/{name}",
-        gpus=sum(_amount(item, GPU_RESOURCE) for item in requests) // 1000,
+        gpus=sum(_amount(item, gpu_resource) for item in requests) // 1000,
         cpu_millis=sum(_amount(item, "cpu") for item in requests),
         started_ms=started_ms,
         seen_ms=max(seen_ms, started_ms),

@@ -1,6 +1,7 @@
 """The real API server, with LeaderWorkerSet's own schema, takes every rendering: a dry run of each."""
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ def complete(api: Any, group_api: None) -> Iterator[Any]:
 
 
 def tried(api: Any, manifests: list[Any]) -> Any:
-    text = yaml.safe_dump_all(manifests)
+    # JSON: a digest like 12e34 is a string to Python's YAML and a number to kubectl's.
+    text = "\n---\n".join(map(json.dumps, manifests))
     return api.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
 
 
@@ -99,6 +101,22 @@ def test_a_slice_of_a_gpu_is_taken(complete: Any, pairs: Any) -> None:
     assert limits["nvidia.com/mig-3g.40gb"] == "1"
     done = tried(complete, manifests)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("network", "taken"), [("tcp", True), ("efa", True), ("infiniband", False)])
+def test_pods_of_a_group_keep_the_restricted_profile_but_for_the_named_exception(
+    complete: Any, pairs: Any, network: str, taken: bool
+) -> None:
+    namespace = f"restricted-{network}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+    assert complete.apply(made).returncode == 0
+    specs = pairs.pod_specs(pairs.rendered(pairs.two_nodes(placement=PlacementSpec(network=network)), pairs.one_each()))
+    for number, spec in enumerate(specs[:2]):
+        metadata = {"namespace": namespace, "name": f"pod-{number}"}
+        done = tried(complete, [{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}])
+        assert (done.returncode == 0) is taken, done.stderr
+        assert taken or "IPC_LOCK" in done.stderr
 
 
 def test_a_field_that_no_schema_has_would_be_refused(complete: Any, pairs: Any) -> None:
