@@ -27,7 +27,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tensorrt_llm: str
     tensorrt: str
     gpu: str
-    """Id of the GPU product."""
+    """Id of the GPU product, and what of it a pod asks for: the whole, or a part."""
     gpu_memory: int
     compute_capability: int
     """Major times ten plus minor."""
