@@ -73,6 +73,15 @@ class Fetch:
         if stop.is_set():
             raise StoppedError(f"{file.name}: another file failed")
         try:
+            return self._twice(file, stop)
+        except BaseException:
+            # Here, not where it is waited for: the next file would have begun by then.
+            stop.set()
+            raise
+
+    def _twice(self, file: Expected, stop: threading.Event) -> str:
+        """What is not the file that was named is fetched once more."""
+        try:
             return self._try(file, stop)
         except WeightsChecksumMismatchError as error:
             log.warning("fetched once more", extra={"file": file.name, "error": str(error)})
