@@ -78,6 +78,8 @@ class EngineRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     format: str
     quantizes: bool = False
     """True where it is built, and can be built in a smaller precision than the checkpoint's."""
+    one_node: bool = False
+    """True where a copy must fit one node: an engine is compiled and verified in one pod."""
     architectures: tuple[str, ...] = ()
     """Empty: any."""
 

@@ -13,7 +13,7 @@ from paddock_core.catalog.types import ModelEntry
 from paddock_core.planning import explain, memory
 from paddock_core.planning import wish as wishes
 from paddock_core.planning.alternatives import alternatives_for
-from paddock_core.planning.constants import Constants, packaged_constants
+from paddock_core.planning.constants import Constants, packaged_constants, table
 from paddock_core.planning.cut import cuts
 from paddock_core.planning.gpus import order
 from paddock_core.planning.need import Need, need_of
@@ -131,10 +131,12 @@ def best_plan(wish: Wish, pools: list[NodePool]) -> Plan | None:
 
 def needs(wish: Wish, pools: list[NodePool]) -> Iterator[Need]:
     """What every cut that the rules allow would need, on pools that can compute it."""
+    one_node = table().engines[wish.engine].one_node
     for pool in pools:
         if supports(pool, wish):
             for cut in cuts(wish.model, pool, tensor=wish.tensor, pipeline=wish.pipeline):
-                yield need_of(wish, cut, pool)
+                if cut.pods == 1 or not one_node:
+                    yield need_of(wish, cut, pool)
 
 
 def _rank(need: Need) -> tuple[object, ...]:
@@ -189,7 +191,8 @@ def _does_not_fit(wish: Wish, pools: list[NodePool]) -> Refusal:
     tried = list(needs(wish, pools))
     if not tried:
         asked = f"tensor {wish.tensor or 'free'}, pipeline {wish.pipeline or 'free'}"
-        text = f"the cluster ({explain.sizes_of(pools)}) has no room for {asked} with tensor parallelism inside a node"
+        where = "on one node" if table().engines[wish.engine].one_node else "with tensor parallelism inside a node"
+        text = f"the cluster ({explain.sizes_of(pools)}) has no room for {asked} {where}"
         return refuse(RefusalReason.DOES_NOT_FIT, text, alternatives=ways)
     nearest = min(tried, key=lambda need: (need.shortfall, _rank(need)))
     return Refusal(

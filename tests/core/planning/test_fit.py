@@ -131,6 +131,18 @@ def test_an_engine_runs_the_architectures_that_it_knows() -> None:
     assert scout.reason is RefusalReason.ENGINE_CANNOT_LOAD
 
 
+def test_a_compiled_engine_stays_on_one_node() -> None:
+    assert planned(LARGE, "H100-80").pods_per_group == 2
+    built = refused(LARGE, "H100-80", engine="TensorRTEngine")
+    assert built.reason is RefusalReason.DOES_NOT_FIT
+    assert "TP8 on H100-80 each GPU lacks" in built.message
+    asked = refused(LARGE, "H100-80", engine="TensorRTEngine", tensor=8, pipeline=2)
+    assert "no room for tensor 8, pipeline 2 on one node" in asked.message
+    assert planned(LARGE, "H100-80", engine="TensorRTEngine", precision="fp8").pods_per_group == 1
+    inside = planned("llama-3.1-70b-instruct", "H100-80", engine="TensorRTEngine", tensor=4, pipeline=2)
+    assert (inside.pods_per_group, inside.gpus) == (1, 8)
+
+
 @pytest.mark.parametrize(
     ("model", "bytes_known", "precision"),
     [
