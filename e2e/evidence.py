@@ -6,7 +6,7 @@ from pathlib import Path
 from paddock_local.stack import Stack
 
 LINES = 15
-TOLD = ("operator", "kubelet", "cri", "kube-controller-manager", "gateway", "controlplane")
+TOLD = ("operator", "kubelet", "cri", "kube-controller-manager", "gateway", "controlplane", "lws", "kwok")
 ASKED = (
     ("get", "llamadeployments,pods,replicasets,deployments,jobs", "-A", "-o", "wide"),
     ("get", "llamadeployments", "-A", "-o", "yaml"),
