@@ -30,8 +30,8 @@ BASE: dict[str, Any] = {
 
 CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "model.id": ("llama-3-8b-instruct", {}),
-    "engine.type": ("TensorRTEngine", {}),
-    "engine.precision": ("fp8", {"engine.type": "TensorRTEngine"}),
+    "engine.type": ("TensorRTEngine", {"parallelism.pipeline": 2}),
+    "engine.precision": ("fp8", {"engine.type": "TensorRTEngine", "parallelism.pipeline": 2}),
     "engine.kvPrecision": ("fp8", {}),
     "engine.contextLength": (4096, {}),
     "engine.maxConcurrency": (8, {}),
