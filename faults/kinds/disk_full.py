@@ -1,10 +1,15 @@
 """The volume of the gateway's journal is full: new work is refused before a frame is lost, and taken again later."""
 
+import contextlib
 import subprocess
+import threading
 import time
 
+import httpx
+from paddock_local.demo.cast import SERVED
+
 from faults.beside import Beside
-from faults.client import Load
+from faults.client import PROMPTS, Load
 from faults.scene import Scene
 from faults.verdict import Verdict
 
@@ -15,11 +20,12 @@ SMALL = 300 * 1024
 """Room for one segment."""
 LARGE = 4 * 1024 * 1024
 TOKENS = 1
-CLIENTS = 16
-"""Each open request keeps room for its settlement, so many of them fill a segment sooner."""
+CLIENTS = 3
+LEAVERS = 6
+LEAVE_SECONDS = 0.3
 FULL_SECONDS = 2.0
 REFUSALS = {"JournalFull", "DeploymentNotReady"}
-"""So many clients may keep the engine of a busy machine from answering its probe."""
+"""The engine of a machine that is too busy may miss its probe."""
 
 
 def play(scene: Scene, size: int) -> Verdict:
@@ -32,7 +38,7 @@ def play(scene: Scene, size: int) -> Verdict:
         ) as gateway:
             with scene.load(url=gateway.url, clients=CLIENTS, tokens=TOKENS) as load:
                 loads.append(load)
-                until_nothing_is_served(scene, load)
+                until_nothing_is_served(scene, load, gateway.url)
                 enlarge(gateway, journal)
                 asked = time.monotonic()
                 scene.until("service", lambda: load.log.served(since=asked) or None)  # noqa: B023
@@ -44,9 +50,14 @@ def play(scene: Scene, size: int) -> Verdict:
     return mark.verdict(first, tokens=TOKENS, note=f"{refused} requests refused with 503 JournalFull")
 
 
-def until_nothing_is_served(scene: Scene, load: Load) -> None:
-    """Wait until all that is answered are refusals."""
+def until_nothing_is_served(scene: Scene, load: Load, url: str) -> None:
+    """Wait until all that is answered are refusals. Clients that leave fill the journal without keeping the engine."""
+    leavers = [threading.Thread(target=leave, args=(scene, load, url), daemon=True) for _ in range(LEAVERS)]
+    for leaver in leavers:
+        leaver.start()
     scene.until("a refusal", lambda: "JournalFull" in load.log.codes() or None, seconds=600)
+    for leaver in leavers:
+        leaver.join()
 
     def shut() -> bool | None:
         asked = time.monotonic()
@@ -54,6 +65,17 @@ def until_nothing_is_served(scene: Scene, load: Load) -> None:
         return True if load.log.codes(since=asked) == {"JournalFull"} and not load.log.served(since=asked) else None
 
     scene.until("refusals alone", shut)
+
+
+def leave(scene: Scene, load: Load, url: str) -> None:
+    """Ask and go, until the disk is full."""
+    body = {"model": SERVED, "prompt": PROMPTS[0], "max_tokens": TOKENS}
+    headers = {"authorization": f"Bearer {scene.world.secret('acme-key')}"}
+    while "JournalFull" not in load.log.codes():
+        with contextlib.suppress(httpx.HTTPError):
+            httpx.post(
+                f"{url}/v1/completions", json=body, headers=headers, timeout=httpx.Timeout(60, read=LEAVE_SECONDS)
+            )
 
 
 def enlarge(gateway: Beside, journal: str) -> None:
