@@ -1,4 +1,4 @@
-"""A second process of a part beside the stack's own: with other settings, moved clocks, a small disk, a full log."""
+"""A second process of a part beside the stack's own: with other settings, moved clocks, a full log."""
 
 import contextlib
 import json
@@ -22,8 +22,6 @@ MODULES = {
     "controlplane": "paddock_controlplane.main",
 }
 MOVED = Path(__file__).with_name("moved.py")
-ON_A_DISK_OF = 'mount -t tmpfs -o size="$0" journal "$1" && shift && exec "$@"'
-"""A mount namespace of its own, in which the folder is a file system in memory."""
 
 
 class MovedClock:
@@ -48,8 +46,6 @@ class Beside:
     part: str
     settings: dict[str, str]
     clock: MovedClock | None = None
-    disk_bytes: int = 0
-    """Size of a disk of its own for its journal; 0 for the stack's."""
     log: int | None = None
     """Where it logs to, instead of the stack's log files."""
     pid: int = field(default=0, init=False)
@@ -77,10 +73,6 @@ class Beside:
         if self.clock is not None:
             python = str(self.stack.paths.venv_bin / "python")
             command = [python, str(MOVED), str(self.clock.file), MODULES[self.part], *own[1:]]
-        if self.disk_bytes:
-            Path(self.settings["JOURNAL_DIR"]).mkdir(parents=True, exist_ok=True)
-            small = ("sh", "-c", ON_A_DISK_OF, str(self.disk_bytes), self.settings["JOURNAL_DIR"])
-            command = ["unshare", "--user", "--map-root-user", "--mount", *small, *command]
         return command
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -109,7 +101,6 @@ def beside(
     name: str,
     *,
     clock: MovedClock | None = None,
-    disk_bytes: int = 0,
     log: int | None = None,
     **settings: str,
 ) -> Iterator[Beside]:
@@ -121,7 +112,7 @@ def beside(
             "METRICS_PORT": str(free_port()),
             "CACHE_DIR": str(stack.paths.folder("cache") / name),
         }
-    process = Beside(stack=stack, part=part, settings=own | settings, clock=clock, disk_bytes=disk_bytes, log=log)
+    process = Beside(stack=stack, part=part, settings=own | settings, clock=clock, log=log)
     try:
         process.start()
         yield process
