@@ -6,10 +6,11 @@ from typing import Any
 
 import msgspec
 from paddock_core.resources import names
-from paddock_core.resources.conditions import TRUE, merge, phase
+from paddock_core.resources.conditions import ConditionType, is_well, merge, phase
 from paddock_core.resources.llamadeployment import Condition, Status
 
 from paddock_operator.decide.outcome import Outcome
+from paddock_operator.decide.progress import progressing
 from paddock_operator.errors import ClusterError, ConflictError
 from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT
 from paddock_operator.observed import Observed
@@ -22,9 +23,8 @@ log = logging.getLogger(__name__)
 def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Status:
     """The whole status after a round."""
     old = observed.live.status
-    conditions = merge(
-        old=old.conditions, found=outcome.findings, generation=observed.generation, now=format_time(observed.now)
-    )
+    found = (*outcome.findings, *progressing(outcome, wanted=observed.live.spec.replicas))
+    conditions = merge(old=old.conditions, found=found, generation=observed.generation, now=format_time(observed.now))
     selector = names.pod_selector(namespace=observed.key.namespace, name=observed.key.name)
     if outcome.plan is not None and outcome.plan.pods_per_group > 1:
         # Autoscalers count copies by the pods that it picks, so of a group it picks one.
@@ -88,9 +88,10 @@ class Reporter:
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Condition]:
-    """Conditions whose status or reason differs from before."""
+    """Conditions whose status or reason differs from before. Progressing only repeats another one: it is left out."""
     before = {item.type: (item.status, item.reason) for item in old}
-    return [item for item in new if before.get(item.type) != (item.status, item.reason)]
+    told = [item for item in new if item.type != ConditionType.PROGRESSING]
+    return [item for item in told if before.get(item.type) != (item.status, item.reason)]
 
 
 def event(observed: Observed, condition: Condition) -> Manifest:
@@ -116,7 +117,7 @@ def event_about(reference: dict[str, Any], condition: Condition, *, at: float) -
         "kind": EVENT.name,
         "metadata": place,
         "involvedObject": reference,
-        "type": "Normal" if condition.status == TRUE else "Warning",
+        "type": "Normal" if is_well(condition) else "Warning",
         "reason": condition.reason,
         "message": f"{condition.type}: {condition.message}"[:1000],
         "firstTimestamp": now,

@@ -569,7 +569,7 @@ def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> Non
         ),
         (
             {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3"}]},
-            "InsufficientResources",
+            "Unschedulable",
         ),
         ({}, "Loading"),
     ],

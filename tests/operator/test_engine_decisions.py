@@ -189,9 +189,10 @@ def test_a_failed_build_says_why_and_is_tried_again_after_a_while(policy: Policy
 
 
 def test_a_build_that_finds_no_node_says_so(policy: Policy) -> None:
-    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no GPU is free"}
+    text = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    unschedulable = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": text}
     outcome = desired.decide(with_job(policy, pod_status={"conditions": [unschedulable]}), CONFIG)
-    assert condition_of(outcome) == ("False", ConditionReason.INSUFFICIENT_RESOURCES)
+    assert condition_of(outcome) == ("False", ConditionReason.INSUFFICIENT_GPU)
 
 
 def test_while_a_job_goes_or_runs_nothing_is_done_twice(policy: Policy) -> None:

@@ -15,8 +15,6 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     LICENSE_ACCEPTED = "LicenseAccepted"
-    MODEL_UNKNOWN = "ModelUnknown"
-    """The catalogue has no such model, so nothing can be planned."""
     PLANNED = "Planned"
     WEIGHTS_READY = "WeightsReady"
     IMAGE_ACCEPTED = "ImageAccepted"
@@ -25,6 +23,10 @@ class ConditionType(StrEnum):
     """The compiled engine is there; absent for engines that need none."""
     SCHEDULED = "Scheduled"
     SERVING = "Serving"
+    PROGRESSING = "Progressing"
+    """True while a change comes about by itself, False where it does not get on; absent where all is as asked."""
+    DEGRADED = "Degraded"
+    """True while it serves, but a part of it has a trouble that does not mend by waiting; absent otherwise."""
 
 
 class ModelConditionType(StrEnum):
@@ -113,22 +115,42 @@ class ConditionReason(StrEnum):
     """No engine can be compiled for this plan."""
     SCHEDULED = "Scheduled"
     """Every pod has a node."""
+    INSUFFICIENT_GPU = "InsufficientGPU"
+    """A pod finds no node with enough free GPUs."""
     INSUFFICIENT_RESOURCES = "InsufficientResources"
-    """A pod finds no node with enough free resources."""
+    """A pod finds no node with enough free processors, memory or network devices."""
+    UNSCHEDULABLE = "Unschedulable"
+    """A pod finds no node that it may run on: node selector, taints, topology or volumes keep it from all."""
+    QUEUED = "Queued"
+    """A pod waits for its queue to admit it."""
     PODS_PENDING = "PodsPending"
     """Pods are being created."""
+    PODS_REFUSED = "PodsRefused"
+    """The API server lets no pod be created: a quota or an admission policy of the serving namespace."""
+    POD_EVICTED = "PodEvicted"
+    """A node refused or ended a pod, and no other one has come yet."""
     IMAGE_PULL_FAILED = "ImagePullFailed"
     """The image of a pod cannot be had."""
+    CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
+    """A container cannot be created as it is described: a Secret, a key of it or a device is missing."""
     CRASH_LOOPING = "CrashLooping"
-    """The engine keeps ending; the message has its last words."""
+    """The engine ended, and is started again; the message has its last words."""
     ENGINE_OUT_OF_MEMORY = "EngineOOM"
-    """The engine was ended for using more memory than planned."""
+    """The engine ended for want of memory: its container's, or its GPU's."""
+    ENVIRONMENT_NOT_READY = "EnvironmentNotReady"
+    """The image or the node lacks something that the engine needs."""
+    WORKER_JOIN_TIMEOUT = "WorkerJoinTimeout"
+    """The leader of a group waited in vain for its workers."""
+    GROUP_FAILED = "GroupFailed"
+    """The ranks of a group ended, or a worker was lost: the group is made anew."""
     LOADING = "Loading"
     """The engine is loading the weights."""
     PROBE_FAILED = "ProbeFailed"
     """A pod is ready but did not answer a generation of one token."""
     SERVING = "Serving"
     """At least one copy answered a generation of one token."""
+    ROLLING_OUT = "RollingOut"
+    """Copies of the present specification come up beside or after the former ones."""
     STOPPED = "Stopped"
     """spec.replicas is 0."""
     DRAINING = "Draining"
@@ -180,6 +202,11 @@ def merge(*, old: Iterable[Condition], found: Iterable[Finding], generation: int
             )
         )
     return tuple(merged)
+
+
+def is_well(condition: Condition) -> bool:
+    """True if nobody has to look at it: it holds, or it is Degraded and does not."""
+    return (condition.status == TRUE) is (condition.type != ConditionType.DEGRADED)
 
 
 PHASES = {

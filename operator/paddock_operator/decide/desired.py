@@ -184,6 +184,7 @@ def _serve(observed: Observed, config: Config, rendering: Rendering, tokenizer: 
         current=new.rendering,
         wanted=spec.replicas,
         pods_per_copy=plan.pods_per_group,
+        gpu=plan.resource,
         probe_interval_seconds=config.probe_interval_seconds,
     )
     return Outcome(
@@ -195,6 +196,7 @@ def _serve(observed: Observed, config: Config, rendering: Rendering, tokenizer: 
         ready_replicas=len(state.endpoints),
         groups=state.groups,
         ready_groups=state.ready_groups,
+        rolling=state.rolling,
         serving_namespace=rendering.namespace,
         look_after_seconds=state.look_after_seconds,
     )
@@ -215,6 +217,7 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
         rendering="" if routing is None else routing.rendering,
         wanted=observed.live.spec.replicas,
         pods_per_copy=1 if status.plan is None else status.plan.pods_per_group,
+        gpu="" if status.plan is None else status.plan.resource,
         probe_interval_seconds=config.probe_interval_seconds,
     )
     return Outcome(

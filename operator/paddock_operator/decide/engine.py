@@ -15,7 +15,7 @@ from paddock_core.planning.types import Engine, Gpu, Plan
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 
-from paddock_operator.decide import failures
+from paddock_operator.decide import causes
 from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
 from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
@@ -76,7 +76,7 @@ def judge(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, 
         return _building("the engine Job is being started", actions=start)
     if "deletionTimestamp" in found.job["metadata"]:
         return _building("the former engine Job is going")
-    return _refused(observed, found) or _of_job(observed, found, key)
+    return _refused(observed, found) or _of_job(observed, found, key, resource=plan.resource)
 
 
 def request_of(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, weights: str) -> EngineRequest:
@@ -136,7 +136,7 @@ def _words_of_servers(observed: Observed, *, since: float | None) -> str | None:
     if since is None:
         return None
     for pod in observed.pods():
-        words = failures.last_words(pod.manifest)
+        words = causes.last_words(pod.manifest)
         started = parse_time(pod.manifest["metadata"]["creationTimestamp"])
         if words.startswith(INCOMPATIBLE) and started >= since:
             return words
@@ -156,7 +156,7 @@ def _incompatible(noted: Refusal, *, actions: tuple[Action, ...], wait: float) -
     )
 
 
-def _of_job(observed: Observed, found: EngineJob, key: str) -> Judgement:
+def _of_job(observed: Observed, found: EngineJob, key: str, *, resource: str) -> Judgement:
     recorded = _decode((found.job["metadata"].get("annotations") or {}).get(names.RESULT, ""), Result)
     if recorded is not None:
         return _ready(recorded, key)
@@ -165,15 +165,17 @@ def _of_job(observed: Observed, found: EngineJob, key: str) -> Judgement:
         return _finished(found, key)
     if "Failed" in state:
         return _failed(observed, found, since=state["Failed"])
-    trouble = failures.classify(found.pods)
-    if trouble is not None:
-        return Judgement(finding=_fails(trouble.reason, trouble.message), look_after_seconds=30.0)
+    cause = causes.root_cause(found.pods, gpu=resource)
+    if cause is not None:
+        # Between two tries of the Job a container that ended is what it is everywhere else: a build that failed.
+        reason = ConditionReason.BUILD_FAILED if cause.reason in causes.ENDED else cause.reason
+        return Judgement(finding=_fails(reason, cause.message), look_after_seconds=30.0)
     return _building("the engine is being compiled and verified; the weights' size decides how long that takes")
 
 
 def _finished(found: EngineJob, key: str) -> Judgement:
     for pod in found.pods:
-        text = failures.last_words(pod)
+        text = causes.last_words(pod)
         result = _decode(text, Result)
         if result is not None:
             place = found.job["metadata"]
@@ -184,7 +186,7 @@ def _finished(found: EngineJob, key: str) -> Judgement:
 
 
 def _failed(observed: Observed, found: EngineJob, *, since: float) -> Judgement:
-    words = next((text for pod in found.pods if (text := failures.last_words(pod))), "it left no message")
+    words = causes.words_of_job(found.job, found.pods)
     wait = since + RETRY_SECONDS - observed.now
     place = f"{found.job['metadata']['namespace']}/{found.name}"
     fits = not words.startswith(INCOMPATIBLE)

@@ -57,5 +57,7 @@ class Outcome:
     ready_replicas: int = 0
     groups: int = 0
     ready_groups: int = 0
+    rolling: bool = False
+    """True while pods of another rendering than the one that is asked for are there."""
     serving_namespace: str = ""
     look_after_seconds: float | None = None

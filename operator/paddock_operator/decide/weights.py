@@ -14,7 +14,7 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import WeightsStatus
 
-from paddock_operator.decide import failures
+from paddock_operator.decide import causes, failures
 from paddock_operator.decide.actions import Action, Delete, RecordResult, Refer, StartWeights
 from paddock_operator.kinds import JOB
 from paddock_operator.observed import Observed
@@ -127,7 +127,7 @@ def _entity(observed: Observed) -> str:
 
 def _finished(observed: Observed, job: dict[str, Any]) -> Judgement:
     for pod in observed.weights.pods:
-        text = failures.last_words(pod)
+        text = causes.last_words(pod)
         result = _decode(text)
         if result is not None:
             place = job["metadata"]
@@ -138,11 +138,10 @@ def _finished(observed: Observed, job: dict[str, Any]) -> Judgement:
 
 
 def _failed(observed: Observed, job: dict[str, Any]) -> Judgement:
-    left = [text for pod in observed.weights.pods if (text := failures.last_words(pod))]
     since = next(
         (parse_time(item["lastTransitionTime"]) for item in _conditions(job) if item["type"] == "Failed"), observed.now
     )
-    words = failures.parse_last_words(left[-1] if left else "it left no message")
+    words = failures.parse_last_words(causes.words_of_job(job, observed.weights.pods))
     # The pause grows with each failure in a row, which the Job counts on the volume.
     pause = min(max(words.retry_after_seconds or 0.0, RETRY_SECONDS), MOST_RETRY_SECONDS)
     place = f"{job['metadata']['namespace']}/{job['metadata']['name']}"
@@ -158,11 +157,11 @@ def _failed(observed: Observed, job: dict[str, Any]) -> Judgement:
 
 
 def _running(observed: Observed) -> Judgement:
-    trouble = failures.classify(observed.weights.pods)
-    if trouble is not None:
-        return Judgement(
-            finding=fails(ConditionType.WEIGHTS_READY, trouble.reason, trouble.message), look_after_seconds=30.0
-        )
+    cause = causes.root_cause(observed.weights.pods)
+    if cause is not None:
+        # Between two tries of the Job: the container is no engine, whatever it ended of.
+        reason = ConditionReason.WEIGHTS_FAILED if cause.reason in causes.ENDED else cause.reason
+        return Judgement(finding=fails(ConditionType.WEIGHTS_READY, reason, cause.message), look_after_seconds=30.0)
     progress = observed.weights.progress
     judgement = _preparing(f"the weights are being fetched and checked{_words(progress)}")
     return replace(judgement, progress=progress, look_after_seconds=INTERVAL_SECONDS)

@@ -1,0 +1,191 @@
+"""Why pods do not get on: root causes as stable reasons, with the pod, the container and its last words.
+
+Only what is so now is told: a container that is ready has no trouble, whatever it ended of before, and a pod that is
+over counts only until another one stands in for it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from paddock_core.resources.conditions import ConditionReason
+
+MAX_WORDS = 800
+OVER = ("Succeeded", "Failed")
+"""Phases of a pod that never runs again."""
+
+WAITING = {
+    "ErrImagePull": ConditionReason.IMAGE_PULL_FAILED,
+    "ImagePullBackOff": ConditionReason.IMAGE_PULL_FAILED,
+    "InvalidImageName": ConditionReason.IMAGE_PULL_FAILED,
+    "ErrImageNeverPull": ConditionReason.IMAGE_PULL_FAILED,
+    "CreateContainerConfigError": ConditionReason.CONTAINER_CONFIG_INVALID,
+    "CreateContainerError": ConditionReason.CONTAINER_CONFIG_INVALID,
+    "RunContainerError": ConditionReason.CONTAINER_CONFIG_INVALID,
+    "CrashLoopBackOff": ConditionReason.CRASH_LOOPING,
+}
+"""A container's waiting reason that will not mend by waiting alone."""
+
+TOLD = {
+    reason.value: reason
+    for reason in (
+        ConditionReason.ENGINE_INCOMPATIBLE,
+        ConditionReason.ENVIRONMENT_NOT_READY,
+        ConditionReason.GROUP_FAILED,
+        ConditionReason.WORKER_JOIN_TIMEOUT,
+    )
+}
+"""First words that our own containers leave which are reasons of their own."""
+
+ENDED = (ConditionReason.CRASH_LOOPING, ConditionReason.ENGINE_OUT_OF_MEMORY)
+"""Reasons for a container that ended and said none of its own: of a Job they mean no more than that it failed."""
+
+_MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "bad_alloc")
+"""Parts of what CUDA, TensorRT-LLM and the C++ library say where an allocation fails; read without regard to case."""
+
+_CONSEQUENCES = {
+    ConditionReason.CRASH_LOOPING: 1,
+    ConditionReason.WORKER_JOIN_TIMEOUT: 2,
+    ConditionReason.GROUP_FAILED: 2,
+}
+"""Reasons behind which there may be another pod's: told only where no pod of the copy has a nearer one."""
+
+_LACKS = re.compile(r"Insufficient ([\w./-]*\w)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a pod does not get on."""
+
+    reason: ConditionReason
+    message: str
+
+
+def root_cause(pods: Iterable[dict[str, Any]], *, gpu: str = "") -> Cause | None:
+    """The nearest cause among these pods, or None: a worker's own before the leader's that waits for it.
+
+    `gpu` is the resource by which they ask for GPUs.
+    """
+    found = list(pods)
+    # Of a pod that is over nothing is told once another one is there: it is not coming back.
+    alive = [pod for pod in found if not is_over(pod)] or found
+    causes = [cause for pod in alive if (cause := _cause(pod, gpu)) is not None]
+    return min(causes, key=lambda cause: _CONSEQUENCES.get(cause.reason, 0), default=None)
+
+
+def unplaced(pod: dict[str, Any], *, gpu: str = "") -> Cause | None:
+    """Set if the scheduler finds no node, or may not look for one yet."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("status") != "True":
+            text = f"pod {pod['metadata']['name']}: {condition.get('message') or 'no node fits'}"[:MAX_WORDS]
+            if condition.get("reason") == "SchedulingGated":
+                return Cause(reason=ConditionReason.QUEUED, message=text)
+            if condition.get("reason") == "Unschedulable":
+                return Cause(reason=_lacking(text, gpu), message=text)
+    return None
+
+
+def is_over(pod: dict[str, Any]) -> bool:
+    """True if it never runs again; whoever made it makes another one."""
+    return pod.get("status", {}).get("phase") in OVER
+
+
+def last_words(pod: dict[str, Any]) -> str:
+    """What a container of a pod left when it ended last: its termination message, or else its last log lines."""
+    for status in _statuses(pod):
+        for ended in _endings(status):
+            if ended.get("message"):
+                return str(ended["message"])[:MAX_WORDS]
+    return ""
+
+
+def words_of_job(job: dict[str, Any], pods: Iterable[dict[str, Any]]) -> str:
+    """Why a Job failed: what its last pod left, else what became of its pods, else what its controller says."""
+    found = list(pods)
+    left = [words for pod in found if (words := last_words(pod))]
+    if left:
+        return left[-1]
+    cause = root_cause(found)
+    if cause is not None:
+        return cause.message
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition["type"] == "Failed" and condition.get("message"):
+            return f"{condition.get('reason', 'Failed')}: {condition['message']}"
+    return "it left no message"
+
+
+def _cause(pod: dict[str, Any], gpu: str) -> Cause | None:
+    return unplaced(pod, gpu=gpu) or _of_containers(pod) or _of_node(pod)
+
+
+def _lacking(text: str, gpu: str) -> ConditionReason:
+    lacks = set(_LACKS.findall(text))
+    if gpu in lacks or "cannot allocate all claims" in text:
+        return ConditionReason.INSUFFICIENT_GPU
+    return ConditionReason.INSUFFICIENT_RESOURCES if lacks else ConditionReason.UNSCHEDULABLE
+
+
+def _of_containers(pod: dict[str, Any]) -> Cause | None:
+    for status in _statuses(pod):
+        if status.get("ready"):
+            continue
+        reason, text = _of_container(status)
+        if reason is not None:
+            place = f"container {status['name']} of pod {pod['metadata']['name']}"
+            return Cause(reason=reason, message=f"{place}: {text}"[:MAX_WORDS])
+    return None
+
+
+def _of_container(status: dict[str, Any]) -> tuple[ConditionReason | None, str]:
+    """The reason and the words of a container that is not ready."""
+    waiting = status.get("state", {}).get("waiting") or {}
+    reason = WAITING.get(waiting.get("reason", ""))
+    if reason not in (None, ConditionReason.CRASH_LOOPING):
+        return reason, str(waiting.get("message") or waiting["reason"])
+    for ended in _endings(status):
+        if reason is not None or _failed(ended):
+            return _of_ending(ended)
+    return reason, str(waiting.get("message") or waiting.get("reason", ""))
+
+
+def _of_ending(ended: dict[str, Any]) -> tuple[ConditionReason, str]:
+    words = str(ended.get("message") or "").strip()
+    if ended.get("reason") == "OOMKilled":
+        return ConditionReason.ENGINE_OUT_OF_MEMORY, f"ended for using more memory than its limit. {words}".rstrip()
+    told = TOLD.get(words.partition(":")[0])
+    if told is not None:
+        return told, words
+    if any(part in words.lower() for part in _MEMORY_WORDS):
+        return ConditionReason.ENGINE_OUT_OF_MEMORY, words
+    code = f"ended with exit code {ended.get('exitCode', 'unknown')} ({ended.get('reason', 'Error')})"
+    # The last line of a log says most, and a message is cut at its end.
+    last = words[-MAX_WORDS // 2 :]
+    return ConditionReason.CRASH_LOOPING, f"{code}: {last}" if last else f"{code} and left no words: read its log"
+
+
+def _of_node(pod: dict[str, Any]) -> Cause | None:
+    """A kubelet refused the pod, or ended it: its disk is full, a device is gone, it shuts down."""
+    status = pod.get("status", {})
+    if status.get("phase") != "Failed" or not status.get("reason"):
+        return None
+    where = pod.get("spec", {}).get("nodeName") or "its node"
+    text = f"pod {pod['metadata']['name']} on {where}: {status['reason']}: {status.get('message', '')}"
+    return Cause(reason=ConditionReason.POD_EVICTED, message=text[:MAX_WORDS])
+
+
+def _failed(ended: dict[str, Any]) -> bool:
+    return ended.get("exitCode") != 0 and ended.get("reason") != "Completed"
+
+
+def _statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    statuses: list[dict[str, Any]] = pod.get("status", {}).get("containerStatuses") or []
+    return statuses
+
+
+def _endings(status: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """How the container ended, the latest first."""
+    for place in ("state", "lastState"):
+        ended = (status.get(place) or {}).get("terminated")
+        if ended:
+            yield ended
