@@ -195,6 +195,8 @@ class Engine:
         self._idle: dict[str, list[Connection]] = {}
         self._routed: frozenset[str] | None = None
         self.in_flight: dict[str, int] = {}
+        self.doubted = 0
+        """Requests of which an engine reported a count that cannot be."""
 
     async def generate(
         self, *, endpoints: tuple[str, ...], secret: str, body: bytes, traceparent: str = "", fresh: bool = False

@@ -1,10 +1,19 @@
 """What Triton sends: one JSON object an event, as a `Chunk`."""
 
 import msgspec
+from paddock_core.serving.contract import FINISH_CANCELLED, FINISH_LENGTH, FINISH_STOP
+from paddock_core.usage.money import MOST_TOKENS
+
+_BROKEN_OFF = ("abort", "aborted", "canceled", FINISH_CANCELLED, "error", "timeout")
+_REASONS = {FINISH_STOP: FINISH_STOP, FINISH_LENGTH: FINISH_LENGTH, **dict.fromkeys(_BROKEN_OFF, FINISH_CANCELLED)}
+"""What foreign repositories call the end of an answer. Any other text is an end as well: the engine has stopped."""
 
 
 class Chunk(msgspec.Struct):
-    """One response of the model. A count of None means that this repository does not report it."""
+    """One response of the model. A count of None means that this repository does not report it.
+
+    The reason is one of the contract's. The output's count is as the engine wrote it: `counting` says what it is worth.
+    """
 
     text_output: str = ""
     finish_reason: str | None = None
@@ -30,9 +39,14 @@ _list_decoder = msgspec.json.Decoder(_Lists)
 def read_event(event: bytes) -> Chunk:
     """Decode one event. Raises msgspec.DecodeError if it is none of the forms that Triton writes."""
     try:
-        return _decoder.decode(event)
+        chunk = _decoder.decode(event)
     except msgspec.DecodeError:
-        return _joined(_list_decoder.decode(event))
+        chunk = _joined(_list_decoder.decode(event))
+    if chunk.finish_reason:
+        chunk.finish_reason = _REASONS.get(chunk.finish_reason, FINISH_STOP)
+    if chunk.num_input_tokens is not None and not 0 <= chunk.num_input_tokens <= MOST_TOKENS:
+        chunk.num_input_tokens = None
+    return chunk
 
 
 def reported(input_tokens: int | None, output_tokens: int) -> str:

@@ -13,11 +13,11 @@ import logging
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
-from paddock_core.usage.journal_frames import MAGIC, Intent, Progress, encode_frame
+from paddock_core.usage.journal_frames import MAGIC, FrameTooLargeError, Intent, Progress, encode_frame
 from paddock_core.usage.record import UsageRecord
 
 from paddock_gateway.errors import JournalCrowdedError, JournalFullError
@@ -127,7 +127,7 @@ class Journal:
 
     async def settle(self, record: UsageRecord) -> None:
         """Make the outcome durable. Room for it was kept when the request began."""
-        await self._waiter(self._append(encode_frame(record)))
+        await self._waiter(self._append(_settlement_frame(record)))
         self._open.pop(record.usage_id, None)
         self.settled_event.set()
 
@@ -284,3 +284,15 @@ class Journal:
             self._hand_over(self._gathering)
         if not self._pending:
             self._close_finished()
+
+
+def _settlement_frame(record: UsageRecord) -> bytes:
+    """The record as a frame for which room was kept. Texts that came from an engine are left out if they do not fit."""
+    try:
+        frame = encode_frame(record)
+    except FrameTooLargeError:
+        frame = b""
+    if 0 < len(frame) <= SETTLEMENT_ROOM:
+        return frame
+    _log.error("a settlement is too long: it is written without the engine's texts", extra={"id": record.usage_id})
+    return encode_frame(replace(record, finish_reason=None, raw_usage=None))

@@ -180,6 +180,7 @@ def _wire(
         return "" if entry is None else entry.family
 
     leases = Leases(url=url, token=internal, instance=settings.instance, clock=clock, shipped=lambda: shipper.recovered)
+    engine = Engine(connect_timeout=settings.engine_connect_timeout_seconds)
     return Wiring(
         settings=settings,
         clock=clock,
@@ -189,8 +190,8 @@ def _wire(
         prompt_models=PromptModels(url=url, token=internal, cache_dir=cache, family=family, session=session),
         leases=leases,
         journal=journal,
-        engine=Engine(connect_timeout=settings.engine_connect_timeout_seconds),
-        telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, exported),
+        engine=engine,
+        telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, engine, exported),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )
 
@@ -262,6 +263,7 @@ def _telemetry(
     routes: Routes,
     shipper: Shipper,
     leases: Leases,
+    engine: Engine,
     exported: Exported | None,
 ) -> Telemetry:
     return start_telemetry(
@@ -273,6 +275,7 @@ def _telemetry(
             "paddock.gateway.requests.open": lambda: float(journal.open_requests),
             "paddock.gateway.journal.failures": lambda: float(journal.failures),
             "paddock.gateway.journal.damaged": lambda: float(journal.damaged),
+            "paddock.gateway.engine_counts.doubted": lambda: float(engine.doubted),
             "paddock.gateway.quota.cut_off": lambda: float(leases.cut_off),
             "paddock.gateway.quota.refused_cut_off": lambda: float(leases.refused_cut_off),
             "paddock.gateway.quota.accounts": lambda: float(len(leases.holdings.accounts)),

@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from opentelemetry import trace
+from paddock_core.serving.contract import FINISH_CANCELLED, FINISH_LENGTH, FINISH_STOP
 from paddock_core.telemetry_names import ERROR_TYPE
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Progress
 
 from paddock_gateway.admit import Admitted
+from paddock_gateway.counting import Counting
 from paddock_gateway.dialects.base import Answer, Usage
 from paddock_gateway.engine import Connection
 from paddock_gateway.engine_events import Chunk, reported
@@ -40,8 +42,6 @@ _log = logging.getLogger(__name__)
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Reject = Callable[[RequestError], Awaitable[None]]
 """Sends a whole error answer."""
-_CANCELLED = "cancelled"
-"""The finish reason of an engine that stopped a request by itself, as when its pod is taken away."""
 Headers = tuple[tuple[bytes, bytes], ...]
 NOTICE_HEADER = b"x-paddock-notice"
 """What the model's licenses want to be told with every answer, one header each."""
@@ -77,7 +77,11 @@ class Pump:
         self._running = False
         self._settling = False
         self._cut: RequestError | None = None
-        self._exact = True
+        self._counting = Counting(
+            cap=admitted.output_cap, ours=admitted.prompt_model.count, doubt=self._doubt_the_engine
+        )
+        self._whole = True
+        """False once the answer was ended by us."""
         self._finish_reason: str | None = None
         self._responses = 0
         self._engine_input: int | None = None
@@ -120,7 +124,12 @@ class Pump:
         self._settling = True
         if self._gone:
             status, failure = settlement.CLIENT_GONE, None
-        await self._settle(status)
+        try:
+            await self._settle(status)
+        except Exception:  # noqa: BLE001 - logged; a client must never wait for an end that does not come
+            _log.exception("a request could not be settled", extra={"usage_id": self._intent.usage_id})
+            self._release(input_tokens=self._intent.input_tokens, output_tokens=self._progress.engine_tokens)
+            failure = failure or internal_failure()
         await self._end(status, failure)
 
     async def _begin(self) -> RequestError | None:
@@ -163,24 +172,25 @@ class Pump:
         chunks = await self._first_chunks()
         connection = self._connection
         while chunks is not None and connection is not None:
+            self._counting.read(chunks)
             covered = await self._covered(chunks)
             self._absorb(covered)
             if self._intent.stream:
                 await self._pass_on(covered)
                 self._checkpoint()
-            if len(covered) < len(chunks):
-                self._exact, self._finish_reason = False, "length"
+            if len(covered) < len(chunks) or self._counting.endless:
+                self._whole, self._finish_reason = False, FINISH_LENGTH
                 return
             chunks = await connection.read()
         self._connection = None
         if self._responses == 0:
             raise EngineError("Triton ended its answer without a response")
-        if self._finish_reason == _CANCELLED:
+        if self._finish_reason == FINISH_CANCELLED:
             self._finish_reason = None
             raise EngineError("the engine was stopped in the middle of the answer")
         if self._finish_reason is None:
             reached = self._progress.engine_tokens >= self._admitted.output_cap
-            self._finish_reason = "length" if reached else "stop"
+            self._finish_reason = FINISH_LENGTH if reached else FINISH_STOP
 
     async def _first_chunks(self) -> list[Chunk] | None:
         """Start; once more, on a new connection to the same Triton, if the kept connection turns out to be dead."""
@@ -222,7 +232,7 @@ class Pump:
         step, cap = self._wiring.settings.extension_tokens, self._admitted.output_cap
         total = self._progress.engine_tokens
         for index, chunk in enumerate(chunks):
-            total += self._tokens(chunk)
+            total += chunk.num_output_tokens or 0
             lacking = total - reservation.output_reserved
             if lacking > 0:
                 more = max(lacking, min(step, cap - reservation.output_reserved))
@@ -240,10 +250,12 @@ class Pump:
         given, covered = self._intent.input_tokens, admitted.reservation.output_reserved + tokens
         return admitted.nano(input_tokens=given, output_tokens=covered) - admitted.reservation.nano
 
-    def _tokens(self, chunk: Chunk) -> int:
-        """The engine's count, or ours where it gives none."""
-        tokens = chunk.num_output_tokens
-        return self._admitted.prompt_model.count(chunk.text_output) if tokens is None else tokens
+    def _doubt_the_engine(self) -> None:
+        self._wiring.engine.doubted += 1
+        _log.warning(
+            "an engine reports a count that cannot be: this answer's tokens are counted here",
+            extra={"usage_id": self._intent.usage_id, "deployment": self._intent.deployment},
+        )
 
     def _now(self) -> float:
         """Unix seconds by the wall clock as it was at admission: who sets it meanwhile lengthens no request."""
@@ -254,8 +266,7 @@ class Pump:
         progress.at = self._now()
         total, text_too = progress.engine_tokens, not self._intent.stream
         for chunk in chunks:
-            self._exact = self._exact and chunk.num_output_tokens is not None
-            total += self._tokens(chunk)
+            total += chunk.num_output_tokens or 0
             if chunk.finish_reason:
                 self._finish_reason = chunk.finish_reason
             if chunk.num_input_tokens is not None:
@@ -303,7 +314,7 @@ class Pump:
 
     async def _settle(self, status: str) -> None:
         wiring, progress = self._wiring, self._progress
-        complete = status == settlement.OK
+        complete, exact = status == settlement.OK, self._whole and self._counting.exact
         if complete:
             progress.sent_tokens = progress.engine_tokens
         record = settlement.settle(
@@ -311,10 +322,10 @@ class Pump:
             progress=progress,
             status=status,
             finish_reason=self._finish_reason,
-            final=self._exact and self._finish_reason is not None,
+            final=exact and self._finish_reason is not None,
             ended_at=self._now(),
             seq=self._intent.journal_seq,
-            raw_usage=reported(self._engine_input, progress.engine_tokens) if self._exact and self._responses else None,
+            raw_usage=reported(self._engine_input, progress.engine_tokens) if exact and self._responses else None,
         )
         self._release(input_tokens=record.input_tokens, output_tokens=record.output_tokens)
         await wiring.journal.settle(record)
@@ -339,7 +350,7 @@ class Pump:
         if self._gone:
             return
         usage = Usage(input_tokens=self._intent.input_tokens, output_tokens=self._progress.engine_tokens)
-        reason = self._finish_reason or "stop"
+        reason = self._finish_reason or FINISH_STOP
         if self._intent.stream:
             if not self._started:
                 await self._pass_on([])

@@ -13,6 +13,7 @@ from paddock_core.serving import contract
 from paddock_core.usage.journal_frames import Intent
 from paddock_core.usage.record import UsageRecord
 from paddock_core.usage.recovery import LeftOpen, OpenRequests
+from paddock_core.usage.settlement import credible
 
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
@@ -65,12 +66,20 @@ class Reaper:
                 )
                 asked = [self._ask(url, secret, intent.usage_id) for url in deployment.endpoints]
                 answers = await asyncio.gather(*asked)
-                known = [tokens for tokens, _ in answers if tokens is not None]
+                known = [tokens for tokens, _ in answers if tokens is not None and self._believed(intent, tokens)]
                 if known or all(reached for _, reached in answers):
                     return max(known, default=None)
             elif deployment is None and self._routes.synced:
                 return None
             await asyncio.sleep(_RETRY_SECONDS)
+
+    def _believed(self, intent: Intent, tokens: int) -> bool:
+        if credible(intent, tokens):
+            return True
+        self._engine.doubted += 1
+        details = {"usage_id": intent.usage_id, "deployment": intent.deployment}
+        _log.warning("an engine reports a count that cannot be: the last checkpoint counts", extra=details)
+        return False
 
     async def _ask(self, url: str, secret: str, usage_id: str) -> tuple[int | None, bool]:
         """(tokens, or None where it does not know the request; whether it could be asked)."""

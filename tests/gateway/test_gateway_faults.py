@@ -210,7 +210,7 @@ async def test_a_slow_client_holds_the_engine_back_instead_of_filling_memory(wor
 
     async def endless(body: dict[str, Any], response: Any) -> None:
         for _ in range(many):
-            await play.event(response, "y" * 500, 1)
+            await play.event(response, "y" * 500, int(written[0] < 400))  # text without end, and no more than its cap
             written[0] += 1
 
     world.triton.play = endless

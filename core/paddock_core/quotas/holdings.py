@@ -263,19 +263,22 @@ class Holdings:
         return None
 
     def settle(self, reservation: Reservation, *, input_tokens: int, output_tokens: int, nano: int) -> None:
-        """Give back the slot and what was not used. Settling twice changes nothing."""
+        """Give back the slot and what was not used. Settling twice changes nothing.
+
+        Whatever is said to have been used, no unit comes back that was not reserved, and none is taken.
+        """
         if not reservation.open:
             return
         reservation.open = False
         reservation.plan.open -= 1
-        reserved = reservation.input_tokens + reservation.output_reserved
+        given, made = max(0, input_tokens), max(0, output_tokens)
         refund: Costs = (
             0,
             0,
-            max(0, reservation.output_cap - output_tokens),
+            max(0, reservation.output_cap - made),
             1,
-            reserved - input_tokens - output_tokens,
-            reservation.nano - nano,
+            max(0, reservation.input_tokens + reservation.output_reserved - given - made),
+            max(0, reservation.nano - max(0, nano)),
         )
         for holding, unit in reservation.plan.refunds:
             holding.free += refund[unit]

@@ -75,8 +75,11 @@ def lost(*, intent: Intent, progress: Progress | None, final_tokens: int | None 
     """The record of a request whose gateway died.
 
     The engine ends a request when its connection closes, and keeps the count (`final_tokens`) for a while: a stream is
-    billed by it. Where it is not known, and for an answer that was to be sent whole, the last checkpoint counts.
+    billed by it. Where it is not known or cannot be, and for an answer that was to be sent whole, the last checkpoint
+    counts.
     """
+    if final_tokens is not None and not credible(intent, final_tokens):
+        final_tokens = None
     known = progress or Progress(usage_id=intent.usage_id, at=intent.t_admit)
     if final_tokens is not None:
         known = msgspec.structs.replace(known, engine_tokens=max(final_tokens, known.engine_tokens))
@@ -89,6 +92,11 @@ def lost(*, intent: Intent, progress: Progress | None, final_tokens: int | None 
         ended_at=known.at,
         seq=intent.journal_seq,
     )
+
+
+def credible(intent: Intent, output_tokens: int) -> bool:
+    """False for a count that an engine cannot have reached: it was given a cap, which is reserved with the input."""
+    return 0 <= output_tokens <= intent.reserved_tokens - intent.input_tokens
 
 
 def _bill(intent: Intent, progress: Progress, status: str, *, final: bool) -> tuple[int, str, str]:

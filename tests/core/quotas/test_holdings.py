@@ -352,6 +352,27 @@ def test_what_was_void_does_not_come_back() -> None:
     assert only(holdings.plan(levels=levels, source=1, wall=NOON)).free == 0
 
 
+_ANY = st.integers(-(2**70), 2**70) | st.integers(-5, 60)
+
+
+@given(input_tokens=_ANY, output_tokens=_ANY, nano=_ANY, times=st.integers(1, 3))
+def test_no_settlement_gives_back_more_than_was_reserved(
+    input_tokens: int, output_tokens: int, nano: int, times: int
+) -> None:
+    """Whatever an engine or a bug of ours says was used."""
+    holdings, plan = world(**dict.fromkeys(KINDS, 1000))
+    for holding, _ in plan.pairs:
+        holding.free = 100
+    made = holdings.reserve(plan, input_tokens=7, output_cap=20, first_output=8, nano=30, now=0)
+    assert isinstance(made, Reservation)
+    assert holdings.extend(made, output_tokens=4, nano=5) is None
+    held = [holding.free for holding, _ in plan.pairs]
+    for _ in range(times):
+        holdings.settle(made, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
+    for (holding, _), before in zip(plan.pairs, held, strict=True):
+        assert before <= holding.free <= 100
+
+
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_limit_of_zero_admits_nothing_and_promises_nothing(name: str) -> None:
     _, plan = world(**{name: 0})

@@ -86,3 +86,14 @@ def test_nobody_pays_for_more_than_the_engine_made(
     asked_later = status == "gateway_lost" and final and stream
     if status in ("engine_error", "gateway_lost") and progress.sent_tokens == 0 and not asked_later:
         assert (row.input_tokens, row.output_tokens) == (0, 0)
+
+
+@given(count=st.integers(-(2**70), 2**70) | st.integers(-2, 60), stream=st.booleans())
+def test_a_count_that_the_engine_cannot_have_reached_is_not_billed(*, count: int, stream: bool) -> None:
+    checkpoint = Progress(usage_id="u", at=2.0, engine_tokens=9, sent_tokens=7)
+    request = intent(stream=stream)
+    row = settlement.lost(intent=request, progress=checkpoint, final_tokens=count)
+    believed = 0 <= count <= request.reserved_tokens - request.input_tokens
+    assert settlement.credible(request, count) == believed
+    assert row.output_tokens == (max(count, 9) if believed and stream else 7)
+    assert (row.output_tokens_engine is None) == (not believed)
