@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from paddock_core.resources.conditions import ConditionReason
+from paddock_core.resources.reasons import advice
 
 MAX_WORDS = 800
 OVER = ("Succeeded", "Failed")
@@ -60,6 +61,11 @@ class Cause:
 
     reason: ConditionReason
     message: str
+
+    @property
+    def advised(self) -> str:
+        """The message, and what to do."""
+        return f"{self.message}. What to do: {advice(self.reason)}"
 
 
 def root_cause(pods: Iterable[dict[str, Any]], *, gpu: str = "") -> Cause | None:

@@ -1,6 +1,6 @@
 """Is the compiled engine there, and can the servers load it? Only for the engine that needs one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -168,8 +168,9 @@ def _of_job(observed: Observed, found: EngineJob, key: str, *, resource: str) ->
     cause = causes.root_cause(found.pods, gpu=resource)
     if cause is not None:
         # Between two tries of the Job a container that ended is what it is everywhere else: a build that failed.
-        reason = ConditionReason.BUILD_FAILED if cause.reason in causes.ENDED else cause.reason
-        return Judgement(finding=_fails(reason, cause.message), look_after_seconds=30.0)
+        if cause.reason in causes.ENDED:
+            cause = replace(cause, reason=ConditionReason.BUILD_FAILED)
+        return Judgement(finding=_fails(cause.reason, cause.advised), look_after_seconds=30.0)
     return _building("the engine is being compiled and verified; the weights' size decides how long that takes")
 
 

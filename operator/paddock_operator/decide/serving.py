@@ -118,14 +118,14 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: int, gpu: str)
     alive = [pod.manifest for pod in pods if not causes.is_over(pod.manifest)]
     cause = next((cause for pod in alive if (cause := causes.unplaced(pod, gpu=gpu))), None)
     if cause is not None:
-        return (fails(kind, cause.reason, cause.message),)
+        return (fails(kind, cause.reason, cause.advised),)
     placed = sum(1 for pod in alive if pod.get("spec", {}).get("nodeName"))
     text = f"{placed} of {wanted} pods have a node"
     if placed >= wanted:
         return (holds(kind, ConditionReason.SCHEDULED, text),)
     refused = _refused(observed)
     if refused is not None:
-        return (fails(kind, refused.reason, f"{text}: {refused.message}"),)
+        return (fails(kind, refused.reason, f"{text}: {refused.advised}"),)
     return (fails(kind, ConditionReason.PODS_PENDING, text),)
 
 
@@ -148,7 +148,7 @@ def _serving(
     if wanted == 0:
         return fails(kind, ConditionReason.STOPPED, "spec.replicas is 0: set it to 1 or more to serve")
     if trouble is not None:
-        return fails(kind, trouble.reason, trouble.message)
+        return fails(kind, trouble.reason, trouble.advised)
     if not pods:
         return fails(kind, ConditionReason.PODS_PENDING, "pods are being created")
     return fails(kind, ConditionReason.LOADING, "the engine is loading the weights")
@@ -158,7 +158,7 @@ def _degraded(endpoints: Sequence[Endpoint], wanted: int, trouble: causes.Cause 
     """Only while it serves: where nothing answers, Serving says all."""
     if not endpoints or wanted == 0 or trouble is None:
         return ()
-    text = f"{len(endpoints)} of {wanted} copies answer; {trouble.message}"
+    text = f"{len(endpoints)} of {wanted} copies answer; {trouble.advised}"
     return (holds(ConditionType.DEGRADED, trouble.reason, text),)
 
 

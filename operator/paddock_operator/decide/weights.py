@@ -160,8 +160,11 @@ def _running(observed: Observed) -> Judgement:
     cause = causes.root_cause(observed.weights.pods)
     if cause is not None:
         # Between two tries of the Job: the container is no engine, whatever it ended of.
-        reason = ConditionReason.WEIGHTS_FAILED if cause.reason in causes.ENDED else cause.reason
-        return Judgement(finding=fails(ConditionType.WEIGHTS_READY, reason, cause.message), look_after_seconds=30.0)
+        if cause.reason in causes.ENDED:
+            cause = replace(cause, reason=ConditionReason.WEIGHTS_FAILED)
+        return Judgement(
+            finding=fails(ConditionType.WEIGHTS_READY, cause.reason, cause.advised), look_after_seconds=30.0
+        )
     progress = observed.weights.progress
     judgement = _preparing(f"the weights are being fetched and checked{_words(progress)}")
     return replace(judgement, progress=progress, look_after_seconds=INTERVAL_SECONDS)
