@@ -23,6 +23,8 @@ from paddock_serving.weights.gguf_tokenizer import read_gguf
 from tokenizers import Tokenizer
 
 SECRET = "a secret of thirty-two characters"
+PATIENCE_SECONDS = 240
+"""On a busy machine a model of 135 million parameters takes its time."""
 START_SECONDS = 60
 
 
@@ -41,7 +43,7 @@ class Triton:
     def post(self, verb: str = "generate", *, secret: str | None = SECRET, **fields: Any) -> httpx.Response:
         headers = {} if secret is None else {contract.SECRET_HEADER: secret}
         url = f"{self.base}/v2/models/{contract.MODEL_NAME}/{verb}"
-        return httpx.post(url, json=fields, headers=headers, timeout=60)
+        return httpx.post(url, json=fields, headers=headers, timeout=PATIENCE_SECONDS)
 
     def answer(self, **fields: Any) -> dict[str, Any]:
         response = self.post(**fields)
@@ -52,7 +54,9 @@ class Triton:
     def streaming(self, **fields: Any) -> Iterator[Iterator[dict[str, Any]]]:
         url = f"{self.base}/v2/models/{contract.MODEL_NAME}/generate_stream"
         headers = {contract.SECRET_HEADER: SECRET}
-        with httpx.stream("POST", url, json={"streaming": True, **fields}, headers=headers, timeout=60) as response:
+        with httpx.stream(
+            "POST", url, json={"streaming": True, **fields}, headers=headers, timeout=PATIENCE_SECONDS
+        ) as response:
             assert response.status_code == 200, response.read()
             yield (json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: "))
 
@@ -128,7 +132,7 @@ def running_triton(*, folder: Path, address: str, python: str = sys.executable) 
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(timeout=60)
+            process.wait(timeout=PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
