@@ -17,7 +17,7 @@ from faults.beside import Beside, MovedClock, answers, beside, free_port
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 HOUR = 3600.0
-GRANT_SECONDS = 30.0
+GRANT_SECONDS = 45.0
 GATEWAYS = {"the first": None, "a second": 0.0, "an hour ahead": HOUR, "an hour behind": -HOUR}
 WEBHOOK = "validatingwebhookconfiguration"
 
