@@ -140,7 +140,7 @@ async def test_near_the_limit_only_the_need_is_granted_and_then_nothing(api: Any
     assert first["granted"] == 10 + 990 // 16
     left = 1000 - first["granted"]
     assert (await two.tokens(left - 5))["granted"] == left - 5
-    assert (await one.tokens(6)) == {"granted": 0, "room": 5, "fill_ns": 0, "problem": ""}
+    assert (await one.tokens(6)) == {"granted": 0, "room": 5, "fill_ns": 0, "over": 0, "problem": ""}
     assert (await one.tokens(5))["granted"] == 5
     assert await standing(api) == (0, 1000, 0)
 
@@ -264,9 +264,12 @@ async def test_accounts_are_rebuilt_from_the_ledger_and_the_drift_is_told(api: A
     gateway = Gateway(api)
     await gateway.tokens(100)
     await gateway.ship({"tokens": 60})
-    async with api.state.database.transaction(EVERYTHING) as session:
-        await session.execute(text("UPDATE quota_accounts SET spent = 3"))
-    await api.state.quotas.look(api.state.database, seconds=300)
+    for _ in range(2):  # the process's own first look may come between, once
+        async with api.state.database.transaction(EVERYTHING) as session:
+            await session.execute(text("UPDATE quota_accounts SET spent = 3"))
+        await api.state.quotas.look(api.state.database, seconds=300)
+        if api.state.quotas.drift:
+            break
     assert api.state.quotas.drift == 57
     assert await standing(api) == (60, 40, 900)
     metrics = await api("GET", "/metrics")
@@ -296,6 +299,92 @@ async def test_accounts_that_are_made_while_rows_come_miss_none(api: Any) -> Non
         assert await accounts.rebuild(session) == 0
 
 
+async def test_the_ledger_waits_for_no_look_at_its_accounts(api: Any) -> None:
+    await api.tenant("acme")
+    gateway = Gateway(api)
+    for person in range(30):
+        await gateway.tokens(0, level=f"user:acme:{person:02}")
+    rows = [{"tokens": 3, "end_user_hash": f"{person:02}"} for person in range(30)]
+    await gateway.ship(*rows)
+    async with api.state.database.transaction(EVERYTHING) as session, asyncio.timeout(60):
+        assert await accounts.rebuild(session) == 0
+        await gateway.ship(*rows)
+        await gateway.tokens(0, level="user:acme:new")
+        assert await accounts.rebuild(session) == 0, "what came meanwhile is in accounts and sums alike"
+    assert await standing(api, level="user:acme:07") == (6, 0, 994)
+
+
+async def test_an_account_without_its_sum_is_summed_before_anything_is_granted(api: Any) -> None:
+    """As a control plane leaves it that dies between the two: what the account counted since stays."""
+    await api.tenant("acme")
+    gateway = Gateway(api)
+    await gateway.ship({"tokens": 300, "end_user_hash": "ab"}, {"tokens": 50})
+    level = "user:acme:ab"
+    async with api.state.database.transaction(EVERYTHING) as session:
+        await session.execute(
+            text(
+                "INSERT INTO quota_accounts (level, kind, period, tenant, ceiling, summed)"
+                " VALUES (:level, :kind, :period, 'acme', 1000, false)"
+            ),
+            {"level": level, "kind": MONTH, "period": month()},
+        )
+    assert (await api("GET", "/v1/quotas", status=200))["items"] == []
+    await gateway.ship({"tokens": 100, "end_user_hash": "ab"})
+    assert (await gateway.tokens(601, level=level))["granted"] == 0
+    assert (await gateway.tokens(600, level=level))["granted"] == 600
+    assert await standing(api, level=level) == (400, 600, 0)
+    async with api.state.database.transaction(EVERYTHING) as session:
+        assert await accounts.rebuild(session) == 0
+
+
+async def test_days_of_end_users_go_with_their_budgets(api: Any) -> None:
+    await api.tenant("acme")
+    gateway = Gateway(api)
+    for at in (time.time(), time.time() - 40 * 86400):
+        await gateway.ship({"tokens": 5, "end_user_hash": "ab", "at": at})
+    await api.state.quotas.look(api.state.database, seconds=300)
+    async with api.state.database.transaction(EVERYTHING) as session:
+        days = list(await session.execute(text("SELECT day, tokens FROM usage_end_user_day")))
+    assert [(row.day, row.tokens) for row in days] == [(datetime.now(UTC).date(), 5)]
+
+
+async def test_a_lowered_limit_asks_for_the_units_beyond_it(api: Any) -> None:
+    await api.tenant("acme")
+    one, two = Gateway(api, "one"), Gateway(api, "two")
+    await one.tokens(600)
+    await two.tokens(300)
+    assert (await one.tokens(0, limit=800))["over"] == 100
+    assert (await two.tokens(0, limit=500))["over"] == 300, "no more than it holds"
+    assert (await one.tokens(1, limit=500))["granted"] == 0
+    assert (await one.tokens(0, limit=500, back=400))["over"] == 0
+    assert await standing(api) == (0, 500, 0)
+    slots = ask(TENANT, "concurrent_requests", "", 100, need=100)
+    assert (await one.call(slots))["grants"][0]["granted"] == 100
+    assert (await one.call({**slots, "limit": 1, "need": 0, "least": 0}))["grants"][0]["over"] == 99
+
+
+async def test_a_repeated_call_is_a_sign_of_life(api: Any) -> None:
+    await api.tenant("acme")
+    gateway = Gateway(api)
+    await gateway.tokens(100)
+    await age(api, "gateway-0", 300 + leases.GRACE_SECONDS - 5)
+    gateway.number -= 1
+    await gateway.tokens(100)
+    await age_more(api, "gateway-0", 30)
+    await Gateway(api, "other").call()
+    assert await standing(api) == (0, 100, 900), "the lease counts from the repeated call"
+
+
+async def age_more(api: Any, instance: str, seconds: float) -> None:
+    async with api.state.database.transaction(EVERYTHING) as session:
+        await session.execute(
+            text(
+                "UPDATE quota_sessions SET seen_at = seen_at - make_interval(secs => :seconds) WHERE instance = :name"
+            ),
+            {"seconds": seconds, "name": instance},
+        )
+
+
 async def test_a_gateway_whose_clock_is_wrong_gets_nothing_of_another_period(api: Any) -> None:
     await api.tenant("acme")
     gateway = Gateway(api)
@@ -310,6 +399,9 @@ async def test_a_gateway_whose_clock_is_wrong_gets_nothing_of_another_period(api
         {"asks": [{"level": "tenant:acme", "kind": "nonsense", "period": "", "limit": 1}]},
         {"asks": [{"level": "nobody:acme", "kind": MONTH, "period": "", "limit": 1}]},
         {"asks": [{"level": "tenant:acme", "kind": MONTH, "period": "", "limit": -1}]},
+        {"asks": [{"level": "tenant:acme", "kind": "tokens_per_day", "period": "2020-99-99", "limit": 1}]},
+        {"asks": [{"level": "tenant:acme", "kind": MONTH, "period": "2020-13", "limit": 1}]},
+        {"asks": [{"level": "tenant:acme", "kind": MONTH, "period": "2020-\u0661\u0661", "limit": 1}]},
         {"asks": 7},
         {"asks": [{"level": "tenant:acme", "kind": MONTH, "period": "x", "limit": 1}] * 2001},
     ],

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 from paddock_core.quotas.central import Given, from_bucket, from_sum
-from paddock_core.quotas.kinds import BUDGET, KINDS, RATE, period_of
+from paddock_core.quotas.kinds import BUDGET, KINDS, RATE, is_period, period_of
 from paddock_core.quotas.rates import Bucket
 from paddock_core.quotas.wire import MOST_ASKS, Ask, Grant, LeaseAnswer, LeaseCall
 from sqlalchemy import text
@@ -21,15 +21,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.db import EVERYTHING, Database
 from paddock_controlplane.quotas import accounts
-from paddock_controlplane.quotas.accounts import Key, Wanted, columns
+from paddock_controlplane.quotas.accounts import SKEW_SECONDS, Key, Wanted, columns
 from paddock_controlplane.quotas.errors import LeaseCallInvalid, SessionUnknown
 
 ALIVE_SECONDS = 60.0
 """A gateway that was silent for longer loses its slots, and no longer counts where rates are shared."""
 GRACE_SECONDS = 60.0
 """A budget's lease is taken back so long after its gateway stopped using it."""
-SKEW_SECONDS = 3600.0
-"""How far a gateway's clock may be off: a budget's period must hold within so much of now."""
 _LEVELS = ("platform", "tenant", "project", "key", "user")
 
 _SESSION = text("SELECT * FROM quota_sessions WHERE instance = :instance FOR UPDATE")
@@ -42,11 +40,12 @@ _SEEN = text(
     "UPDATE quota_sessions SET number = :number, answer = :answer, seen_at = clock_timestamp()"
     " WHERE instance = :instance"
 )
+_AGAIN = text("UPDATE quota_sessions SET seen_at = clock_timestamp() WHERE instance = :instance")
 _ALIVE = text("SELECT count(*) FROM quota_sessions WHERE seen_at > now() - make_interval(secs => :seconds)")
 _LOCK = text(
     "SELECT a.*, CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint) * 1000 AS now FROM quota_accounts AS a"
     " JOIN unnest(CAST(:levels AS text[]), CAST(:kinds AS text[]), CAST(:periods AS text[])) AS w (level, kind, period)"
-    " USING (level, kind, period) ORDER BY level, kind, period FOR UPDATE OF a"
+    " USING (level, kind, period) WHERE a.summed ORDER BY level, kind, period FOR UPDATE OF a"
 )
 _HELD = text("SELECT level, kind, period, leased FROM quota_leases WHERE instance = :instance")
 _KEEP = text(
@@ -171,6 +170,7 @@ async def _session(session: AsyncSession, call: LeaseCall) -> bytes | None:
     row = (await session.execute(_SESSION, name)).one_or_none()
     if row is not None and row.session == call.session:
         if call.number == row.number:
+            await session.execute(_AGAIN, name)  # the gateway counts its lease from this call
             return bytes(row.answer)
         if call.number == row.number + 1:
             return None
@@ -200,6 +200,8 @@ def sorted_out(call: LeaseCall) -> tuple[list[Wanted], dict[Key, str]]:
         numbers = (ask.limit, ask.need, ask.least, ask.want, ask.back)
         if kind is None or ask.level.partition(":")[0] not in _LEVELS or not all(0 <= one < 2**62 for one in numbers):
             raise LeaseCallInvalid(f"no such account, or out of bounds: {ask.level[:80]} {ask.kind[:40]}")
+        if ask.period and not is_period(ask.period):
+            raise LeaseCallInvalid(f"{ask.period[:12]!r} is no period: write a month as 2026-11, a day as 2026-11-22")
         key = (ask.level, ask.kind, ask.period)
         if ask.period in {period_of(kind, now + skew) for skew in (-SKEW_SECONDS, 0.0, SKEW_SECONDS)}:
             wanted.append(Wanted(key=key, ceiling=ask.limit))
@@ -213,7 +215,7 @@ def sorted_out(call: LeaseCall) -> tuple[list[Wanted], dict[Key, str]]:
 def _is_past(period: str, span: str) -> bool:
     now = time.gmtime()
     today = f"{now.tm_year}-{now.tm_mon:02}-{now.tm_mday:02}"
-    return len(period) == (10 if span == "day" else 7) and period.replace("-", "").isdigit() and period <= today
+    return len(period) == (10 if span == "day" else 7) and period <= today
 
 
 async def _grants(
@@ -239,7 +241,7 @@ async def _grants(
             grants.append(Grant(granted=0, problem=problems.get(key, "the account has just gone: ask again")))
             continue
         given = _give(ask, book)
-        grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns))
+        grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns, over=given.over))
     await _keep(session, call.instance, books)
     return tuple(grants)
 
@@ -251,9 +253,10 @@ def _give(ask: Ask, book: _Work) -> Given:
         return from_bucket(
             book.bucket, limit=ask.limit, now=book.now, need=ask.need, least=ask.least, want=want, back=ask.back
         )
-    back = min(ask.back, max(0, book.mine + book.change))
+    mine = max(0, book.mine + book.change)
+    back = min(ask.back, mine)
     used = book.spent + book.leased - back
-    given = from_sum(limit=ask.limit, used=used, need=ask.need, least=ask.least, want=want)
+    given = from_sum(limit=ask.limit, used=used, need=ask.need, least=ask.least, want=want, mine=mine - back)
     book.leased += given.granted - back
     book.change += given.granted - back
     return given

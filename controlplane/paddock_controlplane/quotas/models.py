@@ -47,6 +47,8 @@ class AccountRow(Base):
     bucket: Mapped[Decimal] = mapped_column(Numeric)
     at: Mapped[int]
     used_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
+    summed: Mapped[bool] = mapped_column(server_default=FetchedValue())
+    """False while what came before the account is not yet in `spent`."""
 
     __table_args__ = (Index("quota_accounts_budgets", "period", postgresql_where=text("period <> ''")),)
 

@@ -137,7 +137,7 @@ async def standings(
     of which the session's scope sees its own."""
     now = int((await session.execute(_NOW)).scalar_one())
     place = func.concat(AccountRow.level, " ", AccountRow.kind, " ", AccountRow.period).collate("C")
-    query = select(AccountRow).where(place > after).order_by(place).limit(limit + 1)
+    query = select(AccountRow).where(place > after, AccountRow.summed).order_by(place).limit(limit + 1)
     if tenant is not None:
         query = query.where(AccountRow.tenant == tenant)
     money = "".join((await currency.in_use(session))[:1])

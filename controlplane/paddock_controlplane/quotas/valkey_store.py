@@ -220,9 +220,9 @@ class _Work:
         back = min(ask.back, mine)
         others = {instance: units for instance, units in book.items() if instance != _LIMIT}
         used = _leased(others, alive) - back
-        given = from_sum(limit=ask.limit, used=used, need=ask.need, least=ask.least, want=want)
+        given = from_sum(limit=ask.limit, used=used, need=ask.need, least=ask.least, want=want, mine=mine - back)
         book[self.call.instance], book[_LIMIT] = mine + given.granted - back, ask.limit
-        return Grant(granted=given.granted, room=given.room)
+        return Grant(granted=given.granted, room=given.room, over=given.over)
 
 
 def _keep(pipe: Any, key: str, book: "_Rate | dict[str, int]", held_key: str, name: str) -> None:

@@ -1,10 +1,10 @@
 """Tables of the usage ledger and its roll-up."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import FetchedValue, Index, text
+from sqlalchemy import FetchedValue, Index, Numeric, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from paddock_controlplane.db import Base
@@ -87,3 +87,20 @@ class UsageHourRow(Base):
     cost_nano: Mapped[Decimal]
     corrections: Mapped[int]
     """Rows that correct others; they are no requests."""
+
+
+class EndUserDayRow(Base):
+    """Sums over the rows of one end user by the day in which the request was admitted. The database adds to them
+    itself, with the rows."""
+
+    __tablename__ = "usage_end_user_day"
+
+    tenant: Mapped[str] = mapped_column(primary_key=True)
+    end_user_hash: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    tokens: Mapped[int]
+    cost_nano: Mapped[Decimal] = mapped_column(Numeric)
+
+    __table_args__ = (
+        Index("usage_end_user_day_day", "day", postgresql_using="brin", postgresql_with={"autosummarize": "on"}),
+    )

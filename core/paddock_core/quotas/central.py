@@ -21,6 +21,8 @@ class Given:
     room: int
     """Units left."""
     fill_ns: int = 0
+    over: int = 0
+    """Units of those that the caller holds by which the account is beyond the limit."""
 
 
 def divide(*, room: int, need: int, least: int, want: int) -> int:
@@ -40,8 +42,12 @@ def from_bucket(bucket: Bucket, *, limit: int, now: int, need: int, least: int, 
     return Given(granted=granted, room=bucket.room(limit), fill_ns=fill)
 
 
-def from_sum(*, limit: int, used: int, need: int, least: int, want: int) -> Given:
-    """Grant out of a pool or budget of which `used` is spent or leased already, what is given back taken off."""
+def from_sum(*, limit: int, used: int, need: int, least: int, want: int, mine: int = 0) -> Given:
+    """Grant out of a pool or budget of which `used` is spent or leased already, what is given back taken off.
+
+    `mine` is what of it the caller holds. Where a limit was lowered, whoever holds units is told of the whole excess:
+    several who give it back may borrow again, but none goes on with what is beyond the limit.
+    """
     room = max(0, limit - used)
     granted = divide(room=room, need=need, least=least, want=want)
-    return Given(granted=granted, room=room - granted)
+    return Given(granted=granted, room=room - granted, over=max(0, min(mine, used - limit)))

@@ -49,6 +49,15 @@ def period_of(kind: Kind, at: float) -> str:
     return text if kind.span == "day" else text[:7]
 
 
+def is_period(text: str) -> bool:
+    """True if this is a month or a day as `period_of` writes them."""
+    try:
+        begin = datetime.fromtimestamp(bounds_of(text)[0], UTC).date().isoformat()
+    except (ValueError, OverflowError):
+        return False
+    return text in (begin, begin[:7])
+
+
 def bounds_of(period: str) -> tuple[float, float]:
     """Begin and end (exclusive) of a budget's period, Unix seconds.
 

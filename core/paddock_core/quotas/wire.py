@@ -51,6 +51,9 @@ class Grant(Struct, frozen=True, kw_only=True):
     """Units that are left for others, of a pool or budget."""
     fill_ns: int = 0
     """How long a rate's account takes to be empty, in nanoseconds."""
+    over: int = 0
+    """Units of a pool or budget by which the account is beyond its limit, which was lowered, as far as the caller holds
+    them: what of these is free it gives back with its next call."""
     problem: str = ""
     """Why nothing was granted, where it is not the limit."""
 
