@@ -125,7 +125,11 @@ def overridden(constants: Constants, values: Any) -> Constants:
             raise ConstantsError(f"{name} must be a number above 0, not {value!r}")
     if values.get("cache_fraction", 1) > 1:
         raise ConstantsError("cache_fraction is a part of the free memory: at most 1")
-    return replace(constants, **{name: _in_bytes(name, value) for name, value in values.items()})
+    kept = {name: _in_bytes(name, value) for name, value in values.items()}
+    nothing = sorted(name for name, value in kept.items() if not value)
+    if nothing:
+        raise ConstantsError(f"{', '.join(nothing)}: too small, it would be rounded to 0")
+    return replace(constants, **kept)
 
 
 def shown(constants: Constants) -> dict[str, float]:

@@ -48,7 +48,7 @@ def cuts(model: ModelEntry, pool: NodePool, *, tensor: int | None, pipeline: int
     powers = [size for size in _powers_of_two(limit) if invalid_tensor(model, size) is None]
     sizes = powers if tensor is None else [tensor] if tensor <= limit else []
     for size in sizes:
-        most = _most_stages(pool, size) if size == max(powers) else 1
+        most = min(_most_stages(pool, size), model.dimensions.layers) if size == max(powers) else 1
         for stages in range(1, most + 1) if pipeline is None else (pipeline,):
             cut = _spread(pool, tensor=size, pipeline=stages)
             joined = pool.mig_profile is not None and cut.gpus > 1
@@ -63,7 +63,7 @@ def _most_stages(pool: NodePool, tensor: int) -> int:
 
 def _spread(pool: NodePool, *, tensor: int, pipeline: int) -> Cut:
     """Put as many whole stages into a pod as a node has GPUs for, evenly."""
-    room = pool.gpus_per_node // tensor
+    room = min(pool.gpus_per_node // tensor, pipeline)
     stages = max(count for count in range(1, room + 1) if pipeline % count == 0)
     return Cut(tensor=tensor, pipeline=pipeline, stages_per_pod=stages)
 

@@ -118,7 +118,9 @@ def no_gpu(wish: Wish, inventory: Inventory) -> str:
         return f"{wish.model.id} needs GPUs, and the cluster has none that are labelled by GPU feature discovery"
     wanted = "whole GPUs" if wish.mig_profile is None else f"parts of profile {wish.mig_profile}"
     product = "" if wish.gpu is None else f" of {wish.gpu}"
-    claim = "" if wish.device_class is not None else ", counted as a resource"
+    claim = (
+        ", counted as a resource" if wish.device_class is None else f" that device class {wish.device_class} can give"
+    )
     return f"the cluster has no {wanted}{product}{claim}; it has {sizes_of(inventory.pools)}"
 
 

@@ -111,7 +111,7 @@ def wanted(wish: Wish, inventory: Inventory) -> list[NodePool] | Refusal:
         for pool in inventory.pools
         if pool.mig_profile == wish.mig_profile
         and wish.gpu in (None, pool.gpu.id)
-        and (not pool.claimed or wish.device_class is not None)
+        and pool.claimed == (wish.device_class is not None)
     ]
     if pools:
         return sorted(pools, key=order)

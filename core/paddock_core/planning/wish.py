@@ -13,6 +13,8 @@ from paddock_core.planning.types import Ask, Engine, Refusal, RefusalReason
 FORMATS = {engine: table().engines[engine].format for engine in Engine}
 """The weights' format that each engine loads."""
 DEFAULT_KV = "bf16"
+MOST_SEQUENCES = 1_000_000
+"""More at once than any GPU could hold: a slip of the pen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +177,11 @@ def _in_range(wish: Wish) -> Refusal | None:
         "pipeline": _asked(wish.pipeline, 1),
     }
     low = [name for name, number in numbers.items() if number < 1]
-    return refuse(RefusalReason.OUT_OF_RANGE, f"{', '.join(low)} must be 1 or more") if low else None
+    if low:
+        return refuse(RefusalReason.OUT_OF_RANGE, f"{', '.join(low)} must be 1 or more")
+    if wish.concurrency > MOST_SEQUENCES:
+        return refuse(RefusalReason.OUT_OF_RANGE, f"concurrency must be {MOST_SEQUENCES} or less")
+    return None
 
 
 def _context_fits(wish: Wish) -> Refusal | None:

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning import memory
+from paddock_core.planning.cut import cuts
 from paddock_core.planning.explain import memory_bar
 from paddock_core.planning.fit import loaded, plan
 from paddock_core.planning.gpus import described, gpu_table, hypothetical
 from paddock_core.planning.types import Ask, Inventory, MemoryUse, Plan, Refusal, RefusalReason
-from paddock_core.planning.wish import with_estimates
+from paddock_core.planning.wish import MOST_SEQUENCES, with_estimates
 
 MODELS = packaged_catalog().models
 LARGE = "llama-3.1-405b-instruct"
@@ -257,6 +258,35 @@ def test_gpus_by_claim_are_used_only_with_a_device_class() -> None:
     assert (answer.device_class, answer.gpu) == ("gpu.nvidia.com", "H100-80")
     unknown = refused("llama-3.1-8b-instruct", claimed, device_class="tpu.example")
     assert unknown.reason is RefusalReason.DEVICE_CLASS_UNKNOWN
+
+
+def test_gpus_that_a_plugin_counts_are_not_claimed() -> None:
+    counted = hypothetical(gpu="A100-40").pools[0]
+    claimed = replace(hypothetical(gpu="H100-80").pools[0], claimed=True)
+    mixed = Inventory(pools=(counted, claimed), device_classes=("gpu.nvidia.com",))
+    assert planned("llama-3.1-8b-instruct", mixed).gpu == "A100-40"
+    assert planned("llama-3.1-8b-instruct", mixed, device_class="gpu.nvidia.com").gpu == "H100-80"
+    alone = refused("llama-3.1-8b-instruct", replace(mixed, pools=(counted,)), device_class="gpu.nvidia.com")
+    assert alone.reason is RefusalReason.NO_GPU
+    assert "that device class gpu.nvidia.com can give" in alone.message
+
+
+def test_numbers_beyond_all_measure_are_refused_or_answered() -> None:
+    for many in (MOST_SEQUENCES + 1, 99999999999999999999):
+        much = refused("llama-3.1-8b-instruct", "H100-80", max_concurrency=many)
+        assert much.reason is RefusalReason.OUT_OF_RANGE
+        assert str(MOST_SEQUENCES) in much.message
+    most = refused("llama-3.1-8b-instruct", "H100-80", max_concurrency=MOST_SEQUENCES)
+    assert most.reason is RefusalReason.DOES_NOT_FIT
+
+
+def test_no_more_stages_are_tried_than_the_model_has_layers() -> None:
+    model = MODELS["llama-3.1-8b-instruct"]
+    pool = hypothetical(gpu="H100-80", per_node=9999, nodes=9999).pools[0]
+    found = list(cuts(model, pool, tensor=None, pipeline=None))
+    assert len(found) < 2 * model.dimensions.layers
+    assert max(cut.pipeline for cut in found) == model.dimensions.layers
+    assert planned(model.id, Inventory(pools=(pool,))).gpus == 1
 
 
 def test_an_image_takes_cache_of_its_own() -> None:

@@ -52,7 +52,7 @@ def test_constants_can_be_replaced_in_the_units_of_the_table() -> None:
 @pytest.mark.parametrize(
     "values",
     [{"gpu_runtim": 1}, {"gpu_runtime": 0}, {"gpu_runtime": "2"}, {"gpu_runtime": True}, {"cache_fraction": 1.1},
-     {"gpu_runtime": float("nan")}, {1: 2}, [1], "x"],
+     {"gpu_runtime": float("nan")}, {1: 2}, [1], "x", {"max_batch": 0.3}, {"kv_block_tokens": 0.2}],
 )  # fmt: skip
 def test_constants_that_make_no_sense_are_refused(values: Any) -> None:
     with pytest.raises(ConstantsError):
