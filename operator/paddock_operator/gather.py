@@ -13,6 +13,7 @@ from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Clock, Cluster, Key, PolicySource
 from paddock_operator.probing import ProbeBook
+from paddock_operator.stuck import EventBook, of_children, of_jobs
 from paddock_operator.weights_progress import ProgressBook
 
 
@@ -39,6 +40,7 @@ class Gatherer:
         self._progress = progress
         self._clock = clock
         self._platform_key = platform_key
+        self._events = EventBook(cluster=cluster, clock=clock)
 
     async def gather(self, key: Key) -> Observed:
         """One look. Raises ClusterError where the API server does not answer."""
@@ -76,19 +78,23 @@ class Gatherer:
             )
             probes = await self._probes.ask(pods, secret=secret)
         # Probes take time: the caches may know better by now.
+        now, children, weights = self._clock.now(), self._cache.children(looked.key), await self._weights(looked)
+        engines = self._cache.engines(names.model_label(looked.live.spec.model.id))
+        stuck = (*of_children(children, now=now), *of_jobs(weights, engines, now=now))
         return Observed(
             key=looked.key,
-            now=self._clock.now(),
+            now=now,
             catalog=looked.catalog,
             policy=self._policy.current(),
             inventory=looked.inventory,
             apis=looked.apis,
             deployment=looked.deployment,
             problem=looked.problem,
-            children=self._cache.children(looked.key),
-            weights=await self._weights(looked),
-            engines=self._cache.engines(names.model_label(looked.live.spec.model.id)),
+            children=children,
+            weights=weights,
+            engines=engines,
             probes=probes,
+            warned=await self._events.ask(() if looked.deleting else stuck),
         )
 
     async def _weights(self, looked: Observed) -> WeightsJob:

@@ -63,6 +63,14 @@ class EngineJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """The newest Event about an object that does not get on."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """One look at a LlamaDeployment and all that bears on it. `problem` says why its specification makes no sense."""
 
@@ -80,6 +88,8 @@ class Observed:
     engines: tuple[EngineJob, ...] = ()
     probes: dict[str, str | None] = field(default_factory=dict)
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
+    warned: dict[str, Warned] = field(default_factory=dict)
+    """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
 
     @property
     def live(self) -> LlamaDeployment:

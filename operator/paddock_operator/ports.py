@@ -49,6 +49,9 @@ class Cluster(Protocol):
     async def list(self, kind: Kind, *, selector: str = "") -> Listing:
         """Read all objects of a kind, in all namespaces, that a label selector picks."""
 
+    async def events(self, *, namespace: str, about: Mapping[str, str]) -> tuple[Manifest, ...]:
+        """Read the Events of a namespace about what these fields of `involvedObject` pick."""
+
     def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         """Follow changes after a revision. Ends by itself after some minutes. Raises GoneError: list again."""
 

@@ -1,5 +1,6 @@
 """Root causes: each that a pod or a Job can show, in the words of the API server, as a reason with what to do."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from paddock_core.resources.reasons import advice
 from paddock_operator.decide.causes import root_cause, words_of_job
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.serving import Judgement, judge
-from paddock_operator.kinds import DEPLOYMENT, POD
-from paddock_operator.observed import Child, Observed, parse
+from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.observed import Child, Observed, Warned, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import event, status_of, transitions
 
@@ -234,6 +235,30 @@ def test_a_quota_that_lets_no_pod_be_created_is_told() -> None:
         assert finding is not None
         assert finding.reason == "PodsRefused"
         assert words in finding.message
+
+
+def test_a_quota_that_lets_no_pod_of_a_group_be_created_is_told() -> None:
+    words = 'create Pod g-0 in StatefulSet g failed error: pods "g-0" is forbidden: exceeded quota'
+    group = Child(kind=LEADER_WORKER_SET, manifest={"metadata": {"name": "g", "namespace": "s", "uid": "g"}})
+    observed = replace(looked(group), warned={"g": Warned(reason="FailedCreate", message=words)})
+    for kind in (ConditionType.SCHEDULED, ConditionType.SERVING):
+        finding = found(judged(observed), kind)
+        assert finding is not None
+        assert finding.reason == "PodsRefused"
+        assert words in finding.message
+
+
+def test_a_volume_that_is_not_mounted_is_told() -> None:
+    stuck = pod("chat-x", container(state={"waiting": {"reason": "ContainerCreating"}}))
+    event = Warned(reason="FailedMount", message='configmap "chat" not found')
+    observed = replace(looked(stuck), warned={"chat-x": event})
+    serving = found(judged(observed), ConditionType.SERVING)
+    assert serving is not None
+    assert serving.reason == "VolumeNotMounted"
+    assert 'chat-x: FailedMount: configmap "chat" not found' in serving.message
+    recovered = found(judged(replace(observed, warned={})), ConditionType.SERVING)
+    assert recovered is not None
+    assert recovered.reason == "Loading"
 
 
 def test_claims_that_cannot_be_met_are_gpus() -> None:

@@ -82,6 +82,8 @@ class ConditionReason(StrEnum):
     PODS_PENDING = "PodsPending"
     PODS_REFUSED = "PodsRefused"
     POD_EVICTED = "PodEvicted"
+    VOLUME_NOT_MOUNTED = "VolumeNotMounted"
+    POD_NOT_STARTED = "PodNotStarted"
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
     CRASH_LOOPING = "CrashLooping"

@@ -5,7 +5,7 @@ cost memory. lightkube brings what is hard to get right: kubeconfig files, token
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from paddock_core.resources.names import OPERATOR
 
 from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError
-from paddock_operator.kinds import Kind, kind_of
+from paddock_operator.kinds import EVENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
 REQUEST_SECONDS = 20.0
@@ -63,6 +63,11 @@ class LightkubeCluster:
             if not metadata.get("continue"):
                 return Listing(items, metadata["resourceVersion"])
             parameters["continue"] = metadata["continue"]
+
+    async def events(self, *, namespace: str, about: Mapping[str, str]) -> tuple[Manifest, ...]:
+        fields = ",".join(f"involvedObject.{name}={value}" for name, value in about.items())
+        page = await self._request("GET", EVENT.path(namespace=namespace), parameters=_parameters(fieldSelector=fields))
+        return tuple(page.get("items") or ())
 
     async def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         answered = False

@@ -5,12 +5,14 @@ over counts only until another one stands in for it.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.reasons import advice
+
+from paddock_operator.observed import Warned
 
 MAX_WORDS = 800
 OVER = ("Succeeded", "Failed")
@@ -42,6 +44,17 @@ TOLD = {
 ENDED = (ConditionReason.CRASH_LOOPING, ConditionReason.ENGINE_OUT_OF_MEMORY)
 """Reasons for a container that ended and said none of its own: of a Job they mean no more than that it failed."""
 
+WARNINGS = {
+    "FailedAttachVolume": ConditionReason.VOLUME_NOT_MOUNTED,
+    "FailedMapVolume": ConditionReason.VOLUME_NOT_MOUNTED,
+    "FailedMount": ConditionReason.VOLUME_NOT_MOUNTED,
+    "FailedCreatePodSandBox": ConditionReason.POD_NOT_STARTED,
+    "FailedPrepareDynamicResources": ConditionReason.POD_NOT_STARTED,
+    "NetworkNotReady": ConditionReason.POD_NOT_STARTED,
+    "FailedCreate": ConditionReason.PODS_REFUSED,
+}
+"""Reasons of Events about what is stuck."""
+
 _MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "bad_alloc")
 """Parts of what CUDA, TensorRT-LLM and the C++ library say where an allocation fails; read without regard to case."""
 
@@ -68,15 +81,17 @@ class Cause:
         return f"{self.message}. What to do: {advice(self.reason)}"
 
 
-def root_cause(pods: Iterable[dict[str, Any]], *, gpu: str = "") -> Cause | None:
+def root_cause(
+    pods: Iterable[dict[str, Any]], *, gpu: str = "", warned: Mapping[str, Warned] | None = None
+) -> Cause | None:
     """The nearest cause among these pods, or None: a worker's own before the leader's that waits for it.
 
-    `gpu` is the resource by which they ask for GPUs.
+    `gpu` is the resource by which they ask for GPUs, `warned` what Events say of those that are stuck.
     """
     found = list(pods)
     # Of a pod that is over nothing is told once another one is there: it is not coming back.
     alive = [pod for pod in found if not is_over(pod)] or found
-    causes = [cause for pod in alive if (cause := _cause(pod, gpu)) is not None]
+    causes = [cause for pod in alive if (cause := _cause(pod, gpu, warned or {})) is not None]
     return min(causes, key=lambda cause: _CONSEQUENCES.get(cause.reason, 0), default=None)
 
 
@@ -121,8 +136,18 @@ def words_of_job(job: dict[str, Any], pods: Iterable[dict[str, Any]]) -> str:
     return "it left no message"
 
 
-def _cause(pod: dict[str, Any], gpu: str) -> Cause | None:
-    return unplaced(pod, gpu=gpu) or _of_containers(pod) or _of_node(pod)
+def of_events(manifest: dict[str, Any], *, warned: Mapping[str, Warned]) -> Cause | None:
+    """What Events say of an object that is stuck."""
+    metadata = manifest["metadata"]
+    event = warned.get(str(metadata.get("uid", "")))
+    reason = None if event is None else WARNINGS.get(event.reason)
+    if event is None or reason is None:
+        return None
+    return Cause(reason=reason, message=f"{metadata['name']}: {event.reason}: {event.message}"[:MAX_WORDS])
+
+
+def _cause(pod: dict[str, Any], gpu: str, warned: Mapping[str, Warned]) -> Cause | None:
+    return unplaced(pod, gpu=gpu) or _of_containers(pod) or of_events(pod, warned=warned) or _of_node(pod)
 
 
 def _lacking(text: str, gpu: str) -> ConditionReason:

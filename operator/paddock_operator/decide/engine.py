@@ -165,7 +165,8 @@ def _of_job(observed: Observed, found: EngineJob, key: str, *, resource: str) ->
         return _finished(found, key)
     if "Failed" in state:
         return _failed(observed, found, since=state["Failed"])
-    cause = causes.root_cause(found.pods, gpu=resource)
+    cause = causes.root_cause(found.pods, gpu=resource, warned=observed.warned)
+    cause = cause or causes.of_events(found.job, warned=observed.warned)
     if cause is not None:
         # Between two tries of the Job a container that ended is what it is everywhere else: a build that failed.
         if cause.reason in causes.ENDED:

@@ -164,7 +164,7 @@ def _degraded(endpoints: Sequence[Endpoint], wanted: int, trouble: causes.Cause 
 
 def _trouble(observed: Observed, pods: Sequence[Child], gpu: str) -> causes.Cause | None:
     """What keeps a copy from answering and does not mend by waiting alone."""
-    cause = causes.root_cause((pod.manifest for pod in pods), gpu=gpu)
+    cause = causes.root_cause((pod.manifest for pod in pods), gpu=gpu, warned=observed.warned)
     if cause is not None:
         return cause
     for pod in pods:
@@ -176,8 +176,12 @@ def _trouble(observed: Observed, pods: Sequence[Child], gpu: str) -> causes.Caus
 
 
 def _refused(observed: Observed) -> causes.Cause | None:
-    """Set where the Deployment's controller cannot create pods, as it says (quota, admission)."""
+    """Set where the controller of a Deployment or of a group cannot create pods, as it says (quota, admission)."""
     for child in observed.children:
+        if child.kind == LEADER_WORKER_SET:
+            cause = causes.of_events(child.manifest, warned=observed.warned)
+            if cause is not None:
+                return cause
         if child.kind == DEPLOYMENT:
             for item in child.manifest.get("status", {}).get("conditions") or ():
                 if item["type"] == "ReplicaFailure" and item["status"] == "True":

@@ -87,7 +87,7 @@ def judge(observed: Observed, model: ModelEntry, plan: Plan, *, endpoints: Itera
         return _finished(observed, job)
     if state == "Failed":
         return _failed(observed, job)
-    return _running(observed)
+    return _running(observed, job)
 
 
 def _start(observed: Observed, model: ModelEntry, plan: Plan, digest: str) -> StartWeights:
@@ -156,8 +156,9 @@ def _failed(observed: Observed, job: dict[str, Any]) -> Judgement:
     )
 
 
-def _running(observed: Observed) -> Judgement:
-    cause = causes.root_cause(observed.weights.pods)
+def _running(observed: Observed, job: dict[str, Any]) -> Judgement:
+    cause = causes.root_cause(observed.weights.pods, warned=observed.warned)
+    cause = cause or causes.of_events(job, warned=observed.warned)
     if cause is not None:
         # Between two tries of the Job: the container is no engine, whatever it ended of.
         if cause.reason in causes.ENDED:
