@@ -75,7 +75,7 @@ class TritonPythonModel:
         self._context_length = config.context_length
         self._engine = load_engine(config)
         self._registry = Registry()
-        self._metrics = Metrics(capacity=config.max_concurrency)
+        self._metrics = Metrics(capacity=config.capacity)
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-clients", daemon=True)
         self._watcher.start()

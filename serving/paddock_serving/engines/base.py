@@ -23,8 +23,13 @@ class EngineConfig:
     context_length: int
     """Tokens of prompt and answer together, for one sequence."""
     max_concurrency: int
-    """Sequences that run at once; more wait."""
+    """Sequences at the full context that the engine must have room for at once."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def capacity(self) -> int:
+        """Sequences that run at once, up to the engine's own limit where one is given; more wait."""
+        return int(self.arguments.get("max_batch_size", self.max_concurrency))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
