@@ -107,6 +107,7 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CliError(f"{path} is larger than {_MOST_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
+        # Spreadsheets put a byte order mark before the first column's name.
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise CliError(f"{path}: {error}") from error

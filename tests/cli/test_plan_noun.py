@@ -72,12 +72,24 @@ def test_weights_that_nobody_has_are_a_question_of_what_if() -> None:
         (("--gpu", "H100-80", "--precision", "int3"), 1, "PrecisionUnknown"),
         (("--gpu", "A100-80", "--kv-precision", "fp8"), 1, "compute capability 8.9"),
         (("--gpu", "A10G-24", "--nodes", "1", "--concurrency", "4000"), 1, "sequences of 8192 tokens"),
-        ((), 1, "NoGPU"),
+        ((), 1, "name GPUs with --gpu or --nodes"),
+        (("--mig", "3g.40gb"), 1, "name GPUs with --gpu or --nodes"),
+        (("--gpu", "H100-80", "--concurrency", "99999999999999999999"), 1, "OutOfRange: concurrency must be 1000000"),
     ],
 )
 def test_what_cannot_be_is_said_with_what_would(words: tuple[str, ...], code: int, said: str) -> None:
     done = paddock("llama-3.1-8b-instruct", *words, code=code)
     assert said in done.stderr
+
+
+def test_parts_without_gpus_are_refused_for_a_model_on_cpu_too() -> None:
+    assert "name GPUs with --gpu" in paddock("smollm2-135m-instruct", "--mig", "3g.40gb", code=1).stderr
+
+
+def test_the_story_shows_the_plan_of_today() -> None:
+    plan = json.loads(paddock("llama-3.1-405b-instruct", "--gpu", "H100-80", "-o", "json").stdout)
+    story = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert plan["explanation"] in story
 
 
 def test_the_tables_are_written_for_the_page() -> None:
@@ -105,5 +117,7 @@ def test_constants_are_fitted_written_and_used(tmp_path: Path) -> None:
     listed = tmp_path / "runs.json"
     listed.write_text(json.dumps([{"model": "nothing", "gpu": "H100-80", "after_load_mib": 1, "kv_tokens": 1}]))
     assert "no such model" in paddock("calibrate", str(listed), code=1).stderr
+    runs.write_text(runs.read_text(), encoding="utf-8-sig")
+    assert "380000" in paddock("calibrate", str(runs)).stdout
     constants.write_text("gpu_runtim: 1")
     assert "no constants gpu_runtim" in paddock("table", "--constants", str(constants), code=1).stderr

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from paddock_core.planning.types import Ask, Inventory, Plan, Refusal
 
 DEFAULT = "model"
+NAME_GPUS = "name GPUs with --gpu or --nodes, for example --gpu H100-80; `paddock plan table` shows which would do"
 
 
 class ModelFirst(TyperGroup):
@@ -53,7 +54,7 @@ def plan(
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Show how a model would be cut for GPUs, and why. Works without a control plane; without GPUs it plans for CPU."""
-    from paddock_core.planning.types import Ask, Refusal
+    from paddock_core.planning.types import Ask, Refusal, RefusalReason
 
     ask = Ask(
         engine=engine,
@@ -67,7 +68,10 @@ def plan(
         mig_profile=mig,
     )
     entry = _entry(model)
-    answer = _answer(entry, ask, _inventory(gpu, nodes or [], per_node, mig), constants)
+    inventory = _inventory(gpu, nodes or [], per_node, mig)
+    answer = _answer(entry, ask, inventory, constants)
+    if isinstance(answer, Refusal) and answer.reason is RefusalReason.NO_GPU and not inventory.pools:
+        raise CliError(f"{answer.reason}: {model} needs GPUs", advice=NAME_GPUS)
     if isinstance(answer, Refusal):
         raise CliError(f"{answer.reason}: {answer.message}", advice="; ".join(answer.alternatives))
     show({"model": model, **asdict(answer), "gpus": answer.gpus}, output=output, table=print_plan)
@@ -183,6 +187,8 @@ def _inventory(gpu: str | None, nodes: list[str], per_node: int | None, mig: str
         if gpu is not None and len(nodes) <= 1 and "".join([*nodes, "1"]).isdigit():
             count = int(nodes[0]) if nodes else DEFAULT_NODES
             return hypothetical(gpu=gpu, per_node=per_node, nodes=count, mig_profile=mig)
+        if not nodes and (mig, per_node) != (None, None):
+            raise CliError("--mig and --per-node say something of GPUs, and there are none", advice=NAME_GPUS)
         return described(nodes, mig_profile=mig) if nodes else Inventory()
     except PoolError as error:
         raise NotFoundError(str(error)) from error

@@ -18,8 +18,9 @@ from paddock_core.planning import memory
 from paddock_core.planning.constants import MIB, Constants
 from paddock_core.planning.cut import Cut
 from paddock_core.planning.errors import RunsError
+from paddock_core.planning.explain import size_text
 from paddock_core.planning.gpus import gpu_table
-from paddock_core.planning.need import need_of
+from paddock_core.planning.need import Need, need_of
 from paddock_core.planning.table import cell, on_gpus
 from paddock_core.planning.types import Ask, NodePool, Refusal
 from paddock_core.planning.wish import Wish, complete, with_estimates
@@ -116,7 +117,19 @@ def _wish(run: Run, models: Mapping[str, ModelEntry], constants: Constants) -> W
         raise RunsError(f"run of {run.model} on {run.gpu}: {wish.message}")
     if not 0 < run.after_load_mib * MIB <= gpu_table()[run.gpu].memory or run.kv_tokens < 1:
         raise RunsError(f"run of {run.model} on {run.gpu}: after_load_mib or kv_tokens is out of range")
+    _possible(run, need_of(wish, _cut(run), _pool(run)))
     return wish
+
+
+def _possible(run: Run, need: Need) -> None:
+    """Raises RunsError for a cache that the GPU had no room for beside what was loaded."""
+    loaded, cache, whole = run.after_load_mib * MIB, run.kv_tokens * need.per_token, need.use.total
+    if loaded + cache > whole:
+        raise RunsError(
+            f"run of {run.model} on {run.gpu}: {run.kv_tokens} tokens of cache are {size_text(cache)} on each GPU,"
+            f" beside {size_text(int(loaded))} loaded: more than its {size_text(whole)}; check kv_tokens, tensor and"
+            " pipeline"
+        )
 
 
 def _fit_loading(pairs: Sequence[tuple[Run, Wish]], constants: Constants) -> Constants:

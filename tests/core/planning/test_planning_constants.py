@@ -13,7 +13,8 @@ from paddock_core.planning.constants import GIB, MIB, Constants, overridden, pac
 from paddock_core.planning.cut import Cut
 from paddock_core.planning.errors import ConstantsError, RunsError
 from paddock_core.planning.fit import plan
-from paddock_core.planning.gpus import hypothetical
+from paddock_core.planning.gpus import gpu_table, hypothetical
+from paddock_core.planning.memory import kv_bytes_per_gpu_token
 from paddock_core.planning.need import need_of
 from paddock_core.planning.types import Ask, Engine, Plan
 from paddock_core.planning.wish import complete
@@ -106,10 +107,20 @@ def test_no_measured_run_is_promised_more_than_it_held(noisy: list[tuple[Any, fl
     runs = []
     for cut, more, fewer in noisy:
         run = measured(*cut, CONSTANTS)
-        loaded, tokens = run.after_load_mib * more, max(1, int(run.kv_tokens * fewer))
+        tokens = max(1, int(run.kv_tokens * fewer))
+        dimensions, memory = MODELS[run.model].dimensions, gpu_table()[run.gpu].memory
+        room = memory - tokens * kv_bytes_per_gpu_token(dimensions, tensor=run.tensor, pipeline=1)
+        loaded = min(run.after_load_mib * more, room / MIB)
         runs.append(Run(model=run.model, gpu=run.gpu, tensor=run.tensor, after_load_mib=loaded, kv_tokens=tokens))
     found = calibrate(runs=runs, models=MODELS, constants=CONSTANTS)
     assert all(checked.tokens_after <= checked.run.kv_tokens for checked in found.runs)
+
+
+def test_a_cache_that_the_gpu_cannot_hold_is_no_run() -> None:
+    run = {"model": "llama-3.1-8b-instruct", "gpu": "H100-80", "after_load_mib": 17000}
+    with pytest.raises(RunsError, match=r"more than its 79\.6 GiB; check kv_tokens"):
+        calibrate(runs=[Run(**run, kv_tokens=520_000)], models=MODELS, constants=CONSTANTS)
+    assert calibrate(runs=[Run(**run, kv_tokens=500_000)], models=MODELS, constants=CONSTANTS)
 
 
 def test_what_changes_is_told() -> None:
@@ -146,6 +157,8 @@ def test_rows_that_are_no_runs_are_refused(rows: list[dict[str, object]]) -> Non
         {"gpu": "TPU"},
         {"after_load_mib": 10**9},
         {"kv_tokens": 0},
+        {"kv_tokens": 550_000},
+        {"kv_tokens": 99999999999999999999},
         {"tensor": 3},
         {"precision": "int3"},
     ],
