@@ -1,10 +1,11 @@
 """Who calls: an API key looked up in the policy's copy, nowhere else."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paddock_core.keys import API_KEY, opens, parse_key
-from paddock_core.policy.documents import ApiKey, Tenant
+from paddock_core.policy.documents import ApiKey, Limits, Project, Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.quotas.levels import Level
 
@@ -96,6 +97,23 @@ def _levels(key: ApiKey, tenant: Tenant, view: PolicyView) -> tuple[Level, ...]:
         levels.append(Level(id=f"project:{project.id}", limits=project.limits))
     levels.append(Level(id=f"key:{key.id}", limits=key.limits))
     return tuple(levels)
+
+
+def limits_of(level: str, view: PolicyView) -> Limits | None:
+    """The limits of a level by its id, an end user's included; None where the policy has no such level any more."""
+    kind, _, name = level.partition(":")
+    if kind == "platform":
+        return next((item.limits for item in view.platform_limits.values()), None)
+    if kind == "user":
+        tenant = view.tenants.get(name.partition(":")[0])
+        return None if tenant is None else tenant.end_user_limits
+    levels: dict[str, Mapping[str, Tenant | Project | ApiKey]] = {
+        "tenant": view.tenants,
+        "project": view.projects,
+        "key": view.api_keys,
+    }
+    found = levels[kind].get(name)
+    return None if found is None else found.limits
 
 
 def _refusal(message: str) -> RequestError:

@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 import msgspec
+from paddock_core.policy.view import PolicyView
 from paddock_core.quotas.holdings import Holding, Holdings, Plan, Reservation, Shortage
 from paddock_core.quotas.kinds import POOL
 from paddock_core.quotas.levels import Level, Refusal
 from paddock_core.quotas.wire import MOST_ASKS, Ask, LeaseAnswer, LeaseCall
 
+from paddock_gateway.authenticate import limits_of
 from paddock_gateway.clock import Clock
 from paddock_gateway.errors import told
 
@@ -43,7 +45,16 @@ _UNHEARD = frozenset({400, 409, 413, 422})
 class Leases:
     """The only way for a request to its limits. Belongs to the event loop."""
 
-    def __init__(self, *, url: str, token: str, instance: str, clock: Clock, shipped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        token: str,
+        instance: str,
+        clock: Clock,
+        shipped: Callable[[], bool],
+        view: Callable[[], PolicyView],
+    ) -> None:
         self.holdings = Holdings()
         self.cut_off = False
         self.gateways = 1
@@ -53,6 +64,8 @@ class Leases:
         self._instance = instance
         self._clock = clock
         self._shipped = shipped
+        self._view = view
+        self._judged_by: PolicyView | None = None
         self._told_shipped = False
         self._started_at = clock.wall()
         self._session = uuid.uuid4().hex
@@ -69,9 +82,7 @@ class Leases:
 
     def plan(self, *, levels: Sequence[Level], source: object, wall: float) -> Plan:
         """The accounts of a caller. `source` is the policy view that the levels come from."""
-        if self._clock.steady_ns() > self._valid_until:
-            _log.warning("leases have run out: the control plane was away for too long")
-            self._begin_anew()
+        self._let_go_of_the_old()
         return self.holdings.plan(levels=levels, source=source, wall=wall)
 
     async def reserve(
@@ -104,8 +115,11 @@ class Leases:
         return plan.refusal, waited
 
     async def extend(self, reservation: Reservation, *, output_tokens: int, nano: int = 0) -> bool:
-        """Cover more output of a request under way. False: a budget has no more."""
+        """Cover more output of a request under way. False: a budget has no more, or its lease has ended."""
         for _ in range(_TRIES):
+            self._let_go_of_the_old()
+            if self.holdings.lost(reservation):
+                return False
             shortage = self.holdings.extend(reservation, output_tokens=output_tokens, nano=nano)
             if shortage is None:
                 return True
@@ -117,6 +131,9 @@ class Leases:
 
     def extend_ahead(self, reservation: Reservation, *, output_tokens: int, nano: int = 0) -> None:
         """Cover more output before it is needed, if that takes no waiting; else have it borrowed meanwhile."""
+        self._let_go_of_the_old()
+        if self.holdings.lost(reservation):
+            return
         shortage = self.holdings.extend(reservation, output_tokens=output_tokens, nano=nano)
         if shortage is None or self.cut_off or self._pending is not None:
             return
@@ -127,6 +144,12 @@ class Leases:
     def settle(self, reservation: Reservation, *, input_tokens: int, output_tokens: int, nano: int = 0) -> None:
         """Give back the slot and what was not used."""
         self.holdings.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
+
+    def _let_go_of_the_old(self) -> None:
+        """What ran out is spent by nobody, new request or stream: the control plane may have lent it to others."""
+        if self._clock.steady_ns() > self._valid_until:
+            _log.warning("leases have run out: the control plane was away for too long")
+            self._begin_anew()
 
     def _begin_anew(self) -> None:
         self.holdings.void()
@@ -201,7 +224,10 @@ class Leases:
 
     def _look(self) -> None:
         """From what went since the last look: what to borrow ahead, and what to give back."""
-        now = self._clock.steady_ns()
+        view, now = self._view(), self._clock.steady_ns()
+        if view is not self._judged_by:
+            self._judged_by = view
+            self.holdings.relimit(lambda level: limits_of(level, view))
         passed = max(1, now - self._looked_at)
         self._looked_at = now
         for holding in self.holdings.accounts.values():
@@ -217,11 +243,11 @@ class Leases:
             holding.back = holding.free - stock if holding.free > 2 * stock else 0
             if not holding.ahead or holding.short(holding.free + holding.ahead // 2, now):
                 holding.ahead = 0
-            self._asking = self._asking or bool(holding.ahead or holding.back)
+            self._asking = self._asking or bool(holding.ahead or holding.back or holding.returning)
         for holding in self.holdings.idle(now=now, after=HABIT_NS):
             holding.ahead, holding.back = 0, max(0, holding.free)
             self._asking = self._asking or bool(holding.back)
-            if not holding.free:
+            if not (holding.free or holding.returning):
                 del self.holdings.accounts[holding.key]
 
     async def call(self, session: aiohttp.ClientSession) -> None:
@@ -262,7 +288,7 @@ class Leases:
         return answer
 
     def _compose(self) -> tuple[LeaseCall, list[Holding]]:
-        held = [item for item in self.holdings.accounts.values() if item.needed or item.ahead or item.back]
+        held = [item for item in self.holdings.accounts.values() if _has_a_matter(item)]
         held.sort(key=lambda item: not item.needed)
         self._asking = len(held) > MOST_ASKS
         del held[MOST_ASKS:]
@@ -290,10 +316,17 @@ class Leases:
             self._back_again()
         self.gateways = max(1, answer.gateways)
         self._valid_until = asked + answer.seconds * SECOND
-        for holding, grant in zip(held, answer.grants, strict=True):
+        for ask, holding, grant in zip(call.asks, held, answer.grants, strict=True):
             holding.answer(
-                granted=grant.granted, room=grant.room, fill_ns=grant.fill_ns, problem=grant.problem, now=now
+                granted=grant.granted,
+                room=grant.room,
+                fill_ns=grant.fill_ns,
+                problem=grant.problem,
+                now=now,
+                over=grant.over,
+                limit=ask.limit,
             )
+            self._asking = self._asking or bool(holding.returning)
 
     def _back_again(self) -> None:
         _log.info("leases can be had again")
@@ -302,6 +335,10 @@ class Leases:
             holding.free -= holding.topped if holding.kind.shape == POOL else 0
             holding.topped = 0
             holding.answered_at = None
+
+
+def _has_a_matter(holding: Holding) -> bool:
+    return bool(holding.needed or holding.ahead or holding.back or holding.returning)
 
 
 def _ask(holding: Holding) -> Ask:
@@ -318,9 +355,9 @@ def _ask(holding: Holding) -> Ask:
         need=need,
         least=least,
         want=need + max(holding.ahead, need, 2 * holding.habit if need else 0),
-        back=back,
+        back=holding.returning + back,
     )
     holding.free -= back
     holding.mark -= back
-    holding.needed = holding.least = holding.ahead = holding.back = 0
+    holding.needed = holding.least = holding.ahead = holding.back = holding.returning = 0
     return ask

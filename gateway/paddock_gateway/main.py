@@ -179,7 +179,14 @@ def _wire(
         entry = resolve(model=model, registered=policy.view.models, catalog=catalog)
         return "" if entry is None else entry.family
 
-    leases = Leases(url=url, token=internal, instance=settings.instance, clock=clock, shipped=lambda: shipper.recovered)
+    leases = Leases(
+        url=url,
+        token=internal,
+        instance=settings.instance,
+        clock=clock,
+        shipped=lambda: shipper.recovered,
+        view=lambda: policy.view,
+    )
     engine = Engine(connect_timeout=settings.engine_connect_timeout_seconds)
     return Wiring(
         settings=settings,

@@ -213,9 +213,9 @@ class ControlPlane:
                 given = from_bucket(bucket, limit=ask.limit, now=SYSTEM.steady_ns(), back=ask.back, **wants)
             else:
                 used = self.lent.get(key, 0) - ask.back
-                given = from_sum(limit=ask.limit, used=used, **wants)
+                given = from_sum(limit=ask.limit, used=used, mine=used, **wants)
                 self.lent[key] = used + given.granted
-            grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns))
+            grants.append(Grant(granted=given.granted, room=given.room, fill_ns=given.fill_ns, over=given.over))
         answer = LeaseAnswer(grants=tuple(grants), gateways=self.gateways, seconds=self.lease_seconds)
         body = self.lease_answers[call.session, call.number] = msgspec.json.encode(answer)
         if self.drop_answer and call.asks:

@@ -7,6 +7,7 @@ from typing import Any
 import openai
 import pytest
 from paddock_core.policy.documents import Limits
+from paddock_core.policy.view import PolicyView
 from paddock_core.quotas.holdings import Reservation
 from paddock_core.quotas.levels import Level
 from paddock_core.quotas.wire import Grant, LeaseAnswer, LeaseCall
@@ -54,7 +55,9 @@ LEVELS = [
 
 async def test_who_is_overtaken_while_a_limit_has_room_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Others may take what was borrowed for a request, again and again: that is no reason to refuse it."""
-    leases = Leases(url="http://nowhere", token="", instance="g", clock=SYSTEM, shipped=lambda: True)
+    leases = Leases(
+        url="http://nowhere", token="", instance="g", clock=SYSTEM, shipped=lambda: True, view=PolicyView.empty
+    )
 
     async def granted(_session: object, call: LeaseCall) -> LeaseAnswer:
         grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit) for ask in call.asks)
@@ -63,7 +66,7 @@ async def test_who_is_overtaken_while_a_limit_has_room_asks_again(monkeypatch: p
     monkeypatch.setattr(leases, "_post", granted)
     levels = (Level(id="tenant:acme", limits=Limits(requests_per_minute=10**7)),)
     shared: dict[str, Any] = {"levels": levels, "source": levels, "wall": SYSTEM.wall()}
-    costs = {"input_tokens": 1, "output_cap": 1, "first_output": 1, "nano": 0}
+    costs: dict[str, Any] = {"input_tokens": 1, "output_cap": 1, "first_output": 1, "nano": 0}
     waiting = asyncio.create_task(leases.reserve(**shared, **costs))
 
     async def asked() -> None:

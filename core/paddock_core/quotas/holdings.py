@@ -5,9 +5,10 @@ each limit, and together the gateways cannot pass a limit. Where the holding doe
 lack how much; `leases.py` of the gateway borrows that and asks again. One process, one event loop: nothing here waits.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from paddock_core.policy.documents import Limits
 from paddock_core.quotas.kinds import (
     BUDGET,
     INPUT,
@@ -67,19 +68,57 @@ class Holding:
     habit: int = 0
     """The most that one request wanted lately."""
     habit_at: int = 0
+    lowered: bool = False
+    """True while the account may be beyond a limit that fell: what requests give back is then not used again here."""
+    returning: int = 0
+    """Units beyond such a limit: no longer in `free`, and to be given back."""
 
     @property
     def key(self) -> tuple[str, str, str]:
         """The account's name."""
         return self.level, self.kind.name, self.period
 
-    def answer(self, *, granted: int, room: int, fill_ns: int, problem: str, now: int) -> None:
-        """Take in what the control plane gave."""
+    def answer(
+        self,
+        *,
+        granted: int,
+        room: int,
+        fill_ns: int,
+        problem: str,
+        now: int,
+        over: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        """Take in what the control plane gave. `limit` is the one that was asked by, where it may have changed."""
         self.free += granted
         self.mark += granted
+        if limit is not None and limit > self.limit:
+            self.recall(self.free)
+            return
         self.room, self.problem, self.answered_at, self.fill_ns = room, problem, now, fill_ns
         if self.kind.shape == RATE:
             self.bucket.level, self.bucket.at = fill_ns * self.limit, now
+        if over:
+            self.lowered = True
+            self.recall(over)
+        elif self.lowered and not problem and (self.kind.shape != RATE or room or granted):
+            self.lowered = False
+
+    def set_limit(self, limit: int) -> None:
+        """Another limit. By a lower one nothing is ours until the control plane says so: all that is free goes back."""
+        if limit == self.limit:
+            return
+        if limit < self.limit:
+            self.lowered, self.room = True, 0
+            self.recall(self.free)
+        self.limit, self.answered_at = limit, None
+
+    def recall(self, units: int) -> None:
+        """Keep so many free units for giving back; slots that were never lent cannot be."""
+        units = max(0, min(units, self.free - self.topped))
+        self.free -= units
+        self.mark -= units
+        self.returning += units
 
     def short(self, cost: int, now: int) -> bool:
         """True if asking for the cost is idle: the last answer is fresh and leaves no room for it."""
@@ -219,8 +258,7 @@ class Holdings:
         if known is None:
             known = Holding(level=level, kind=kind, period=period, limit=limit)
             self.accounts[known.key] = known
-        if known.limit != limit:
-            known.limit, known.answered_at = limit, None
+        known.set_limit(limit)
         return known
 
     def reserve(
@@ -282,6 +320,20 @@ class Holdings:
         )
         for holding, unit in reservation.plan.refunds:
             holding.free += refund[unit]
+            if holding.lowered:
+                holding.recall(refund[unit])
+
+    def lost(self, reservation: Reservation) -> bool:
+        """True if it was made under leases that are no longer ours."""
+        return any(holding.free <= GONE // 2 for holding, _ in reservation.plan.pairs)
+
+    def relimit(self, limits_of: Callable[[str], Limits | None]) -> None:
+        """Apply limits that changed, by the level's id, also where no new request comes."""
+        for holding in self.accounts.values():
+            limits = limits_of(holding.level)
+            limit: int | None = None if limits is None else getattr(limits, holding.kind.name)
+            if limit is not None:
+                holding.set_limit(limit)
 
     def requests_headroom(self, plan: Plan, *, now: int) -> Headroom | None:
         """The tightest limit of requests per minute; None if no level sets one."""

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from paddock_core.policy.documents import Limits
 from paddock_core.quotas.central import divide, from_bucket, from_sum
 from paddock_core.quotas.holdings import Holding, Holdings, Plan, Reservation, Shortage
-from paddock_core.quotas.kinds import KINDS, RATE, bounds_of, period_of
+from paddock_core.quotas.kinds import KINDS, NANO, OUTPUT, POOL, RATE, TOKENS, bounds_of, period_of
 from paddock_core.quotas.levels import Level, Refusal, output_cap
 from paddock_core.quotas.rates import MINUTE, Bucket
 
@@ -52,18 +52,34 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @initialize(limit=st.integers(0, 120), slots=st.integers(1, 4))
     def begin(self, limit: int, slots: int) -> None:
-        self.limit = limit
         self.slots = slots
-        limits = Limits(tokens_per_day=limit, concurrent_requests=slots)
-        self.levels = (Level(id="tenant:a", limits=limits), Level(id="key:k", limits=Limits(tokens_per_day=limit)))
+        self._set(limit)
+        self.most = self.most_lent = limit
         self.gateways = [Process() for _ in range(GATEWAYS)]
         self.dead: list[Process] = []
         self.spent = 0
         self.truth = 0
         self.late = 0
 
+    def _set(self, limit: int) -> None:
+        self.limit = limit
+        limits = Limits(tokens_per_day=limit, concurrent_requests=self.slots)
+        self.levels = (Level(id="tenant:a", limits=limits), Level(id="key:k", limits=Limits(tokens_per_day=limit)))
+
     def _plan(self, gateway: Process) -> Plan:
-        return gateway.holdings.plan(levels=self.levels, source=self, wall=NOON)
+        return gateway.holdings.plan(levels=self.levels, source=self.levels, wall=NOON)
+
+    @rule(limit=st.integers(1, 6) | st.integers(1, 120))
+    def another_limit(self, limit: int) -> None:
+        """Every gateway hears of it; what stands, stands."""
+        self._set(limit)
+        self.most = max(limit, self.truth + self._reserved())
+        self.most_lent = max(limit, self.spent + self._day_leased())
+        for gateway in self.gateways:
+            gateway.holdings.relimit({level.id: level.limits for level in self.levels}.get)
+
+    def _reserved(self) -> int:
+        return sum(process.reserved for process in (*self.gateways, *self.dead))
 
     def _day_leased(self) -> int:
         return sum(process.leased for process in (*self.gateways, *self.dead))
@@ -76,12 +92,14 @@ class LeaseMachine(RuleBasedStateMachine):
                 used = sum(self._slots(process) for process in self.gateways)
                 given = from_sum(limit=self.slots, used=used, need=lack, least=lack, want=lack)
             elif holding.level == "tenant:a":
-                used = self.spent + self._day_leased()
-                given = from_sum(limit=self.limit, used=used, need=lack, least=lack, want=lack + 30)
+                gateway.leased -= holding.returning
+                holding.returning = 0
+                used, mine = self.spent + self._day_leased(), gateway.leased
+                given = from_sum(limit=self.limit, used=used, need=lack, least=lack, want=lack + 30, mine=mine)
                 gateway.leased += given.granted
             else:
                 given = from_sum(limit=10**9, used=0, need=lack, least=lack, want=lack)
-            holding.answer(granted=given.granted, room=given.room, fill_ns=0, problem="", now=0)
+            holding.answer(granted=given.granted, room=given.room, fill_ns=0, problem="", now=0, over=given.over)
 
     def _slots(self, process: Process) -> int:
         held = process.holdings.accounts.get(("tenant:a", "concurrent_requests", ""))
@@ -155,8 +173,8 @@ class LeaseMachine(RuleBasedStateMachine):
         gateway = self.gateways[which]
         held = gateway.holdings.accounts.get(("tenant:a", "tokens_per_day", period_of(KINDS["tokens_per_day"], NOON)))
         if held is not None:
-            gateway.leased -= held.free
-            held.free = 0
+            gateway.leased -= held.free + held.returning
+            held.free = held.returning = 0
 
     @rule(which=st.integers(0, GATEWAYS - 1))
     def crash(self, which: int) -> None:
@@ -203,18 +221,19 @@ class LeaseMachine(RuleBasedStateMachine):
     def nothing_passes_the_limit(self) -> None:
         if not hasattr(self, "limit"):
             return
-        processes = (*self.gateways, *self.dead)
-        reserved = sum(process.reserved for process in processes)
+        reserved = self._reserved()
         pending = sum(process.uncovered for process in self.dead)
         assert all(gateway.uncovered == 0 for gateway in self.gateways)
-        assert self.truth + reserved <= self.limit + self.late + pending
-        assert self.spent + self._day_leased() <= self.limit + self.late
+        assert self.truth + reserved <= self.most + self.late + pending
+        assert self.spent + self._day_leased() <= self.most_lent + self.late
+        self.most = max(self.limit, min(self.most, self.truth + reserved))  # a limit that fell is only ever approached
+        self.most_lent = max(self.limit, min(self.most_lent, self.spent + self._day_leased()))
         assert sum(len(gateway.open) for gateway in self.gateways) <= self.slots
         for gateway in self.gateways:
             assert all(holding.free >= 0 for holding in gateway.holdings.accounts.values())
 
 
-LeaseMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+LeaseMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
 TestLeases = LeaseMachine.TestCase
 
 
@@ -323,14 +342,51 @@ def test_a_new_policy_makes_new_plans_and_keeps_what_is_held() -> None:
     only(plan).free = 40
     outcome = take(holdings, plan, output=9)
     assert isinstance(outcome, Reservation)
-    levels = (Level(id="tenant:a", limits=Limits(tokens_per_day=50)),)
+    levels = (Level(id="tenant:a", limits=Limits(tokens_per_day=150)),)
     newer = holdings.plan(levels=levels, source=2, wall=NOON)
-    assert (only(newer).free, only(newer).limit) == (30, 50)
+    assert (only(newer).free, only(newer).limit) == (30, 150)
     holdings.idle(now=10**15, after=1)
     assert holdings.idle(now=10**15, after=1) == [], "an open request keeps its accounts"
     holdings.settle(outcome, input_tokens=1, output_tokens=4, nano=0)
     assert only(newer).free == 35
     assert holdings.idle(now=10**15, after=1) == [only(newer)]
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_of_a_limit_that_fell_nothing_held_is_used(name: str) -> None:
+    holdings, plan = world(**{name: 100})
+    holding = only(plan)
+    holding.free = 40
+    outcome = holdings.reserve(plan, input_tokens=1, output_cap=9, first_output=9, nano=9, now=0)
+    assert isinstance(outcome, Reservation)
+    held = holding.free
+    newer = holdings.plan(levels=(Level(id="tenant:a", limits=Limits(**{name: 5})),), source=2, wall=NOON)
+    assert isinstance(take(holdings, newer), Shortage) or name == "money_per_month_nano"
+    assert (holding.free, holding.returning) == (0, held)
+    holdings.settle(outcome, input_tokens=1, output_tokens=0, nano=0)
+    assert holding.free == 0, "what it did not use goes back as well"
+    assert holding.returning == held + (holding.kind.unit in (OUTPUT, TOKENS, NANO)) * 9 + (holding.kind.shape == POOL)
+
+
+def test_what_was_asked_by_the_limit_before_goes_back() -> None:
+    _, plan = world(tokens_per_day=100)
+    holding = only(plan)
+    holding.set_limit(10)
+    holding.answer(granted=60, room=40, fill_ns=0, problem="", now=0, limit=100)
+    assert (holding.free, holding.returning, holding.answered_at) == (0, 60, None)
+    holding.answer(granted=0, room=0, fill_ns=0, problem="", now=0, limit=10, over=7)
+    assert holding.lowered
+    holding.answer(granted=4, room=0, fill_ns=0, problem="", now=0, limit=10)
+    assert (holding.free, holding.lowered) == (4, False)
+
+
+def test_slots_that_were_never_lent_are_not_given_back() -> None:
+    _, plan = world(concurrent_requests=10)
+    holding = only(plan)
+    holding.free = 3
+    assert holding.top_up(5, share=5, now=0)
+    holding.set_limit(4)
+    assert (holding.free, holding.topped, holding.returning) == (2, 2, 3)
 
 
 def test_a_new_day_is_a_new_account() -> None:
