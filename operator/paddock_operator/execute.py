@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import FINALIZER
@@ -21,8 +22,8 @@ from paddock_operator.decide.actions import (
     StartWeights,
 )
 from paddock_operator.decide.outcome import Config
-from paddock_operator.errors import ControlPlaneError
-from paddock_operator.kinds import JOB, LLAMA_DEPLOYMENT, SECRET, kind_of
+from paddock_operator.errors import ClusterError, ControlPlaneError
+from paddock_operator.kinds import EXTRAS, JOB, LLAMA_DEPLOYMENT, SECRET, Kind, kind_of
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Cluster, ControlPlane, Manifest
@@ -36,6 +37,13 @@ REFERENCE_TRUST_SECONDS = 300.0
 """The control plane is told again after this time which files are in use, in case it was restored from a backup."""
 
 
+class Done(NamedTuple):
+    """What a round did: how many writes were needed, and what of the extras the cluster refused."""
+
+    writes: int
+    refused: tuple[str, ...] = ()
+
+
 class Executor:
     """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done."""
 
@@ -47,9 +55,19 @@ class Executor:
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
         self._told: dict[Refer, float] = {}
 
-    async def execute(self, actions: Sequence[Action], observed: Observed) -> int:
-        """Perform all actions in order; how many writes were needed."""
-        return sum([await self._perform(action, observed) for action in actions])
+    async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
+        """Perform all actions in order. What pods serve without stops nothing: where it fails, that is told."""
+        writes, refused = 0, []
+        for action in actions:
+            try:
+                writes += await self._perform(action, observed)
+            except ClusterError as error:
+                kind = _extra(action)
+                if kind is None:
+                    raise
+                log.warning("not done", extra={"key": str(observed.key), "kind": kind.name, "error": str(error)})
+                refused.append(f"{kind.name}: {error}")
+        return Done(writes, tuple(refused))
 
     async def _perform(self, action: Action, observed: Observed) -> int:
         match action:
@@ -134,3 +152,15 @@ class Executor:
     async def _record(self, action: RecordResult) -> None:
         patch: Manifest = {"metadata": {"annotations": {action.annotation: action.result}}}
         await self._cluster.merge(JOB, namespace=action.namespace, name=action.name, patch=patch)
+
+
+def _extra(action: Action) -> Kind | None:
+    """The kind of what an action writes or removes, where pods serve without it."""
+    match action:
+        case Apply(manifest=manifest):
+            kind = kind_of(manifest)
+        case Delete(kind=kind):
+            pass
+        case _:
+            return None
+    return kind if kind in EXTRAS else None

@@ -65,6 +65,9 @@ OPTIONAL = (
 )
 """Kinds of APIs that a cluster may lack. They are followed like the others: that is how their coming is noticed."""
 
+EXTRAS = frozenset({POD_MONITOR, INFERENCE_POOL, POD_GROUP})
+"""Of these, what pods serve without: where the cluster refuses one, the rest of a round goes on."""
+
 ALL = (
     LLAMA_DEPLOYMENT,
     LLAMA_MODEL,

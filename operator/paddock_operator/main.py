@@ -247,6 +247,7 @@ def config_of(settings: OperatorSettings) -> Config:
         networks=offered(settings.networks, folder=settings.networks_dir),
         monitoring_namespace=settings.monitoring_namespace,
         endpoint_picker=settings.endpoint_picker,
+        endpoint_picker_port=settings.endpoint_picker_port,
     )
 
 

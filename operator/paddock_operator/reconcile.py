@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
+from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
@@ -25,6 +25,7 @@ from paddock_operator.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 DENIED_RETRY_SECONDS = 60.0
+REFUSED_RETRY_SECONDS = 60.0
 
 
 class Reconciler:
@@ -55,7 +56,8 @@ class Reconciler:
             self._denied(observed, outcome)
             failure: OperatorError | None = None
             try:
-                writes = await self._executor.execute(outcome.actions, observed)
+                writes, refused = await self._executor.execute(outcome.actions, observed)
+                outcome = _with_refused(outcome, refused)
             except (ClusterError, ControlPlaneError) as error:
                 failure, writes = error, 0
                 outcome = _told(outcome, error)
@@ -74,6 +76,16 @@ def _finalizer_removed(observed: Observed, outcome: Outcome) -> bool:
     return observed.deleting and observed.has_finalizer and not observed.children and outcome.routing is None
 
 
+def _with_refused(outcome: Outcome, refused: tuple[str, ...]) -> Outcome:
+    """The same outcome, in which the last condition says what pods serve without, and which the cluster refused."""
+    if not refused or not outcome.findings:
+        return outcome
+    *others, last = outcome.findings
+    text = f"{last.message}; refused beside that, and tried again: {'; '.join(refused)}"
+    wait = min(outcome.look_after_seconds or REFUSED_RETRY_SECONDS, REFUSED_RETRY_SECONDS)
+    return replace(outcome, findings=(*others, replace(last, message=text)), look_after_seconds=wait)
+
+
 def _told(outcome: Outcome, error: OperatorError) -> Outcome:
     """The same outcome, in which the condition that the failed action served says what went wrong."""
     if isinstance(error, DownloadDeniedError):
@@ -86,5 +98,9 @@ def _told(outcome: Outcome, error: OperatorError) -> Outcome:
 
 
 def _replaced(findings: tuple[Finding, ...], new: Finding) -> tuple[Finding, ...]:
-    """A serving deployment goes on serving when a write fails: only a condition that did not hold is overwritten."""
-    return tuple(new if old.type == new.type and old.status != "True" else old for old in findings)
+    """A serving deployment goes on serving when a write fails: a condition that holds goes on to, and says so too."""
+    return tuple(_over(old, new) if old.type == new.type else old for old in findings)
+
+
+def _over(old: Finding, new: Finding) -> Finding:
+    return replace(old, message=f"{old.message}; but {new.message}") if old.status == TRUE else new

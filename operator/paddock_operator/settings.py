@@ -91,6 +91,9 @@ class OperatorSettings(BaseSettings):
     endpoint_picker: str = Field(default="paddock-endpoint-picker", pattern="^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
     """Service, in each serving namespace, that picks endpoints where the cluster has the InferencePool API."""
 
+    endpoint_picker_port: int = Field(default=9002, ge=1, le=65535)
+    """Port of that Service."""
+
     hub_url: str = Field(default="", max_length=200, pattern=r"^(https?://[^@\s]+)?$")
     """Base URL of the model hub, for a mirror of it that the platform trusts with its token; empty: the public hub."""
 

@@ -54,6 +54,12 @@ def pairs() -> Any:
 
 
 @pytest.fixture(scope="session")
+def optional_kinds() -> Any:
+    """The module `optional_kinds`: custom resource definitions of other projects."""
+    return _load("optional_kinds")
+
+
+@pytest.fixture(scope="session")
 def cluster_helpers() -> Any:
     """The module `cluster_parts`: plays the controllers that do not run here."""
     return _load("cluster_parts")

@@ -1,5 +1,6 @@
 """Models on GPUs as the operator would render them: loaded by path, see `conftest.py` beside it."""
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -56,9 +57,10 @@ def planned(spec: Spec, inventory: Inventory) -> Plan | Refusal:
     return plan(model=packaged_catalog().models[spec.model.id], ask=ask_of(spec), inventory=inventory)
 
 
-def one_each() -> Inventory:
-    """Eight nodes of one H100 each."""
-    return hypothetical(gpu="H100-80", per_node=1)
+def one_each(*, claimed: bool = False) -> Inventory:
+    """Eight nodes of one H100 each, counted by the node or claimed."""
+    pools = hypothetical(gpu="H100-80", per_node=1).pools
+    return Inventory(pools=tuple(replace(pool, claimed=claimed) for pool in pools))
 
 
 def rendering(spec: Spec, answer: Plan, **changes: Any) -> Rendering:

@@ -132,10 +132,10 @@ async def test_it_is_told_once_in_a_while_at_once_where_it_is_urgent_and_never_i
     executor = Executor(cluster=nothing, control_plane=told, cache=nothing, config=CONFIG)
     observed = look(helpers)
     told.away = True
-    assert await executor.execute([USED], observed) == 0
+    assert await executor.execute([USED], observed) == (0, ())
     told.away = False
     for _ in range(3):
-        assert await executor.execute([USED], observed) == 0
+        assert await executor.execute([USED], observed) == (0, ())
     assert len(told.references) == 1
     await executor.execute([replace(USED, urgent=True)], observed)
     assert len(told.references) == 2

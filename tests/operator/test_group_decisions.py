@@ -155,12 +155,19 @@ def test_groups_are_created_after_all_that_protects_them(policy: Policy, pairs: 
         (GROUPS, {"queue": "gold"}, "QueueMissing", "no Kueue"),
         ({*GROUPS, *LOCAL_QUEUES}, {"queue": "gold", "schedulerName": "volcano"}, "QueueMissing", "no Volcano"),
         (GROUPS, {"network": "roce"}, "NetworkNotAllowed", "tcp, infiniband, efa"),
+        (
+            {*GROUPS, POD_GROUP},
+            {"exclusiveTopology": True, "topologyKey": "rack", "schedulerName": "volcano"},
+            "InvalidSpec",
+            "leave exclusiveTopology or schedulerName unset",
+        ),
     ],
 )
 def test_what_the_cluster_lacks_is_said_and_nothing_is_created(
     policy: Policy, pairs: Any, apis: Any, placement: Any, reason: str, said: str
 ) -> None:
-    seen = look(policy, pairs, apis=frozenset(apis), spec={"placement": placement})
+    inventory = pairs.one_each(claimed="deviceClass" in placement)
+    seen = look(policy, pairs, apis=frozenset(apis), spec={"placement": placement}, inventory=inventory)
     outcome = decide(seen, pairs.CONFIG)
     assert reasons(outcome)["Planned"] == f"False/{reason}"
     assert said in next(finding.message for finding in outcome.findings if finding.reason == reason)

@@ -11,14 +11,12 @@ import yaml
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Plan
 from paddock_core.resources.llamadeployment import EngineSpec, ModelSpec, PlacementSpec, Spec, Toleration
-from paddock_operator.kinds import INFERENCE_POOL, POD_GROUP, POD_MONITOR, Kind
 
 NAMESPACE = "paddock-serving-acme"
 EVERYTHING = PlacementSpec(
     node_selector={"zone": "a"},
     tolerations=(Toleration(key="dedicated", operator="Exists"),),
     topology_key="rack",
-    exclusive_topology=True,
     scheduler_name="volcano",
     priority_class_name="high",
     queue="gold",
@@ -26,25 +24,10 @@ EVERYTHING = PlacementSpec(
 )
 
 
-def schemaless(kind: Kind) -> dict[str, Any]:
-    """A custom resource of somebody else's, without its schema: its project's manifests are not at hand here."""
-    open_object = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    names = {"plural": kind.plural, "singular": kind.name.lower(), "kind": kind.name, "listKind": f"{kind.name}List"}
-    version = {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": open_object}}
-    # The API server guards this suffix: it asks who approved the kind.
-    approved = {"api-approved.kubernetes.io": "unapproved, a stand-in for tests"}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}", "annotations": approved},
-        "spec": {"group": kind.group, "scope": "Namespaced", "names": names, "versions": [version]},
-    }
-
-
 @pytest.fixture(scope="module")
-def complete(api: Any, group_api: None) -> Iterator[Any]:
+def complete(api: Any, group_api: None, optional_kinds: Any) -> Iterator[Any]:
     """The API server with every optional API, and the serving namespace."""
-    definitions = [schemaless(kind) for kind in (POD_GROUP, POD_MONITOR, INFERENCE_POOL)]
+    definitions = optional_kinds.definitions()
     done = api.apply(*definitions, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     assert done.returncode == 0, done.stderr
     for definition in definitions:
@@ -80,11 +63,13 @@ async def test_every_pair_is_taken(complete: Any, pairs: Any) -> None:
     [
         {"placement": EVERYTHING},
         {"placement": PlacementSpec(topology_key="rack", queue="gold", device_class="gpu.nvidia.com", network="efa")},
+        {"placement": PlacementSpec(topology_key="rack", exclusive_topology=True, queue="gold")},
     ],
-    ids=["volcano and infiniband", "kueue, efa and claimed devices"],
+    ids=["volcano and infiniband", "kueue, efa and claimed devices", "kueue and a domain of its own"],
 )
 def test_groups_with_every_kind_of_placement_are_taken(complete: Any, pairs: Any, spec: dict[str, Any]) -> None:
-    manifests = pairs.rendered(pairs.two_nodes(**spec), pairs.one_each())
+    inventory = pairs.one_each(claimed=spec["placement"].device_class is not None)
+    manifests = pairs.rendered(pairs.two_nodes(**spec), inventory)
     done = tried(complete, manifests)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("leaderworkerset.leaderworkerset.x-k8s.io/") == 2
@@ -126,6 +111,19 @@ def test_a_field_that_no_schema_has_would_be_refused(complete: Any, pairs: Any) 
     assert tried(complete, [group]).returncode != 0
 
 
+def test_schemas_of_other_projects_refuse_what_lacks_or_is_unknown(complete: Any, pairs: Any) -> None:
+    spec = pairs.two_nodes(placement=PlacementSpec(scheduler_name="volcano", queue="gold", priority_class_name="high"))
+    manifests = pairs.rendered(spec, pairs.one_each())
+    pool, monitor, gang = (pairs.of_kind(manifests, kind)[0] for kind in ("InferencePool", "PodMonitor", "PodGroup"))
+    assert tried(complete, [pool, monitor, gang]).returncode == 0
+    del pool["spec"]["endpointPickerRef"]["port"]
+    done = tried(complete, [pool])
+    assert (done.returncode != 0, "needs a port" in done.stderr) == (True, True)
+    for manifest in (monitor, gang):
+        manifest["spec"]["minMembers"] = 2
+        assert "unknown field" in tried(complete, [manifest]).stderr
+
+
 @pytest.mark.parametrize("example", ["llama-3.1-8b", "llama-3.1-405b", "llama-3.1-405b-bf16", "llama-3.1-405b-fp8"])
 def test_examples_are_taken(complete: Any, example: str) -> None:
     document = yaml.safe_load((Path(__file__).resolve().parents[2] / "examples" / f"{example}.yaml").read_text())
@@ -137,6 +135,10 @@ def test_examples_are_taken(complete: Any, example: str) -> None:
     [
         ({"migProfile": "1g.10gb", "deviceClass": "gpu"}, "choose one of migProfile and deviceClass"),
         ({"exclusiveTopology": True}, "exclusiveTopology needs topologyKey"),
+        (
+            {"exclusiveTopology": True, "topologyKey": "rack", "schedulerName": "volcano"},
+            "exclusiveTopology and schedulerName volcano wait for each other",
+        ),
         ({"migProfile": "half"}, "migProfile"),
     ],
 )

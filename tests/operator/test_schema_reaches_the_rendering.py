@@ -1,5 +1,6 @@
 """Every field that the schema accepts changes something: what is rendered, or what is decided before that."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ def outcome(pairs: Any, spec: Spec) -> Any:
     """The manifests, or the planner's answer where there are none."""
     pools = [pairs.hypothetical(gpu=gpu, per_node=2).pools[0] for gpu in ("H100-80", "H200-141")]
     pools.append(pairs.hypothetical(gpu="H100-80", mig_profile="3g.40gb").pools[0])
+    pools.append(replace(pools[0], claimed=True))
     answer = pairs.planned(spec, Inventory(pools=tuple(pools)))
     return pairs.render_serving(pairs.rendering(spec, answer)) if isinstance(answer, Plan) else answer
 

@@ -15,7 +15,13 @@ INSTALL_GROUPS = (
 
 def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], config: Config) -> Finding | None:
     """Why it cannot be rendered here though it is planned, or None. Each message says what to do."""
-    found = _groups(plan, apis) or _devices(plan, apis) or _queue(placement, apis) or _network(placement, config)
+    found = (
+        _groups(plan, apis)
+        or _devices(plan, apis)
+        or _exclusive(placement)
+        or _queue(placement, apis)
+        or _network(placement, config)
+    )
     if found is None:
         return None
     reason, text = found
@@ -44,6 +50,17 @@ def _devices(plan: Plan, apis: frozenset[Kind]) -> _Lack:
         " Kubernetes 1.34 and newer do: leave it unset, then GPUs are asked for as a resource of the node"
     )
     return ConditionReason.DEVICE_CLAIMS_MISSING, text
+
+
+def _exclusive(placement: PlacementSpec) -> _Lack:
+    """The schema refuses the pair too; but an object may be older than the schema."""
+    if not placement.exclusive_topology or placement.scheduler_name != VOLCANO:
+        return None
+    text = (
+        "spec.placement.exclusiveTopology lets the workers come when the leader has a node, and Volcano gives no pod of"
+        " a group a node before all are there: leave exclusiveTopology or schedulerName unset"
+    )
+    return ConditionReason.INVALID_SPEC, text
 
 
 def _queue(placement: PlacementSpec, apis: frozenset[Kind]) -> _Lack:

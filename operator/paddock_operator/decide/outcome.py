@@ -41,6 +41,8 @@ class Config:
     """Namespace whose pods may read the metrics."""
     endpoint_picker: str = "paddock-endpoint-picker"
     """Name of the Service that picks endpoints of an InferencePool."""
+    endpoint_picker_port: int = 9002
+    """Its port, without which the API takes no pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

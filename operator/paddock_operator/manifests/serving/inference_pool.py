@@ -24,7 +24,11 @@ def render(rendering: Rendering) -> list[Manifest]:
             "selector": {"matchLabels": rendering.endpoints},
             "targetPorts": [{"number": HTTP_PORT}],
             # A pool may not lack a picker; without one that answers, any pod of the pool will do.
-            "endpointPickerRef": {"name": rendering.config.endpoint_picker, "failureMode": "FailOpen"},
+            "endpointPickerRef": {
+                "name": rendering.config.endpoint_picker,
+                "port": {"number": rendering.config.endpoint_picker_port},
+                "failureMode": "FailOpen",
+            },
         },
     }
     return [pool]
