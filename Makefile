@@ -22,7 +22,7 @@ test: ## install, build Kubernetes and what plays GPU nodes if need be, check th
 check: ## style, types and imports only
 	@$(IN_ENVIRONMENT) sh -c '$(CHECKS)'
 
-bench: ## measure the gateway and the operator
+bench: ## measure all that docs/performance.md shows, and write it there
 	@$(IN_ENVIRONMENT) $(BIN)/python -m bench
 
 faults: ## kill, stop and cut off every part under load, at full length, and compare the ledger with what clients got

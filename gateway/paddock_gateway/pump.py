@@ -15,6 +15,7 @@ from paddock_core.serving.contract import FINISH_CANCELLED, FINISH_LENGTH, FINIS
 from paddock_core.telemetry_names import ERROR_TYPE
 from paddock_core.usage import settlement
 from paddock_core.usage.journal_frames import Progress
+from paddock_core.usage.record import Status
 
 from paddock_gateway.admit import Admitted
 from paddock_gateway.counting import Counting
@@ -146,7 +147,7 @@ class Pump:
             self._cut = self._cut or cut_off()  # an intent on its way to the disk is settled like any other
         return None if journal.has_begun(self._intent.usage_id) else self._cut
 
-    async def _outcome(self) -> tuple[str, RequestError | None]:
+    async def _outcome(self) -> tuple[Status, RequestError | None]:
         if self._cut is not None:
             return settlement.ENGINE_ERROR, self._cut
         try:
@@ -312,7 +313,7 @@ class Pump:
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def _settle(self, status: str) -> None:
+    async def _settle(self, status: Status) -> None:
         wiring, progress = self._wiring, self._progress
         complete, exact = status == settlement.OK, self._whole and self._counting.exact
         if complete:
@@ -336,7 +337,7 @@ class Pump:
         nano = self._admitted.nano(input_tokens=input_tokens, output_tokens=output_tokens)
         self._wiring.leases.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
 
-    async def _end(self, status: str, failure: RequestError | None) -> None:
+    async def _end(self, status: Status, failure: RequestError | None) -> None:
         if failure is not None:
             _log.warning(
                 "a request failed",

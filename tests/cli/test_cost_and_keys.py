@@ -26,7 +26,7 @@ def ran(paddock: Any, acme: Any) -> None:
     paddock("tenant", "namespace", "add", "costs", "cost-ns")
     at = START_MS / 1000 + 60
     record = {
-        "usage_id": "019b7714-0000-7000-8000-0000000000c0",
+        "usage_id": "019b76db-9260-7000-8000-0000000000c0",
         "tenant": "costs",
         "key_id": "key",
         "owner_tenant": "costs",

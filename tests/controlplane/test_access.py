@@ -315,7 +315,7 @@ async def _filled(api: Any) -> None:
 
 def _record(tenant: str) -> dict[str, Any]:
     return {
-        "usage_id": "01a20000-0000-7000-8000-" + tenant.encode().hex().ljust(12, "0")[:12],
+        "usage_id": "01a1ee56-5e00-7000-8000-" + tenant.encode().hex().ljust(12, "0")[:12],
         "tenant": tenant,
         "key_id": "k",
         "owner_tenant": tenant,

@@ -96,7 +96,7 @@ async def test_days_have_partitions_and_strange_ids_a_place(api: Any, server: An
         ledger.record(1, at=now),
         ledger.record(2, at=now - 86400),
         ledger.record(3, at=1.0),
-        ledger.record(4, usage_id=str(uuid.UUID(int=5))),
+        ledger.record(4, usage_id=str(uuid.UUID(int=5)), at=0.0),
     ]
     assert await ledger.enter(api, rows) == (4, 0)
     assert await ledger.enter(api, rows) == (0, 4)
@@ -118,6 +118,12 @@ async def test_days_have_partitions_and_strange_ids_a_place(api: Any, server: An
         {"tenant": "nul\x00"},
         {"t_end": "soon"},
         {"stream": None},
+        {"status": "free"},
+        {"usage_source": "exactt"},
+        {"billed_from": "reserved"},
+        {"t_admit": time.time() + 90},
+        {"t_admit": 9.9e10},
+        {"t_admit": time.time() - 90},
     ],
 )
 async def test_one_bad_record_keeps_the_whole_batch_out(values: dict[str, Any], api: Any, ledger: Any) -> None:
@@ -135,9 +141,10 @@ async def test_a_batch_has_bounds(api: Any, ledger: Any) -> None:
     assert (await api("POST", ledger.USAGE, missing, by="internal", status=422))["code"] == "RecordInvalid"
 
 
-@given(number=st.integers(0, 2**128 - 1))
+@given(number=st.integers(0, (10**14 << 80) - 1))
 def test_any_id_has_a_day_or_none(number: int, ledger: Any) -> None:
-    (row,) = wire.decoded([UsageRecord(**{**ledger.record(0), "usage_id": str(uuid.UUID(int=number))})])
+    admitted = {"usage_id": str(uuid.UUID(int=number)), "t_admit": (number >> 80) / 1000}
+    (row,) = wire.decoded([UsageRecord(**{**ledger.record(0), **admitted})])
     days, odd = Partitions(retention_days=40).days_of([row])
     ages = [(day - datetime.now(UTC).date()).days for day in days]
     assert len(days) <= 1

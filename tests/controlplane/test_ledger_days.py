@@ -30,7 +30,9 @@ async def _where(owner: Any) -> dict[str, int]:
 async def test_midnight_parts_two_days_to_the_millisecond(api: Any, ledger: Any, owner: Any) -> None:
     midnight = time.time() // DAY * DAY
     rows = [ledger.record(n, at=midnight + offset) for n, offset in enumerate((-0.001, 0.0, DAY - 0.001, DAY))]
-    last_of_day = ledger.record(9, at=midnight, usage_id=f"{rows[2]['usage_id'][:14]}7fff-bfff-ffffffffffff")
+    last_of_day = ledger.record(
+        9, at=midnight + DAY - 0.001, usage_id=f"{rows[2]['usage_id'][:14]}7fff-bfff-ffffffffffff"
+    )
     assert await ledger.enter(api, [*rows, last_of_day]) == (5, 0)
     days = [datetime.fromtimestamp(midnight + offset, UTC).strftime("usage_%Y%m%d") for offset in (-DAY, 0, DAY)]
     assert await _where(owner) == {days[0]: 1, days[1]: 3, days[2]: 1}
@@ -77,12 +79,12 @@ async def test_rows_are_kept_by_their_arrival_and_then_replays_are_refused(api: 
 async def test_rows_of_no_near_day_go_by_their_arrival_too(api: Any, ledger: Any, owner: Any) -> None:
     """A clock gone wrong, and an id that is no UUIDv7: such rows lie apart, and are kept no longer than others."""
     now = time.time()
-    century, ahead = 3650 * DAY, now + 30 * DAY
+    century, ahead, far = 3650 * DAY, (now // DAY + 30) * DAY, 200_000 * DAY
     rows = [
-        ledger.record(0, at=century, t_admit=now - 3 * 3600),
-        ledger.record(1, at=ahead, t_admit=now - 2 * 3600),
-        ledger.record(2, usage_id="ffffffff-ffff-4fff-bfff-ffffffffffff", t_admit=now - 3600),
-        ledger.record(3, at=ahead + 60, t_admit=now - 2 * 3600),
+        ledger.record(0, at=century),
+        ledger.record(1, at=ahead),
+        ledger.record(2, at=far, usage_id=ledger.uuid7(far, 2)[:14] + "4fff-bfff-ffffffffffff"),
+        ledger.record(3, at=ahead + 60),
     ]
     assert await ledger.enter(api, rows) == (4, 0)
     partitions = Partitions(retention_days=5)
@@ -97,8 +99,8 @@ async def test_rows_of_no_near_day_go_by_their_arrival_too(api: Any, ledger: Any
         assert problem["code"] == "RecordTooOld"
     assert await ledger.enter(api, [rows[1], rows[3], ledger.record(4)]) == (1, 2)
     assert (await ledger.total(api))["requests"] == 5  # the sums stay, and are not held against rows that are gone
-    assert await ledger.drift(api, start=now - 2 * DAY, end=now) == {"hours": 0, "requests": 0}
-    body = {"from": now - 2 * DAY, "to": now}
+    assert await ledger.drift(api, start=century, end=far + 3600) == {"hours": 0, "requests": 0}
+    body = {"from": century, "to": far + 3600}
     assert await api("POST", "/v1/usage/rebuild", body, status=200) == {"hours": 0, "requests": 0}
     assert (await ledger.total(api))["requests"] == 5
 

@@ -1,6 +1,14 @@
 """One row of the usage ledger: what one admitted request consumed."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "client_gone", "engine_error", "gateway_lost", "refused_by_engine"]
+"""How a request ended."""
+BilledFrom = Literal["engine", "sent"]
+"""Which of the counts is billed."""
+UsageSource = Literal["exact", "counted", "bounded"]
+"""How far the billed figure can be trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +30,7 @@ class UsageRecord:
     operation: str
     """chat or text_completion, as in the GenAI semantic conventions."""
     stream: bool
-    status: str
-    """ok, client_gone, engine_error, gateway_lost or refused_by_engine."""
+    status: Status
     finish_reason: str | None
     t_admit: float
     t_first_token: float | None
@@ -37,10 +44,8 @@ class UsageRecord:
     """Tokens in the chunks that were handed to the client's connection."""
     output_tokens: int
     """The billed figure."""
-    billed_from: str
-    """engine, sent or reserved: which of the counts `output_tokens` is."""
-    usage_source: str
-    """exact, counted or bounded: how far the billed figure can be trusted."""
+    billed_from: BilledFrom
+    usage_source: UsageSource
     acceptance_id: str
     """Acceptance of the caller's entity (its own as deployer, or as consumer) under which the request ran."""
     end_user_hash: str | None

@@ -14,23 +14,25 @@
 What the platform's own failure left undelivered costs nothing.
 """
 
+from typing import Final
+
 import msgspec
 
 from paddock_core.usage.journal_frames import Intent, Progress
-from paddock_core.usage.record import UsageRecord
+from paddock_core.usage.record import BilledFrom, Status, UsageRecord, UsageSource
 
-OK = "ok"
-CLIENT_GONE = "client_gone"
-ENGINE_ERROR = "engine_error"
-GATEWAY_LOST = "gateway_lost"
-REFUSED_BY_ENGINE = "refused_by_engine"
+OK: Final = "ok"
+CLIENT_GONE: Final = "client_gone"
+ENGINE_ERROR: Final = "engine_error"
+GATEWAY_LOST: Final = "gateway_lost"
+REFUSED_BY_ENGINE: Final = "refused_by_engine"
 
 
 def settle(
     *,
     intent: Intent,
     progress: Progress,
-    status: str,
+    status: Status,
     finish_reason: str | None,
     final: bool,
     ended_at: float,
@@ -99,7 +101,7 @@ def credible(intent: Intent, output_tokens: int) -> bool:
     return 0 <= output_tokens <= intent.reserved_tokens - intent.input_tokens
 
 
-def _bill(intent: Intent, progress: Progress, status: str, *, final: bool) -> tuple[int, str, str]:
+def _bill(intent: Intent, progress: Progress, status: Status, *, final: bool) -> tuple[int, BilledFrom, UsageSource]:
     if status == REFUSED_BY_ENGINE:
         return 0, "engine", "exact"
     if status == GATEWAY_LOST:
@@ -113,5 +115,5 @@ def _bill(intent: Intent, progress: Progress, status: str, *, final: bool) -> tu
     return progress.sent_tokens, "sent", "counted"
 
 
-def _input_billed(status: str, output: int) -> bool:
+def _input_billed(status: Status, output: int) -> bool:
     return status in (OK, CLIENT_GONE) or output > 0
