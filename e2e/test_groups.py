@@ -1,9 +1,11 @@
 """Models that need many GPUs, on simulated nodes: planned, cut, grouped by the real LeaderWorkerSet controller, served.
 
 Control plane, API server with controllers and scheduler, LeaderWorkerSet and the operator are the real ones.
-the nodes (kwok), what Triton answers and the weights (responder.py); no engine runs.
+Played are the nodes (kwok), what Triton answers and the weights (responder.py), and the words of the vendor's license
+where they are not beside this checkout (agreements.py); no engine runs.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +14,13 @@ from typing import Any
 import pytest
 import yaml
 from paddock_core.resources import names
+from paddock_local import secret_files
 from paddock_local.demo import steps
 from paddock_local.demo.cast import OPERATOR, TENANTS
 from paddock_local.demo.narrator import Narrator
 from paddock_local.demo.world import World
 from paddock_local.ports import BLOCK, DEFAULT_BASES
+from paddock_local.programs import HOST, POSTGRES_USER
 from paddock_local.progress import Progress
 from paddock_local.scene import make_world
 from paddock_local.settings import LocalSettings
@@ -24,6 +28,7 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 from e2e import enforcement as act
+from e2e.agreements import import_stand_ins
 from e2e.responder import WORD, playing
 
 NAME = "groups"
@@ -90,13 +95,22 @@ def world(watched: Callable[[Stack], None]) -> Iterator[World]:
             stack.down(progress=Progress(), erase=True)
 
 
+def import_texts(world: World) -> None:
+    """The vendor's own texts where they are beside this checkout; else words that only stand for them."""
+    if TEXTS.is_dir():
+        agreement, policy = str(TEXTS / "LICENSE"), str(TEXTS / "USE_POLICY.md")
+        world.paddock("license", "import", VENDOR, "--agreement", agreement, "--aup", policy)
+        return
+    stack: Stack = world.memory["stack"]
+    password = secret_files.read(stack.paths, "postgres-password")
+    dsn = f"postgresql+asyncpg://{POSTGRES_USER}:{password}@{HOST}:{stack.ports['postgres']}/{POSTGRES_USER}"
+    asyncio.run(import_stand_ins(dsn=dsn, license_id=VENDOR))
+
+
 @pytest.fixture(scope="module")
 def vendor(world: World) -> None:
     """The platform and acme have accepted the license of the vendor's models."""
-    if not TEXTS.is_dir():
-        pytest.skip(f"the text of {VENDOR}, which its licensor hands out, is not beside this checkout")
-    agreement, policy = str(TEXTS / "LICENSE"), str(TEXTS / "USE_POLICY.md")
-    world.paddock("license", "import", VENDOR, "--agreement", agreement, "--aup", policy)
+    import_texts(world)
     for party, role, who in ((OPERATOR, "operator", "platform"), (TENANTS["acme"], "deployer", "acme")):
         person = f"{party.signatory} <{party.email}>"
         words = ("--license", VENDOR, "--role", role, "--entity", party.entity, "--signatory", person)
