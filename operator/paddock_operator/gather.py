@@ -77,24 +77,27 @@ class Gatherer:
                 platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION
             )
             probes = await self._probes.ask(pods, secret=secret)
-        # Probes take time: the caches may know better by now.
-        now, children, weights = self._clock.now(), self._cache.children(looked.key), await self._weights(looked)
-        engines = self._cache.engines(names.model_label(looked.live.spec.model.id))
-        stuck = (*of_children(children, now=now), *of_jobs(weights, engines, now=now))
+        weights, model = await self._weights(looked), names.model_label(looked.live.spec.model.id)
+        stuck = (
+            *of_children(self._cache.children(looked.key), now=looked.now),
+            *of_jobs(weights, self._cache.engines(model), now=looked.now),
+        )
+        warned = await self._events.ask(() if looked.deleting else stuck)
+        # All that was asked takes time: the caches may know better by now.
         return Observed(
             key=looked.key,
-            now=now,
+            now=self._clock.now(),
             catalog=looked.catalog,
             policy=self._policy.current(),
             inventory=looked.inventory,
             apis=looked.apis,
             deployment=looked.deployment,
             problem=looked.problem,
-            children=children,
+            children=self._cache.children(looked.key),
             weights=weights,
-            engines=engines,
+            engines=self._cache.engines(model),
             probes=probes,
-            warned=await self._events.ask(() if looked.deleting else stuck),
+            warned=warned,
         )
 
     async def _weights(self, looked: Observed) -> WeightsJob:

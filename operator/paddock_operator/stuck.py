@@ -11,6 +11,7 @@ from typing import Any
 
 from paddock_core.resources import names
 
+from paddock_operator.decide.causes import is_creating
 from paddock_operator.errors import ClusterError
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child, EngineJob, Warned, WeightsJob, label_of
@@ -25,7 +26,6 @@ INTERVAL_SECONDS = 25.0
 MOST = 4
 """Objects of one deployment that are asked about in a round."""
 FORGET_SECONDS = 600.0
-_CREATING = ("ContainerCreating", "PodInitializing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,8 @@ def of_pods(pods: Iterable[Manifest], *, now: float) -> Iterator[Stuck]:
     """Pods that have had a node for a while and no containers yet."""
     for pod in pods:
         metadata, status = pod["metadata"], pod.get("status") or {}
-        waiting = [(item.get("state") or {}).get("waiting") or {} for item in status.get("containerStatuses") or ()]
-        creating = any(item.get("reason") in _CREATING for item in waiting)
         since = status.get("startTime")
-        if creating and since and now - parse_time(since) >= STUCK_SECONDS:
+        if is_creating(pod) and since and now - parse_time(since) >= STUCK_SECONDS:
             yield Stuck(metadata["uid"], metadata["namespace"], (("uid", metadata["uid"]),))
 
 

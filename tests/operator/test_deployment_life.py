@@ -236,8 +236,14 @@ async def test_a_pod_that_generates_nothing_is_no_endpoint(
         await eventually(lambda: cluster_helpers.condition(api, name, "Serving").get("reason") == "ProbeFailed")
         message = cluster_helpers.condition(api, name, "Serving")["message"]
         assert "Stub process is unhealthy" in message
+        stuck = cluster_helpers.condition(api, name, "Progressing")
+        assert (stuck["status"], stuck["reason"]) == ("False", "ProbeFailed")
         triton.healthy = True
         await eventually(lambda: cluster_helpers.condition(api, name, "Serving").get("status") == "True")
+        told = cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")
+        conditions = {item["type"]: item for item in told["status"]["conditions"]}
+        assert not {"Progressing", "Degraded"} & set(conditions), "what is over is told no more"
+        assert {item["observedGeneration"] for item in conditions.values()} == {told["metadata"]["generation"]}
     await remove(api, eventually, cluster_helpers, name)
 
 

@@ -112,6 +112,12 @@ def is_over(pod: dict[str, Any]) -> bool:
     return pod.get("status", {}).get("phase") in OVER
 
 
+def is_creating(pod: dict[str, Any]) -> bool:
+    """True while a node sets the pod up: no status says what that waits for."""
+    waiting = [(status.get("state") or {}).get("waiting") or {} for status in _statuses(pod)]
+    return any(item.get("reason") in ("ContainerCreating", "PodInitializing") for item in waiting)
+
+
 def last_words(pod: dict[str, Any]) -> str:
     """What a container of a pod left when it ended last: its termination message, or else its last log lines."""
     for status in _statuses(pod):
@@ -147,7 +153,8 @@ def of_events(manifest: dict[str, Any], *, warned: Mapping[str, Warned]) -> Caus
 
 
 def _cause(pod: dict[str, Any], gpu: str, warned: Mapping[str, Warned]) -> Cause | None:
-    return unplaced(pod, gpu=gpu) or _of_containers(pod) or of_events(pod, warned=warned) or _of_node(pod)
+    cause = unplaced(pod, gpu=gpu) or _of_containers(pod) or _of_node(pod)
+    return cause or (of_events(pod, warned=warned) if is_creating(pod) else None)
 
 
 def _lacking(text: str, gpu: str) -> ConditionReason:
