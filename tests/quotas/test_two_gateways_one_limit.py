@@ -161,6 +161,30 @@ async def test_a_rate_of_two_gateways_is_one_rate(platform: Platform, gateways: 
     assert limit * 0.8 <= served <= limit + refilled + 2 * (limit // 16 + 1)
 
 
+async def test_a_budget_that_falls_below_what_was_spent_is_taken_back_from_both(
+    platform: Platform, gateways: Any
+) -> None:
+    clients = [(await gateways(name))[1] for name in ("seven", "eight")]
+    await platform.limit("tenants/acme/limits", tokens_per_month=10**8)
+    before = len(await platform.rows())
+    answers = await asyncio.gather(*(client.ask() for client in clients for _ in range(4)))
+    served = sum(answer.status_code == 200 for answer in answers)
+    rows = await platform.settled(before + served)
+    spent = sum(row["input_tokens"] + row["output_tokens"] for row in rows)
+    await platform.limit("tenants/acme/limits", tokens_per_month=spent - 1)
+    served += await known(clients, "insufficient_quota")
+    answers = await asyncio.gather(*(client.ask() for client in clients for _ in range(10)))
+    assert {answer.status_code for answer in answers} <= {429, 503}, "a busy machine may cut one off"
+    rows = await platform.settled(before + served)
+    spent = sum(row["input_tokens"] + row["output_tokens"] for row in rows)
+    async with asyncio.timeout(60):
+        while (await platform.standing("tenant:acme", "tokens_per_month"))["leased"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    standing = await platform.standing("tenant:acme", "tokens_per_month")
+    assert (standing["spent"], len(await platform.rows())) == (spent, before + served)
+    await platform.limit("tenants/acme/limits")
+
+
 async def test_killed_gateways_overspend_nothing_and_what_they_held_comes_back(
     platform: Platform, gateways: Any
 ) -> None:
