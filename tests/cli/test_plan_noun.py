@@ -61,6 +61,9 @@ def test_weights_that_nobody_has_are_a_question_of_what_if() -> None:
     done = paddock("llama-3.3-70b-instruct", "--gpu", "H100-80", "--precision", "fp8")
     assert "What if: llama-3.3-70b-instruct has no weights in fp8" in done.stderr
     assert "an estimate" in done.stdout
+    refused = paddock("llama-3.1-70b-instruct", "--gpu", "A100-80", "--precision", "fp8", code=1)
+    assert "What if: llama-3.1-70b-instruct has no weights in fp8" in refused.stderr
+    assert "PrecisionUnsupported" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def _entry(model: str) -> "ModelEntry":
 def _answer(entry: "ModelEntry", ask: "Ask", inventory: "Inventory", constants: Path | None) -> "Plan | Refusal":
     """The planner's answer; for weights that the catalogue lacks, what it would be with an estimate of them."""
     from paddock_core.planning.fit import plan as fit
-    from paddock_core.planning.types import Plan, Refusal, RefusalReason
+    from paddock_core.planning.types import Refusal, RefusalReason
     from paddock_core.planning.wish import with_estimates
 
     used = load_constants(constants)
@@ -173,9 +173,10 @@ def _answer(entry: "ModelEntry", ask: "Ask", inventory: "Inventory", constants: 
     if not isinstance(answer, Refusal) or answer.reason is not RefusalReason.PRECISION_UNKNOWN:
         return answer
     guessed = fit(model=with_estimates(entry), ask=ask, inventory=inventory, constants=used)
-    if isinstance(guessed, Plan):
-        say(f"What if: {answer.message}")
-    return answer if isinstance(guessed, Refusal) and guessed.reason is answer.reason else guessed
+    if isinstance(guessed, Refusal) and guessed.reason is answer.reason:
+        return answer
+    say(f"What if: {answer.message}")
+    return guessed
 
 
 def _inventory(gpu: str | None, nodes: list[str], per_node: int | None, mig: str | None) -> "Inventory":
