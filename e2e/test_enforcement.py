@@ -83,8 +83,9 @@ def test_a_token_given_before_is_worth_nothing_without_the_license(stack, world,
 
 
 def files(folder):
-    """The weights that were fetched, whole or in part."""
-    return [path for path in (folder / "weights").rglob("*") if path.is_file()]
+    """The weights that were fetched, whole or in part; locks and the memory of failed tries are none."""
+    found = [path for path in (folder / "weights").rglob("*") if path.is_file()]
+    return [path for path in found if path.suffix != ".lock" and not path.name.startswith(".tries-")]
 
 
 def test_each_row_of_the_ledger_names_the_acceptance_that_it_rests_on(world, gateway):
