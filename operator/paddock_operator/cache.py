@@ -1,11 +1,14 @@
 """The caches of one operator: children of all kinds, weights Jobs, GPU nodes."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from paddock_core.planning.gpus import GPU_RESOURCE, inventory_of
 from paddock_core.planning.types import Inventory
 from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import PlacementSpec
 
+from paddock_operator.decide.eligible import eligible
 from paddock_operator.kinds import DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
 from paddock_operator.observed import Child, EngineJob, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
@@ -104,14 +107,17 @@ class Cache:
         """Every deployment that has an object, whether it still exists or not."""
         return {owner for reflector in self._reflectors.values() for owner in reflector.owners()}
 
-    def inventory(self) -> Inventory:
-        """The cluster's GPUs."""
+    def inventory(self, placement: PlacementSpec) -> Inventory:
+        """The cluster's GPUs, as far as pods of this placement may run on them."""
         classes = tuple(sorted(str(item["metadata"]["name"]) for item in self._classes.all()))
-        return inventory_of(
-            self._nodes.all(),
+        nodes = list(self._nodes.all())
+        fitting = [node for node in nodes if eligible(node, placement)]
+        found = inventory_of(
+            fitting,
             resource=self._gpu_resource,
             device_classes=classes if self._classes.served else None,
         )
+        return replace(found, left_out=len(nodes) - len(fitting))
 
     def _hear(self, manifest: Manifest) -> None:
         labels = manifest["metadata"].get("labels") or {}
@@ -161,10 +167,20 @@ def _pod(manifest: Manifest) -> Manifest:
 
 def _node(manifest: Manifest) -> Manifest:
     metadata = manifest["metadata"]
-    labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name.startswith("nvidia.com/")}
+    spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
+    ready = [
+        {"type": item["type"], "status": item["status"]}
+        for item in status.get("conditions") or ()
+        if item["type"] == "Ready"
+    ]
     return {
-        "metadata": {"name": metadata["name"], "resourceVersion": metadata["resourceVersion"], "labels": labels},
-        "status": {"allocatable": manifest.get("status", {}).get("allocatable", {})},
+        "metadata": {
+            "name": metadata["name"],
+            "resourceVersion": metadata["resourceVersion"],
+            "labels": metadata.get("labels") or {},
+        },
+        "spec": {"unschedulable": spec.get("unschedulable", False), "taints": spec.get("taints") or []},
+        "status": {"allocatable": status.get("allocatable") or {}, "conditions": ready},
     }
 
 

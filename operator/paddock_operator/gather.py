@@ -61,7 +61,7 @@ class Gatherer:
             now=self._clock.now(),
             catalog=self._catalog,
             policy=self._policy.current(),
-            inventory=self._cache.inventory(),
+            inventory=self._cache.inventory(deployment.spec.placement),
             apis=self._cache.served(),
             deployment=deployment,
             problem=problem,

@@ -19,7 +19,7 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType
 from paddock_operator.decide import desired, engine, images
 from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordResult
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, kind_of
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, JOB, LOCAL_QUEUES, POD, POD_GROUP, kind_of
 from paddock_operator.observed import Child, EngineJob, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
@@ -63,7 +63,7 @@ def look(policy: Policy, *, engine_type: str = "TensorRTEngine", **changes: Any)
     """A deployment on H100 nodes, whose weights are there."""
     metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
     spec = {"model": {"id": MODEL}, "engine": {"type": engine_type, "contextLength": 4096, "maxConcurrency": 4}}
-    spec["parallelism"] = changes.pop("parallelism", {})
+    spec["parallelism"], spec["placement"] = changes.pop("parallelism", {}), changes.pop("placement", {})
     deployment, problem = parse({"metadata": metadata, "spec": spec, "status": changes.pop("status", {})})
     job = {
         "metadata": {"name": "w", "namespace": "paddock-weights", "uid": "j1", "annotations": {names.RESULT: RESULT}}
@@ -248,6 +248,69 @@ def test_an_engine_of_several_pods_is_refused_with_what_works_instead(policy: Po
     assert judged.finding.reason == ConditionReason.ENGINE_UNSUPPORTED
     assert "LLMAPI, which compiles nothing" in judged.finding.message
     assert not judged.actions
+
+
+def judged(policy: Policy, model_id: str, gpu: str, precision: str) -> tuple[engine.Judgement, Plan]:
+    model, inventory = packaged_catalog().models[model_id], hypothetical(gpu=gpu)
+    answer = fit(model=model, ask=Ask(engine="TensorRTEngine", precision=precision), inventory=inventory)
+    assert isinstance(answer, Plan)
+    return engine.judge(look(policy, inventory=inventory), CONFIG, model, answer, weights=WEIGHTS), answer
+
+
+@pytest.mark.parametrize(
+    ("gpu", "precision", "gpus"),
+    [("H200-141", "fp8", 2), ("A100-80", "int4-awq", 3), ("H200-141", "bf16", 2)],
+)
+def test_a_job_is_as_large_as_the_weights_that_it_reads(policy: Policy, gpu: str, precision: str, gpus: int) -> None:
+    found, answer = judged(policy, "llama-3.1-70b-instruct", gpu, precision)
+    source = packaged_catalog().models["llama-3.1-70b-instruct"].weights["bf16"].bytes
+    job = next(item.manifest for item in found.actions if isinstance(item, Apply) and kind_of(item.manifest) == JOB)
+    resources = job["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == str(gpus)
+    assert answer.gpus_per_pod <= gpus
+    times = 2 if precision != "bf16" else 1
+    assert int(resources["requests"]["memory"].removesuffix("Mi")) * 1024**2 > times * source
+    assert job["spec"]["activeDeadlineSeconds"] > source // (32 * 1024**2)
+
+
+def test_weights_that_no_node_holds_are_not_quantized(policy: Policy) -> None:
+    found, _answer = judged(policy, "llama-3.1-405b-instruct", "A100-80", "int4-awq")
+    assert found.finding is not None
+    assert found.finding.reason == ConditionReason.ENGINE_UNSUPPORTED
+    assert "and a node has 8 to give" in found.finding.message
+    assert "LLMAPI with weights that are published in int4-awq" in found.finding.message
+    assert not found.actions
+
+
+PLACED = {
+    "nodeSelector": {"pool": "gold"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "schedulerName": "own",
+    "priorityClassName": "high",
+    "queue": "gold",
+}
+
+
+def test_a_job_is_placed_and_queued_as_the_servers_are(policy: Policy) -> None:
+    apis = frozenset({*LOCAL_QUEUES, POD_GROUP})
+    job = started(look(policy, placement=PLACED, apis=apis))
+    pod = job["spec"]["template"]["spec"]
+    assert (pod["nodeSelector"], pod["schedulerName"], pod["priorityClassName"]) == ({"pool": "gold"}, "own", "high")
+    assert [item["key"] for item in pod["tolerations"]] == ["nvidia.com/gpu", "dedicated"]
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gold"
+    gang = started(look(policy, placement={**PLACED, "schedulerName": "volcano"}, apis=apis))
+    assert "kueue.x-k8s.io/queue-name" not in gang["metadata"]["labels"]
+    annotations = gang["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"scheduling.volcano.sh/queue-name": "gold"}
+
+
+def test_a_job_that_its_queue_holds_back_says_so(policy: Policy) -> None:
+    seen = with_job(policy)
+    held = replace(seen.engines[0], job={**seen.engines[0].job, "spec": {"suspend": True}})
+    outcome = desired.decide(replace(seen, engines=(held,)), CONFIG)
+    assert condition_of(outcome) == ("False", ConditionReason.ENGINE_BUILDING)
+    message = next(item.message for item in outcome.findings if item.type is ConditionType.ENGINE_READY)
+    assert "paddock-weights must have one of the same name" in message
 
 
 @pytest.mark.parametrize("kind", ["LLMAPI", "TensorRTEngine"])

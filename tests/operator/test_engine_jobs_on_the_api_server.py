@@ -16,10 +16,12 @@ from paddock_core.policy.documents import Purge
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.cache import Cache
 from paddock_operator.decide import engine
+from paddock_operator.decide.engine_size import size_of
 from paddock_operator.main import config_of
 from paddock_operator.manifests.render import EngineRendering, render_engine
 from paddock_operator.observed import Observed, parse
@@ -29,6 +31,7 @@ from paddock_operator.purging import Purger
 MODEL = "llama-3.1-8b-instruct"
 NAMESPACE = names.WEIGHTS_NAMESPACE
 NOW = 1_800_000_000.0
+PLACED = PlacementSpec(node_selector={"zone": "a"}, tolerations=(Toleration(key="a", operator="Exists"),), queue="gold")
 
 
 def manifests_of(settings: Any) -> list[Any]:
@@ -41,9 +44,17 @@ def manifests_of(settings: Any) -> list[Any]:
         key=Key("acme", "x"), now=NOW, catalog=packaged_catalog(), policy=policy(), deployment=deployment
     )
     request = engine.request_of(observed, config, model, answer, weights="b1" * 32)
-    key = recipe(request).engine_key
-    digest = names.model_digest(model, precision=answer.weights)
-    rendering = EngineRendering(model=model, plan=answer, request=request, digest=digest, key=key, config=config)
+    made = recipe(request)
+    rendering = EngineRendering(
+        model=model,
+        plan=answer,
+        request=request,
+        digest=names.model_digest(model, precision=answer.weights),
+        key=made.engine_key,
+        size=size_of(model, answer, quantizes=made.quantizes, inventory=observed.inventory),
+        placement=PLACED,
+        config=config,
+    )
     return render_engine(rendering)
 
 

@@ -82,6 +82,8 @@ class Inventory:
     pools: tuple[NodePool, ...] = ()
     device_classes: tuple[str, ...] | None = None
     """Names of the cluster's device classes; None where they were not looked up."""
+    left_out: int = 0
+    """Nodes with GPUs that are not among them, since the deployment's pods could not run there now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

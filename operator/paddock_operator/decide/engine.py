@@ -8,7 +8,7 @@ from paddock_core.catalog.images import image_for
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.engines.errors import EngineRequestError
 from paddock_core.engines.marker import INCOMPATIBLE
-from paddock_core.engines.recipe import recipe
+from paddock_core.engines.recipe import Recipe, recipe
 from paddock_core.engines.request import EngineRequest
 from paddock_core.planning.gpus import gpu_table
 from paddock_core.planning.types import Engine, Gpu, Plan
@@ -17,6 +17,7 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType, Fi
 
 from paddock_operator.decide import causes
 from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
+from paddock_operator.decide.engine_size import size_of
 from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import JOB
@@ -65,18 +66,38 @@ def judge(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, 
         return Judgement(ready=True)
     try:
         request = request_of(observed, config, model, plan, weights=weights)
-        key = recipe(request).engine_key
+        made = recipe(request)
     except EngineRequestError as error:
         return Judgement(finding=_fails(ConditionReason.ENGINE_UNSUPPORTED, str(error)))
+    key = made.engine_key
     found = next((item for item in observed.engines if item.name == names.engine_job_name(key)), None)
     if found is None:
-        digest = names.model_digest(model, precision=plan.weights)
-        rendering = EngineRendering(model=model, plan=plan, request=request, digest=digest, key=key, config=config)
-        start = tuple(Apply(manifest=manifest) for manifest in render_engine(rendering))
-        return _building("the engine Job is being started", actions=start)
+        return _started(observed, config, model, plan, request=request, made=made)
     if "deletionTimestamp" in found.job["metadata"]:
         return _building("the former engine Job is going")
     return _refused(observed, found) or _of_job(observed, found, key, resource=plan.resource)
+
+
+def _started(
+    observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, request: EngineRequest, made: Recipe
+) -> Judgement:
+    """Start the Job, where a node could hold it."""
+    try:
+        size = size_of(model, plan, quantizes=made.quantizes, inventory=observed.inventory)
+    except EngineRequestError as error:
+        return Judgement(finding=_fails(ConditionReason.ENGINE_UNSUPPORTED, str(error)))
+    rendering = EngineRendering(
+        model=model,
+        plan=plan,
+        request=request,
+        digest=names.model_digest(model, precision=plan.weights),
+        key=made.engine_key,
+        size=size,
+        placement=observed.live.spec.placement,
+        config=config,
+    )
+    start = tuple(Apply(manifest=manifest) for manifest in render_engine(rendering))
+    return _building("the engine Job is being started", actions=start)
 
 
 def request_of(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, weights: str) -> EngineRequest:
@@ -172,6 +193,9 @@ def _of_job(observed: Observed, found: EngineJob, key: str, *, resource: str) ->
         if cause.reason in causes.ENDED:
             cause = replace(cause, reason=ConditionReason.BUILD_FAILED)
         return Judgement(finding=_fails(cause.reason, cause.advised), look_after_seconds=30.0)
+    if (found.job.get("spec") or {}).get("suspend"):
+        text = f"the Job waits for its queue, of which {names.WEIGHTS_NAMESPACE} must have one of the same name"
+        return _building(f"{text}; its controller says more in the Job's events")
     return _building("the engine is being compiled and verified; the weights' size decides how long that takes")
 
 

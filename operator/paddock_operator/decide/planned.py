@@ -7,7 +7,7 @@ import msgspec
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.licensing.registration import hidden, unserved
 from paddock_core.planning.fit import plan
-from paddock_core.planning.types import Ask, Plan, Refusal
+from paddock_core.planning.types import Ask, Inventory, Plan, Refusal
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import Spec
@@ -59,7 +59,8 @@ def judge(observed: Observed, config: Config) -> tuple[Finding, Plan | None]:
     ask = ask_of(spec)
     answer = _pinned(observed, wish_digest(model, ask)) or plan(model=model, ask=ask, inventory=observed.inventory)
     if isinstance(answer, Refusal):
-        return fails(kind, answer.reason.value, _with_alternatives(answer)), None
+        text = _with_alternatives(answer) + _left_out(observed.inventory)
+        return fails(kind, answer.reason.value, text), None
     lack = needs.missing(answer, spec.placement, apis=observed.apis, config=config)
     if lack is not None:
         return lack, answer
@@ -81,6 +82,15 @@ def _pinned(observed: Observed, digest: str) -> Plan | None:
         return msgspec.json.decode(noted.get(PLAN, ""), type=Plan)
     except msgspec.DecodeError:
         return None
+
+
+def _left_out(inventory: Inventory) -> str:
+    if not inventory.left_out:
+        return ""
+    return (
+        f". Nodes with GPUs that do not count for it: {inventory.left_out}, which spec.placement.nodeSelector does not"
+        " pick, or which are tainted, cordoned or not ready"
+    )
 
 
 def _with_alternatives(refusal: Refusal) -> str:

@@ -1,11 +1,14 @@
 """Where pods run: what every pod of a deployment gets alike, be it a copy of its own or one of a group."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from paddock_core.planning.gpus import GPU_RESOURCE, PRODUCT_LABEL
+from paddock_core.planning.gpus import PRODUCT_LABEL
 from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import PlacementSpec
 
+from paddock_operator.decide.eligible import tolerated
 from paddock_operator.kinds import POD_GROUP
 from paddock_operator.manifests.render import Rendering, digest_of
 
@@ -20,36 +23,58 @@ CLAIM = "gpus"
 
 def of_pod(rendering: Rendering, *, group: str | None = None) -> dict[str, Any]:
     """The part of a pod's specification that says where it runs."""
-    placement = rendering.spec.placement
-    made: dict[str, Any] = {
-        "nodeSelector": placement.node_selector,
-        "tolerations": _tolerations(rendering),
-    }
-    affinity = {**_node_affinity(rendering), **_group_affinity(rendering, group)}
+    made = on_nodes(rendering.spec.placement, gpus=rendering.plan.gpus_per_pod > 0)
+    affinity = {**on_products(rendering.plan.gpu_products), **_group_affinity(rendering, group)}
     if affinity:
         made["affinity"] = affinity
+    if claims_devices(rendering):
+        made["resourceClaims"] = [{"name": CLAIM, "resourceClaimTemplateName": claim_template_name(rendering)}]
+    return made
+
+
+def on_nodes(placement: PlacementSpec, *, gpus: bool) -> dict[str, Any]:
+    """The part that is the same for every pod that works for a deployment: nodes, scheduler and priority."""
+    made: dict[str, Any] = {
+        "nodeSelector": placement.node_selector,
+        "tolerations": [msgspec.to_builtins(item) for item in tolerated(placement, gpus=gpus)],
+    }
     if placement.scheduler_name is not None:
         made["schedulerName"] = placement.scheduler_name
     if placement.priority_class_name is not None:
         made["priorityClassName"] = placement.priority_class_name
-    if claims_devices(rendering):
-        made["resourceClaims"] = [{"name": CLAIM, "resourceClaimTemplateName": claim_template_name(rendering)}]
     return made
+
+
+def on_products(products: Sequence[str]) -> dict[str, Any]:
+    """The affinity to nodes with these GPUs; empty where it is all the same."""
+    if not products:
+        return {}
+    term = {"matchExpressions": [{"key": PRODUCT_LABEL, "operator": "In", "values": list(products)}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
 def pod_annotations(rendering: Rendering, *, group: str | None = None) -> dict[str, str]:
     """Annotations by which Volcano puts the pods of a group into its gang, and any pod into its queue."""
     if by_volcano(rendering) and group is not None and POD_GROUP in rendering.apis:
         return {VOLCANO_GROUP: group}
-    if by_volcano(rendering) and rendering.spec.placement.queue is not None:
-        return {VOLCANO_QUEUE: rendering.spec.placement.queue}
-    return {}
+    return queue_annotations(rendering.spec.placement)
+
+
+def queue_annotations(placement: PlacementSpec) -> dict[str, str]:
+    """Annotations by which Volcano puts a pod of no gang into its queue."""
+    if placement.scheduler_name != VOLCANO or placement.queue is None:
+        return {}
+    return {VOLCANO_QUEUE: placement.queue}
 
 
 def owner_labels(rendering: Rendering) -> dict[str, str]:
     """Labels of the object that owns the pods: by them Kueue admits all its pods, or none."""
-    queue = rendering.spec.placement.queue
-    return {} if queue is None or by_volcano(rendering) else {KUEUE_QUEUE: queue}
+    return queue_labels(rendering.spec.placement)
+
+
+def queue_labels(placement: PlacementSpec) -> dict[str, str]:
+    """Labels of an object that Kueue is to admit."""
+    return {} if placement.queue is None or placement.scheduler_name == VOLCANO else {KUEUE_QUEUE: placement.queue}
 
 
 def group_annotations(rendering: Rendering) -> dict[str, str]:
@@ -76,14 +101,6 @@ def claim_template_name(rendering: Rendering) -> str:
     return f"{rendering.name}-{digest_of(claimed)[:8]}"
 
 
-def _node_affinity(rendering: Rendering) -> dict[str, Any]:
-    products = list(rendering.plan.gpu_products)
-    if not products:
-        return {}
-    term = {"matchExpressions": [{"key": PRODUCT_LABEL, "operator": "In", "values": products}]}
-    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
-
-
 def _group_affinity(rendering: Rendering, group: str | None) -> dict[str, Any]:
     """All pods of a group in one domain. Where it is to be exclusive, the group's controller sees to both."""
     key = rendering.spec.placement.topology_key
@@ -91,10 +108,3 @@ def _group_affinity(rendering: Rendering, group: str | None) -> dict[str, Any]:
         return {}
     term = {"labelSelector": {"matchLabels": {names.GROUP: group}}, "topologyKey": key}
     return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
-
-
-def _tolerations(rendering: Rendering) -> list[dict[str, Any]]:
-    own: list[dict[str, Any]] = []
-    if rendering.plan.gpus_per_pod:
-        own = [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
-    return own + [msgspec.to_builtins(item) for item in rendering.spec.placement.tolerations]

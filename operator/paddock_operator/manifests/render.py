@@ -15,8 +15,9 @@ from paddock_core.engines.request import EngineRequest
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Purge
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import Spec
+from paddock_core.resources.llamadeployment import PlacementSpec, Spec
 
+from paddock_operator.decide.engine_size import JobSize
 from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import Kind
@@ -118,6 +119,9 @@ class EngineRendering:
     digest: str
     """Of the model's weights, as their Job has it."""
     key: str
+    size: JobSize
+    placement: PlacementSpec
+    """Of the deployment that asks first: others that need the same engine wait for the same Job."""
     config: Config
 
     @property

@@ -1,13 +1,12 @@
-"""The Job that compiles an engine, on GPUs like those that will run it."""
+"""The Job that compiles an engine, on GPUs like those that will run it, placed and queued as the servers are."""
 
 from typing import Any
 
 from paddock_core.engines.request import encode
-from paddock_core.planning.gpus import GPU_RESOURCE, PRODUCT_LABEL
 from paddock_core.serving.contract import NOT_AT_ONCE
 
 from paddock_operator.decide.images import image_of
-from paddock_operator.manifests import pods
+from paddock_operator.manifests import placement, pods
 from paddock_operator.manifests.render import EngineRendering
 from paddock_operator.manifests.weights.service_account import NAME
 from paddock_operator.ports import Manifest
@@ -18,19 +17,19 @@ TRIES = 2
 LEAST_SECONDS = 3600
 BYTES_PER_SECOND = 32 * 1024**2
 """Slowest rate at which weights are given time to become an engine."""
-EXTRA_MEMORY_BYTES = 16 * 1024**3
-"""Host memory beside the weights, which converting holds as a whole."""
 SHARED_MEMORY_BYTES_PER_GPU = 8 * 1024**3
 
 
 def render(rendering: EngineRendering) -> Manifest:
     """The Job. Its template never changes while it exists: another engine has another name."""
-    weights = rendering.plan.weights_bytes
+    weights = rendering.size.source_bytes
+    metadata = rendering.metadata()
+    annotations = placement.queue_annotations(rendering.placement)
     final = {"containerName": CONTAINER, "operator": "In", "values": [NOT_AT_ONCE]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": rendering.metadata(),
+        "metadata": {**metadata, "labels": {**metadata["labels"], **placement.queue_labels(rendering.placement)}},
         "spec": {
             "backoffLimit": TRIES,
             "activeDeadlineSeconds": LEAST_SECONDS + weights // BYTES_PER_SECOND,
@@ -40,23 +39,21 @@ def render(rendering: EngineRendering) -> Manifest:
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "template": {"metadata": {"labels": rendering.labels}, "spec": _pod(rendering)},
+            "template": {"metadata": {"labels": rendering.labels, "annotations": annotations}, "spec": _pod(rendering)},
         },
     }
 
 
 def _pod(rendering: EngineRendering) -> dict[str, Any]:
-    shared = SHARED_MEMORY_BYTES_PER_GPU * rendering.plan.gpus_per_pod
-    term = {"key": PRODUCT_LABEL, "operator": "In", "values": list(rendering.plan.gpu_products)}
-    required = {"nodeSelectorTerms": [{"matchExpressions": [term]}]}
+    shared = SHARED_MEMORY_BYTES_PER_GPU * rendering.size.gpus
     return {
         "restartPolicy": "Never",
         "serviceAccountName": NAME,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "securityContext": pods.pod_security(),
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
-        "tolerations": [{"key": GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}],
+        **placement.on_nodes(rendering.placement, gpus=True),
+        "affinity": placement.on_products(rendering.plan.gpu_products),
         "containers": [_container(rendering)],
         "volumes": [
             {"name": "weights", **rendering.config.weights_volume},
@@ -68,9 +65,9 @@ def _pod(rendering: EngineRendering) -> dict[str, Any]:
 
 def _container(rendering: EngineRendering) -> dict[str, Any]:
     plan = rendering.plan
-    shared = SHARED_MEMORY_BYTES_PER_GPU * plan.gpus_per_pod
-    memory = pods.memory(plan.weights_bytes + EXTRA_MEMORY_BYTES)
-    gpus = {plan.resource: str(plan.gpus_per_pod)}
+    shared = SHARED_MEMORY_BYTES_PER_GPU * rendering.size.gpus
+    memory = pods.memory(rendering.size.memory_bytes)
+    gpus = {plan.resource: str(rendering.size.gpus)}
     return {
         "name": CONTAINER,
         "image": image_of(rendering.config, plan.engine),
@@ -83,7 +80,7 @@ def _container(rendering: EngineRendering) -> dict[str, Any]:
         ],
         "resources": {
             "requests": {"cpu": pods.cpu(plan.cpu_millicores), "memory": memory, **gpus},
-            "limits": {"memory": pods.memory(plan.weights_bytes + EXTRA_MEMORY_BYTES + shared), **gpus},
+            "limits": {"memory": pods.memory(rendering.size.memory_bytes + shared), **gpus},
         },
         "securityContext": pods.container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
