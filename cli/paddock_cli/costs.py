@@ -50,33 +50,38 @@ def priced(report: dict[str, Any], rates: Rates) -> dict[str, Any]:
 
 
 def compared(report: dict[str, Any], rates: Rates, listed: PriceList) -> dict[str, Any]:
-    """Each deployment that answered anything beside each listed model."""
+    """Each deployment that answered anything beside each listed model. Without any pod time its cost is not known."""
     rows = []
     for row in report["rows"]:
         tokens = {name: row[name] for name in ("input_tokens", "output_tokens")}
         if not any(tokens.values()):
             continue
-        own = rates.cost(row)
+        own = rates.cost(row) if _had_pods(row) else None
         for model in listed.models:
             theirs = model.cost(**tokens)
             rows.append(
                 {
                     "deployment": row["deployment"],
                     **tokens,
-                    "own_cost": format_amount(own),
+                    "own_cost": None if own is None else format_amount(own),
                     "model": model.name,
                     "source": model.source,
                     "as_of": model.as_of,
                     "listed_cost": format_amount(theirs),
-                    "ratio": ratio(own_nano=own, listed_nano=theirs),
+                    "ratio": None if own is None else ratio(own_nano=own, listed_nano=theirs),
                 }
             )
     return {"currency": listed.currency, "rows": rows}
 
 
+def _had_pods(row: dict[str, Any]) -> bool:
+    """Without any pod time nothing is known of what tokens cost; that is not the same as nothing."""
+    return bool(row["gpu_seconds"] or row["cpu_seconds"])
+
+
 def _priced(row: dict[str, Any], rates: Rates) -> dict[str, Any]:
     cost = rates.cost(row)
-    price = per_million(nano=cost, tokens=row["input_tokens"] + row["output_tokens"])
+    price = per_million(nano=cost, tokens=row["input_tokens"] + row["output_tokens"]) if _had_pods(row) else None
     return {
         **row,
         "cost": None if rates.nothing else format_amount(cost),

@@ -10,6 +10,7 @@ from paddock_cli.errors import UsageError
 
 START_MS = 1_767_225_600_000  # 2026-01-01
 DAY = ("--since", "2026-01-01", "--until", "2026-01-02")
+EARLY = ("--since", "2025-12-20", "--until", "2025-12-21")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "prices.yaml"
 
 
@@ -52,7 +53,9 @@ def ran(paddock: Any, acme: Any) -> None:
         "gateway_instance": "gw-of-costs",
         "journal_seq": 1,
     }
-    answer = httpx.post(f"{paddock.url}/internal/v1/usage", json={"records": [record]}, headers=headers)
+    early = {"deployment": "cost-ns/podless", "t_admit": 1_766_188_860.0, "t_end": 1_766_188_861.0}
+    podless = {**record, **early, "usage_id": "019b390f-4260-7000-8000-0000000000c1"}
+    answer = httpx.post(f"{paddock.url}/internal/v1/usage", json={"records": [record, podless]}, headers=headers)
     assert answer.status_code == 200, answer.text
 
 
@@ -81,6 +84,16 @@ def test_own_cost_stands_beside_a_list(paddock: Any, ran: None) -> None:
     table = paddock("cost", "compare", "--prices", str(EXAMPLE), *DAY, "--gpu-hour", "0.65")
     assert "some-closed-model" in table.out
     assert "tokenizer" in table.err
+
+
+def test_a_deployment_without_pod_time_is_not_called_free(paddock: Any, ran: None) -> None:
+    words = ("cost", "compare", "--prices", str(EXAMPLE), "--gpu-hour", "2.50", *EARLY)
+    rows = [row for row in paddock.read(*words)["rows"] if row["deployment"] == "cost-ns/podless"]
+    assert rows
+    assert {(row["own_cost"], row["ratio"]) for row in rows} == {(None, None)}
+    shown = paddock(*words)
+    assert "unknown" in shown.out
+    assert "No pod time is known in this period of cost-ns/podless" in shown.err
 
 
 def test_what_cannot_be_compared_is_said(paddock: Any, acme: Any, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_cli.focus_files import write_parquet
+from paddock_cli.nouns.usage import Interval, floor, over_time
 from paddock_cli.plot import HEIGHT, amount, plot
 from paddock_core.usage.buckets import Buckets
 from paddock_core.usage.prices import Price
@@ -125,6 +128,54 @@ def test_programs_get_json_and_csv(acme: Any, used: Any, tmp_path: Path) -> None
         ("key0", "1500", "0.00045"),
         ("key1", "1500", "0.00045"),
     ]
+
+
+def test_programs_get_all_groups_however_many_there_are(paddock: Any, acme: Any) -> None:
+    """More than one answer of the control plane holds."""
+    at, most = 1766620800.0, 10_000  # 2025-12-25
+    paddock("tenant", "create", "crowd", "--entity", "acme-inc")
+    token = (paddock.home / "internal_token").read_text(encoding="utf-8")
+    for numbers in (range(most), range(most, most + 7)):
+        rows = [{**_record(number, at), "tenant": "crowd", "key_id": f"k{number:05}"} for number in numbers]
+        answer = httpx.post(
+            f"{paddock.url}/internal/v1/usage",
+            json={"records": rows},
+            headers={"authorization": f"Bearer {token}"},
+            timeout=60,
+        )
+        assert answer.json()["accepted"] == len(rows), answer.text
+    words = ("usage", "--tenant", "crowd", "--group-by", "key", "--by", "day")
+    found = list(csv.DictReader(io.StringIO(paddock(*words, "-o", "csv").out)))
+    assert [row["key"] for row in found] == [f"k{number:05}" for number in range(most + 7)]
+    report = paddock.read(*words)
+    assert (len(report["rows"]), report["truncated"], report["total"]["requests"]) == (most + 7, False, most + 7)
+    assert "more groups than are shown" in paddock(*words).err
+
+
+def test_the_plot_s_step_fits_what_was_used() -> None:
+    hour = datetime(2024, 1, 31, 23, tzinfo=UTC)
+    for spread, step, most in (
+        (timedelta(hours=5), Interval.HOUR, 6),
+        (timedelta(days=40), Interval.DAY, 41),
+        (timedelta(days=900), Interval.MONTH, 31),
+    ):
+        asked: list[str] = []
+        found = over_time(_answers_of([hour + spread * part / 5 for part in range(6)], asked))
+        assert found[0] is step
+        assert sum(found[1].values()) == 6
+        assert len(found[1]) <= most
+        assert asked == ["month", "day", "hour"][: asked.index(step.value) + 1]
+
+
+def _answers_of(moments: list[datetime], asked: list[str]) -> Any:
+    """What a control plane answers that holds one token at each of these."""
+
+    def ask(step: Interval) -> list[dict[str, Any]]:
+        asked.append(step.value)
+        counts = Counter(floor(moment, step) for moment in moments)
+        return [{"group": at.isoformat(), "total_tokens": count} for at, count in counts.items()]
+
+    return ask
 
 
 def test_charges_go_to_parquet_and_csv_in_focus_columns(acme: Any, used: Any, tmp_path: Path) -> None:

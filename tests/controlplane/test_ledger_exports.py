@@ -125,6 +125,7 @@ async def test_charges_add_up_to_the_rows(api: Any, ledger: Any) -> None:
         assert {row["SubAccountId"] for row in charges} == {None, "red"}
         assert {row["ProviderName"] for row in charges} == {"op Inc."}
         assert [row["x_ApiKeyId"] for row in charges if row["x_Unpriced"]] == ["free", "free"]
+        assert {row["BillingCurrency"] for row in charges} == {"USD"}
     longer = f"from=0&to={at}"
     assert (await api("GET", f"/v1/usage/charges?{longer}", status=422))["code"] == "PeriodTooLong"
 

@@ -100,10 +100,16 @@ def _table(report: dict[str, Any]) -> None:
 def _comparison(report: dict[str, Any]) -> None:
     columns = ("OWN COST", "LISTED COST", "OWN / LISTED")
     rows = [
-        (row["deployment"], row["model"], row["own_cost"], row["listed_cost"], _share(row["ratio"]))
+        (row["deployment"], row["model"], row["own_cost"] or "unknown", row["listed_cost"], _share(row["ratio"]))
         for row in report["rows"]
     ]
     print_rows(rows, "DEPLOYMENT", "BESIDE", *columns, right=columns)
+    unknown = sorted({row["deployment"] for row in report["rows"] if row["own_cost"] is None})
+    if unknown:
+        say(
+            f"No pod time is known in this period of {', '.join(unknown)}, so there is no cost of yours to compare: "
+            "does an operator report it? See docs/metering.md."
+        )
     say(f"In {report['currency']}. Each model counts tokens by its own tokenizer: the same text may be more or fewer.")
 
 

@@ -1,7 +1,7 @@
 """See how many requests and tokens were used, and what they cost."""
 
 import sys
-from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -76,7 +76,7 @@ def usage(
         _charges(output, file, tenant=tenant, start=start, end=end or now.timestamp(), interval=by)
         return
     asked = {"tenant": tenant, "from": start, "to": end}
-    report = Client().get("/v1/usage", group_by=group_by.value, interval=by.value if by else None, **asked)
+    report = _report(group_by=group_by, by=by, asked=asked, whole=output is not Form.TABLE)
     for row in report["rows"]:
         row[group_by.value] = row["group"]
     if output is Form.TABLE:
@@ -88,6 +88,16 @@ def usage(
         raise UsageError("--file goes with csv and parquet", advice="send JSON where it belongs with >")
     else:
         print_json(report)
+
+
+def _report(*, group_by: Group, by: Interval | None, asked: dict[str, Any], whole: bool) -> dict[str, Any]:
+    """The sums by group; `whole` for all of them, however many answers that takes."""
+    question = {**asked, "group_by": group_by.value, "interval": by.value if by else None}
+    report: dict[str, Any] = Client().get("/v1/usage", **question)
+    while whole and report["truncated"]:
+        more = Client().get("/v1/usage", **question, skip=len(report["rows"]))
+        report = {**more, "rows": [*report["rows"], *more["rows"]]}
+    return report
 
 
 def _charges(
@@ -167,7 +177,7 @@ def _table(report: dict[str, Any]) -> None:
     if total["costs"] and total["unpriced_requests"]:
         say(f"{total['unpriced_requests']} requests had no price: their tokens are counted, their cost is not.")
     if report["truncated"]:
-        say("There are more groups than are shown; the total is over all. Narrow it with --tenant or --since.")
+        say("There are more groups than are shown; the total is over all. Narrow it with --since, or -o csv.")
 
 
 def _cost_text(sums: dict[str, Any]) -> str:
@@ -180,33 +190,37 @@ def _bar(value: int, most: int) -> str:
 
 def _plot(asked: dict[str, Any]) -> None:
     """Tokens over time, in steps that fit the period. Steps without usage are shown as such."""
-    rows = Client().get("/v1/usage", group_by="hour", **asked)["rows"]
-    tokens = {datetime.fromisoformat(row["group"]): row["total_tokens"] for row in rows}
+    step, tokens = over_time(lambda step: Client().get("/v1/usage", group_by=step.value, **asked)["rows"])
     if len(tokens) < 2:
         return
-    step = _step((max(tokens) - min(tokens)).total_seconds())
-    sums: dict[datetime, int] = defaultdict(int)
-    for at, count in tokens.items():
-        sums[_floor(at, step)] += count
-    moments, at = [], min(sums)
-    while at <= max(sums):
+    moments, at = [], min(tokens)
+    while at <= max(tokens):
         moments.append(at)
-        at = _floor(at + (timedelta(days=31) if step is Interval.MONTH else timedelta(**{f"{step.value}s": 1})), step)
+        at = floor(at + (timedelta(days=31) if step is Interval.MONTH else timedelta(**{f"{step.value}s": 1})), step)
     form = {Interval.HOUR: "%m-%d %H:00", Interval.DAY: "%Y-%m-%d", Interval.MONTH: "%Y-%m"}[step]
     labels = [moment.strftime(form) for moment in moments]
     width = typer.get_terminal_size()[0] if sys.stdout.isatty() else 100
     sys.stdout.write(f"\nTokens by {step.value}\n")
-    for line in plot([max(sums[moment], 0) for moment in moments], labels=labels, width=width):
+    for line in plot([max(tokens.get(moment, 0), 0) for moment in moments], labels=labels, width=width):
         sys.stdout.write(line + "\n")
 
 
-def _step(seconds: float) -> Interval:
-    if seconds <= _LONGEST_HOURS:
-        return Interval.HOUR
-    return Interval.DAY if seconds <= _LONGEST_DAYS else Interval.MONTH
+def over_time(ask: Callable[[Interval], list[dict[str, Any]]]) -> tuple[Interval, dict[datetime, int]]:
+    """The finest step that fits what was used, and tokens by it.
+
+    Coarse steps say whether a finer one fits, so no answer is too long, whatever period is asked about.
+    """
+    tokens: dict[datetime, int] = {}
+    step = Interval.MONTH
+    for step, longest in ((Interval.MONTH, _LONGEST_DAYS), (Interval.DAY, _LONGEST_HOURS), (Interval.HOUR, 0.0)):
+        tokens = {datetime.fromisoformat(row["group"]): row["total_tokens"] for row in ask(step)}
+        if not tokens or (max(tokens) - min(tokens)).total_seconds() > longest:
+            break
+    return step, tokens
 
 
-def _floor(at: datetime, step: Interval) -> datetime:
+def floor(at: datetime, step: Interval) -> datetime:
+    """Where the step begins in which a moment lies."""
     at = at.replace(minute=0, second=0, microsecond=0)
     if step is Interval.HOUR:
         return at

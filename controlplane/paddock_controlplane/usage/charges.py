@@ -10,11 +10,14 @@ from paddock_core.usage.prices import Price
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from paddock_controlplane.prices import currency as currencies
 from paddock_controlplane.prices import service as prices
 from paddock_controlplane.usage.errors import PeriodTooLong
 
 _LONGEST_SECONDS = 32 * 86400.0
 _MOST = 100_000
+_NO_CURRENCY = "XXX"
+"""ISO 4217 for no currency: the price book has never had a price. FOCUS leaves the column no null."""
 _TOKENS = {
     "input_uncached": "input_tokens - cache_read_tokens - cache_write_tokens",
     "cache_read": "cache_read_tokens",
@@ -82,11 +85,17 @@ async def read(session: AsyncSession, period: Period) -> Charges:
         raise PeriodTooLong(f"that is more than {_MOST} charges: ask for less time or for one tenant")
     book = await prices.prices_by_id(session, {row.price_id for row in found if row.price_id})
     provider = (await session.execute(_PROVIDER)).scalar() or "Paddock"
-    charges = [charge for row in found for charge in _charges(row, book, period, provider)]
+    currency = await _currency(session, [price.currency for price in book.values()])
+    charges = [charge for row in found for charge in _charges(row, book, period, provider, currency)]
     return Charges(rows=[focus_row(charge) for charge in charges])
 
 
-def _charges(row: Any, book: dict[str, Price], period: Period, provider: str) -> list[Charge]:
+async def _currency(session: AsyncSession, charged: list[str]) -> str:
+    """What charges without a price are shown in: the price book's currency, else that of the other charges."""
+    return next(iter([*await currencies.in_use(session), *sorted(charged)]), _NO_CURRENCY)
+
+
+def _charges(row: Any, book: dict[str, Price], period: Period, provider: str, currency: str) -> list[Charge]:
     """One for each bucket that was used, and one for what a correction adjusted beside the price."""
     found = []
     rest = int(row.cost_nano or 0)
@@ -114,6 +123,7 @@ def _charges(row: Any, book: dict[str, Price], period: Period, provider: str) ->
                 price_id=row.price_id,
                 price=book.get(row.price_id) if row.price_id else None,
                 provider=provider,
+                currency=currency,
             )
         )
     return found

@@ -88,7 +88,7 @@ class UsageReport:
     interval: Interval | None
     rows: list[UsageGroup]
     truncated: bool
-    """True if there are more groups than are shown; the total is over all of them."""
+    """True if there are more groups than are shown; the total is over all of them. Ask again with `skip`."""
     total: Sums
 
 
@@ -101,6 +101,8 @@ class Question:
     tenant: str | None = None
     start: float | None = None
     end: float | None = None
+    skip: int = 0
+    """Groups that were read before: of these keys, in this order."""
 
 
 async def report(session: AsyncSession, question: Question) -> UsageReport:
@@ -108,9 +110,11 @@ async def report(session: AsyncSession, question: Question) -> UsageReport:
     keys = [_GROUPS[question.group_by]]
     if question.interval is not None:
         keys.append(_TIMES[question.interval])
-    # A group has a line for each currency; more groups than are shown say that there are more.
-    found = await session.execute(_query(question, keys).limit(4 * _MOST_GROUPS))
-    groups = _fold(found, keys=len(keys))
+    # A group has a line for each currency, so groups are counted by their rank; one more says that there are more.
+    first, past = question.skip, question.skip + _MOST_GROUPS + 1
+    ranked = _query(question, keys, func.dense_rank().over(order_by=keys).label("rank")).subquery()
+    lines = select(ranked).where(ranked.c.rank > first, ranked.c.rank <= past).order_by(ranked.c.rank)
+    groups = _fold([line[1:] for line in await session.execute(lines)], keys=len(keys))
     rows = [
         UsageGroup(group=_label(key[0]), start=_label(key[1]) if len(key) > 1 else None, **sums)
         for key, sums in list(groups.items())[:_MOST_GROUPS]
@@ -125,11 +129,12 @@ async def report(session: AsyncSession, question: Question) -> UsageReport:
     )
 
 
-def _query(question: Question, keys: Sequence[ColumnElement[Any]]) -> Select[Any]:
-    """Sums by the keys and, behind them, by currency."""
+def _query(question: Question, keys: Sequence[ColumnElement[Any]], *before: ColumnElement[Any]) -> Select[Any]:
+    """Sums by the keys and, behind them, by currency; other columns before them."""
     by = [*keys, UsageHourRow.currency.expression]
-    sums = [func.sum(getattr(UsageHourRow, name)) for name in (*_COUNTS, "cost_nano")]
-    query = select(*by, *sums).group_by(*by).order_by(*by)
+    names = [one.label(f"by_{at}") for at, one in enumerate(by)]
+    sums = [func.sum(getattr(UsageHourRow, name)).label(name) for name in (*_COUNTS, "cost_nano")]
+    query = select(*before, *names, *sums).group_by(*by).order_by(*by)
     if question.tenant is not None:
         query = query.where(UsageHourRow.tenant == question.tenant)
     if question.start is not None:

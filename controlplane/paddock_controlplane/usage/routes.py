@@ -29,11 +29,15 @@ async def read_usage(
     interval: reports.Interval | None = None,
     start: Annotated[float | None, Query(ge=0, lt=1e11, alias="from")] = None,
     end: Annotated[float | None, Query(ge=0, lt=1e11, alias="to")] = None,
+    skip: Annotated[int, Query(ge=0, le=10**8)] = 0,
 ) -> Response:
-    """Requests, tokens and costs by group, and by interval if one is named, over a period (Unix seconds)."""
+    """Requests, tokens and costs by group, and by interval if one is named, over a period (Unix seconds).
+
+    10,000 groups at most; where the answer says `truncated`, `skip` those that it has for the next ones.
+    """
     if tenant is not None:
         call.own_tenant(tenant)
-    question = reports.Question(group_by=group_by, interval=interval, tenant=tenant, start=start, end=end)
+    question = reports.Question(group_by=group_by, interval=interval, tenant=tenant, start=start, end=end, skip=skip)
     return call.answer(await call.run(lambda session: reports.report(session, question)))
 
 

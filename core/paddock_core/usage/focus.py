@@ -35,6 +35,8 @@ class Charge:
     price_id: str | None
     price: Price | None
     provider: str
+    currency: str
+    """Of a charge without a price: the price book's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class FocusRow:
     BillingAccountId: str
     BillingAccountName: str
     BillingAccountType: str
-    BillingCurrency: str | None
+    BillingCurrency: str
     BillingPeriodStart: str
     BillingPeriodEnd: str
     ChargePeriodStart: str
@@ -106,7 +108,7 @@ def focus_row(charge: Charge) -> FocusRow:
         BillingAccountId=charge.tenant,
         BillingAccountName=charge.tenant_name,
         BillingAccountType="Tenant",
-        BillingCurrency=charge.price.currency if charge.price else None,
+        BillingCurrency=charge.price.currency if charge.price else charge.currency,
         BillingPeriodStart=_moment(period_start),
         BillingPeriodEnd=_moment(period_end),
         ChargePeriodStart=_moment(charge.start),

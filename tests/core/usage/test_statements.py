@@ -190,9 +190,12 @@ def test_a_charge_says_its_quantity_and_price_exactly(tokens: int, cost: int) ->
         price_id=_PRICES[0].id,
         price=_PRICES[0],
         provider="P",
+        currency="EUR",
     )
     row = focus_row(charge)
     whole, _, places = str(row.PricingQuantity).partition(".")
     assert int(whole) * 10**6 + int(places.ljust(6, "0")) == tokens == int(row.ConsumedQuantity or 0)
     assert (row.ListUnitPrice, row.BillingCurrency, row.SubAccountId) == ("0.000333333", "USD", None)
     assert (row.BillingPeriodStart, row.BillingPeriodEnd) == ("1970-01-01T00:00:00Z", "1970-02-01T00:00:00Z")
+    unpriced = focus_row(replace(charge, price=None, price_id=None, cost_nano=0))
+    assert (unpriced.BillingCurrency, unpriced.x_Unpriced, unpriced.BilledCost) == ("EUR", True, "0.00")
