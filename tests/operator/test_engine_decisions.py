@@ -22,6 +22,7 @@ from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, JOB, LOCAL_QUEUES, POD, POD_GROUP, kind_of
 from paddock_operator.observed import Child, EngineJob, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
+from paddock_operator.times import parse_time
 
 NOW = 1_800_000_000.0
 BEFORE, LATER = "2027-01-15T07:50:00Z", "2027-01-15T07:55:00Z"
@@ -179,7 +180,7 @@ def test_a_result_that_was_lost_is_asked_for_again(policy: Policy) -> None:
 )
 def test_a_failed_build_says_why_and_is_tried_again_after_a_while(policy: Policy, words: str, reason: str) -> None:
     observed = with_job(policy, condition="Failed", words=words)
-    failed = engine.parse_time(BEFORE)
+    failed = parse_time(BEFORE)
     early = desired.decide(replace(observed, now=failed + 10), CONFIG)
     assert condition_of(early) == ("False", reason)
     assert words in next(item.message for item in early.findings if item.type is ConditionType.ENGINE_READY)

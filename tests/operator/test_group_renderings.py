@@ -105,7 +105,10 @@ def test_pods_of_a_group_reach_one_another_and_nobody_else(pairs: Any, group: An
         members = {"podSelector": {"matchLabels": {names.GROUP: name}}}
         assert policy["spec"]["ingress"] == [{"from": [members]}]
         assert policy["spec"]["egress"][0] == {"to": [members]}
-        assert {port["port"] for rule in policy["spec"]["egress"][1:] for port in rule["ports"]} == {53}
+        resolvers = policy["spec"]["egress"][1:]
+        assert {port["port"] for rule in resolvers for port in rule["ports"]} == {53, 5353}
+        # Resolvers are other pods in some clusters, in other namespaces, and an address of the node in some.
+        assert resolvers[0]["to"] == [{"namespaceSelector": {}}, {"ipBlock": {"cidr": "169.254.20.10/32"}}]
         for template in ("leaderTemplate", "workerTemplate"):
             labels = item["spec"]["leaderWorkerTemplate"][template]["metadata"]["labels"]
             assert labels[names.GROUP] == name

@@ -8,7 +8,10 @@ from paddock_operator.manifests.render import Rendering
 from paddock_operator.ports import Manifest
 
 ORDER = 2
-DNS_PORT = 53
+DNS_PORTS = (53, 5353)
+"""Of pods that resolve names: a policy sees the pod's own port, which on OpenShift is the second."""
+NODE_RESOLVER = "169.254.20.10/32"
+"""Where NodeLocal DNSCache listens on every node."""
 
 
 def render(rendering: Rendering) -> list[Manifest]:
@@ -18,14 +21,10 @@ def render(rendering: Rendering) -> list[Manifest]:
 
 def _policy(rendering: Rendering, group: str) -> Manifest:
     members = {"podSelector": {"matchLabels": {names.GROUP: group}}}
-    resolver = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
-        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-    }
-    egress: list[dict[str, Any]] = [
-        {"to": [members]},
-        {"to": [resolver], "ports": [{"port": DNS_PORT, "protocol": protocol} for protocol in ("UDP", "TCP")]},
-    ]
+    # Which pods resolve names, and in which namespace, differs from cluster to cluster.
+    resolvers: list[dict[str, Any]] = [{"namespaceSelector": {}}, {"ipBlock": {"cidr": NODE_RESOLVER}}]
+    ports = [{"port": port, "protocol": protocol} for port in DNS_PORTS for protocol in ("UDP", "TCP")]
+    egress: list[dict[str, Any]] = [{"to": [members]}, {"to": resolvers, "ports": ports}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
