@@ -3,6 +3,7 @@ need a GPU. What they are given is checked against the published options by test
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from paddock_core.engines.recipe import recipe
 from paddock_core.engines.request import EngineRequest, encode
 from paddock_core.serving import contract
 from paddock_serving.compiled.build import build_engine
+from paddock_serving.compiled.calibration import digest_of
 from paddock_serving.compiled.check import check_engine, read_marker
 from paddock_serving.engines import tensorrt
 from paddock_serving.engines.base import EngineConfig
@@ -280,6 +282,39 @@ def test_quantising_without_a_calibration_set_says_where_to_put_one(image: Image
     (image.folder / "calibration").mkdir()
     build_engine(settings=image.settings(request))
     assert str(image.folder / "calibration") in image.calls()[0]
+
+
+def test_another_calibration_set_is_another_engine_when_the_job_runs_again(image: Image) -> None:
+    request, place = msgspec.structs.replace(REQUEST, kv_precision="fp8"), image.folder / "calibration"
+    (place / "more").mkdir(parents=True)
+    (place / "more" / "texts.txt").write_text("one")
+    whole = ["convert", "build", "load"]
+    for _ in range(2):
+        build_engine(settings=image.settings(request))
+        assert image.steps() == whole
+    (place / "more" / "texts.txt").write_text("two")
+    build_engine(settings=image.settings(request))
+    assert image.steps() == whole * 2
+    marker = read_marker(image.engine(request))
+    assert marker is not None
+    assert marker.calibration == digest_of(place)
+    # Taken away, it takes nothing with it; and engines without scales of it do not ask.
+    shutil.rmtree(place)
+    build_engine(settings=image.settings(request))
+    assert image.steps() == whole * 2
+    assert digest_of(place) is None
+
+
+def test_the_digest_of_a_calibration_set_is_of_names_and_contents(tmp_path: Path) -> None:
+    seen = set()
+    for name, text in (("a", "1"), ("a", "2"), ("b", "2")):
+        folder = tmp_path / f"{name}{text}"
+        folder.mkdir()
+        (folder / name).write_text(text)
+        seen.add(digest_of(folder))
+    assert len(seen) == 3
+    (tmp_path / "b2" / "empty").mkdir()
+    assert digest_of(tmp_path / "b2") in seen
 
 
 def test_what_cannot_be_made_is_told(image: Image) -> None:

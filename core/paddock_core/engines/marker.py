@@ -29,6 +29,8 @@ class Marker(msgspec.Struct, frozen=True, kw_only=True):
     """What it was built and loaded with."""
     files: dict[str, int]
     """Name of each file to its size in bytes."""
+    calibration: str = ""
+    """Digest of the calibration set that it was quantised with; empty where it was not."""
 
 
 def mismatch(marker: Marker, runtime: Runtime) -> str | None:

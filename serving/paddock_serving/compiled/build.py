@@ -26,6 +26,7 @@ from paddock_core.engines.marker import MARKER, Marker, Runtime, mismatch
 from paddock_core.engines.recipe import Folders, Recipe, placed, recipe
 from paddock_core.engines.request import EngineRequest, decode
 
+from paddock_serving.compiled.calibration import digest_of
 from paddock_serving.compiled.check import complete, read_marker
 from paddock_serving.compiled.runtime import find_runtime, image_environment
 from paddock_serving.errors import EngineBuildError, EngineIncompatibleError, ServingError
@@ -69,9 +70,26 @@ def _run(settings: BuildSettings) -> dict[str, object]:
     final = root / made.engine_key
     with locked(root / INCOMING / f"engine-{made.engine_key}.lock"):
         marker = read_marker(final)
-        if marker is None or not complete(final, marker) or mismatch(marker, runtime) is not None:
-            marker = _make(settings, request, made, runtime)
+        calibration = _calibration(settings, made)
+        if marker is None or not _stands(final, marker, runtime, calibration):
+            marker = _make(settings, request, made, runtime, calibration=calibration)
     return {"engine": made.engine_key, "bytes": sum(marker.files.values())}
+
+
+def _calibration(settings: BuildSettings, made: Recipe) -> str | None:
+    """Digest of the calibration set; empty where none is needed, None where it is and is not there."""
+    if not made.quantizes:
+        return ""
+    try:
+        return digest_of(settings.calibration_dir)
+    except OSError as error:
+        raise EngineBuildError(f"the calibration set cannot be read: {error}") from error
+
+
+def _stands(final: Path, marker: Marker, runtime: Runtime, calibration: str | None) -> bool:
+    """True if nothing has to be made anew. A set that was taken away takes no engine with it."""
+    alike = calibration is None or calibration == marker.calibration
+    return alike and complete(final, marker) and mismatch(marker, runtime) is None
 
 
 def _same(request: EngineRequest, runtime: Runtime) -> None:
@@ -88,9 +106,11 @@ def _same(request: EngineRequest, runtime: Runtime) -> None:
         )
 
 
-def _make(settings: BuildSettings, request: EngineRequest, made: Recipe, runtime: Runtime) -> Marker:
+def _make(
+    settings: BuildSettings, request: EngineRequest, made: Recipe, runtime: Runtime, *, calibration: str | None
+) -> Marker:
     root = settings.weights_dir
-    if made.quantizes and not settings.calibration_dir.is_dir():
+    if calibration is None:
         raise EngineBuildError(
             f"{settings.calibration_dir} is missing: quantising needs a calibration set; put one there (texts, as "
             "quantize.py of TensorRT-LLM reads them), or choose the checkpoint's own precision"
@@ -102,32 +122,42 @@ def _make(settings: BuildSettings, request: EngineRequest, made: Recipe, runtime
         engine=str(work),
         calibration=str(settings.calibration_dir),
     )
-    _checkpoint(settings, made, folders)
+    _checkpoint(settings, made, folders, calibration=calibration)
     with span("compile"):
         _command(placed(made.engine, folders), settings)
     _agrees(request, work)
     with span("verify"):
         _command(loading(request, engine=work, weights=folders.weights), settings)
     files = {path.name: path.stat().st_size for path in sorted(work.iterdir()) if not path.name.startswith(".")}
-    marker = Marker(key=made.engine_key, request=request, runtime=runtime, files=files)
+    marker = Marker(key=made.engine_key, request=request, runtime=runtime, files=files, calibration=calibration)
     write_durably(work / MARKER, msgspec.json.encode(marker))
     _place(root, work, root / made.engine_key)
     return marker
 
 
-def _checkpoint(settings: BuildSettings, made: Recipe, folders: Folders) -> None:
-    """The converted checkpoint, unless it is there from an earlier try or another engine."""
+def _checkpoint(settings: BuildSettings, made: Recipe, folders: Folders, *, calibration: str) -> None:
+    """The converted checkpoint, unless it is there from an earlier try or another engine, with the same scales."""
     root, final = settings.weights_dir, Path(folders.checkpoint)
     with locked(root / INCOMING / f"engine-{made.checkpoint_key}.lock"):
-        if (final / CHECKPOINT_MARK).is_file():
+        if _calibrated_with(final) == calibration:
             log.info("the converted checkpoint is there already", extra={"key": made.checkpoint_key})
             (final / owner_mark(settings.model)).touch()
             return
         work = _fresh(root / INCOMING / f"engine-{made.checkpoint_key}", settings.model)
         with span("convert"):
             _command(placed(made.checkpoint, replace(folders, checkpoint=str(work))), settings)
-        write_durably(work / CHECKPOINT_MARK, json.dumps({"key": made.checkpoint_key}).encode())
+        write_durably(
+            work / CHECKPOINT_MARK, json.dumps({"key": made.checkpoint_key, "calibration": calibration}).encode()
+        )
         _place(root, work, final)
+
+
+def _calibrated_with(checkpoint: Path) -> str | None:
+    """What its mark says; None where there is no converted checkpoint."""
+    try:
+        return str(json.loads((checkpoint / CHECKPOINT_MARK).read_bytes()).get("calibration", ""))
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def loading(request: EngineRequest, *, engine: Path, weights: str) -> list[str]:
