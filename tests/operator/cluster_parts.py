@@ -67,13 +67,17 @@ def finish_weights(api: Any, job: str) -> None:
 
 
 def gpu_node(api: Any, name: str, *, product: str, gpus: int) -> None:
-    """A node as GPU feature discovery and the device plugin would write it. No kubelet stands behind it."""
+    """A node as GPU feature discovery, the device plugin and, once it is ready, the node controller would leave it."""
     labels = {"nvidia.com/gpu.product": product, "nvidia.com/gpu.count": str(gpus)}
     done = api.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}})
     assert done.returncode == 0, done.stderr
     amounts = {"nvidia.com/gpu": str(gpus), "cpu": "64", "memory": "512Gi"}
-    patch = json.dumps({"status": {"allocatable": amounts, "capacity": amounts}})
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
+    patch = json.dumps({"status": {"allocatable": amounts, "capacity": amounts, "conditions": [ready]}})
     done = api.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", patch)
+    assert done.returncode == 0, done.stderr
+    # The API server taints every new node as not ready.
+    done = api.kubectl("patch", "node", name, "--type=merge", "-p", json.dumps({"spec": {"taints": None}}))
     assert done.returncode == 0, done.stderr
 
 

@@ -11,7 +11,7 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.engines.request import decode
 from paddock_core.planning.fit import plan as fit
 from paddock_core.planning.gpus import hypothetical
-from paddock_core.planning.types import Ask, Plan
+from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
@@ -139,6 +139,12 @@ def test_an_engine_that_is_not_there_is_built_before_anything_is_served(policy: 
     terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert "NVIDIA-H100-80GB-HBM3" in terms[0]["matchExpressions"][0]["values"]
     assert job["metadata"]["namespace"] == names.WEIGHTS_NAMESPACE
+
+
+def test_one_that_finds_no_gpus_looks_again_by_itself(policy: Policy) -> None:
+    outcome = desired.decide(look(policy, inventory=Inventory(left_out=2)), CONFIG)
+    assert condition_of(outcome, ConditionType.PLANNED) == ("False", "NoGPU")
+    assert outcome.look_after_seconds == desired.LACK_SECONDS
 
 
 @pytest.mark.parametrize("kind", ["LLMAPI", "LlamaCpp"])

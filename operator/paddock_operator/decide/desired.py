@@ -71,7 +71,8 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     finding, plan = planned.judge(observed, config)
     found, model = (*found, finding), observed.model
     if plan is None or model is None:
-        return _hold(observed, config, found)
+        # Nodes are heard of, but move nobody: one that waits for some looks again by itself.
+        return _look_within(_hold(observed, config, found), LACK_SECONDS)
     if finding.status != TRUE:
         return _look_within(replace(_hold(observed, config, found), plan=_plan_status(plan)), LACK_SECONDS)
     prepared = weights.judge(observed, model, plan, endpoints=config.source_endpoints)
