@@ -72,7 +72,9 @@ async def built(api: Any, settings: Any) -> AsyncIterator[list[Any]]:
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "weights", "namespace": NAMESPACE}})
     manifests = manifests_of(settings)
-    done = api.kubectl("apply", "--server-side", "--validate=strict", "-f", "-", stdin=_text(manifests))
+    done = api.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--validate=strict", "-f", "-", stdin=_text(manifests)
+    )
     assert done.returncode == 0, done.stderr
     template = manifests[-1]["spec"]["template"]
     metadata = {"namespace": NAMESPACE, "name": "engine-pod", "labels": template["metadata"]["labels"]}
