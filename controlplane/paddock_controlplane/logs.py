@@ -7,7 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 import msgspec
-from paddock_core.log_pipe import LogPipe
+from paddock_core.log_pipe import PipeHandler
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
 
@@ -28,35 +28,19 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(event, enc_hook=str).decode()
 
 
-class StderrHandler(logging.Handler):
-    """Standard error, without ever waiting for who reads it (paddock_core.log_pipe)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(JsonFormatter())
-        number = sys.stderr.fileno()
-        self._pipe = LogPipe(
-            ready=lambda: bool(select.select((), (number,), (), 0)[1]),
-            write=lambda piece: os.write(number, piece),
-            told=self._told,
-        )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, or leave it out where nobody reads, or the disk is full."""
-        try:
-            self._pipe.put(self.format(record).encode() + b"\n")
-        except OSError:
-            return
-        except Exception:  # noqa: BLE001 - a line that cannot be made stops nobody
-            self.handleError(record)
-
-    def _told(self, message: str, count: int) -> bytes:
-        extra = {"levelno": logging.WARNING, "levelname": "WARNING", "name": __name__, "msg": message, "lines": count}
-        return self.format(logging.makeLogRecord(extra)).encode() + b"\n"
+def stderr_handler() -> PipeHandler:
+    """Standard error, without ever waiting for who reads it."""
+    number = sys.stderr.fileno()
+    return PipeHandler(
+        name=__name__,
+        formatter=JsonFormatter(),
+        ready=lambda: bool(select.select((), (number,), (), 0)[1]),
+        write=lambda piece: os.write(number, piece),
+    )
 
 
 def configure() -> None:
     """Send every log of this process through the formatter."""
-    handler = StderrHandler()
+    handler = stderr_handler()
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 A process that waits for its log's reader serves nobody meanwhile. The pipe itself is what the caller brings.
 """
 
+import logging
 from collections.abc import Callable
 
 PIECE = 4096
@@ -37,3 +38,35 @@ class LogPipe:
                 return False
             self._write(line[start : start + PIECE])
         return True
+
+
+class PipeHandler(logging.Handler):
+    """Log lines by a LogPipe: a record is written, or left out where nobody reads, or the disk is full."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        formatter: logging.Formatter,
+        ready: Callable[[], bool],
+        write: Callable[[bytes], object],
+    ) -> None:
+        """`name` is the logger under which the lines that were left out are told; the rest as LogPipe has it."""
+        super().__init__()
+        self.setFormatter(formatter)
+        self._told_by = name
+        self._pipe = LogPipe(ready=ready, write=write, told=self._told)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record's line, or leave it out."""
+        try:
+            self._pipe.put(self.format(record).encode() + b"\n")
+        except OSError:
+            return
+        except Exception:  # noqa: BLE001 - a line that cannot be made stops nobody
+            self.handleError(record)
+
+    def _told(self, message: str, count: int) -> bytes:
+        level = {"levelno": logging.WARNING, "levelname": "WARNING"}
+        record = logging.makeLogRecord(level | {"name": self._told_by, "msg": message, "lines": count})
+        return self.format(record).encode() + b"\n"

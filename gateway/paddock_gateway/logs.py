@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import msgspec
-from paddock_core.log_pipe import LogPipe
+from paddock_core.log_pipe import PipeHandler
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -24,36 +24,20 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(event, enc_hook=str).decode()
 
 
-class StderrHandler(logging.Handler):
-    """Standard error, without ever waiting for who reads it (paddock_core.log_pipe)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(JsonFormatter())
-        number = sys.stderr.fileno()
-        self._pipe = LogPipe(
-            ready=lambda: bool(select.select((), (number,), (), 0)[1]),
-            write=lambda piece: os.write(number, piece),
-            told=self._told,
-        )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, or leave it out where nobody reads, or the disk is full."""
-        try:
-            self._pipe.put(self.format(record).encode() + b"\n")
-        except OSError:
-            return
-        except Exception:  # noqa: BLE001 - a line that cannot be made stops nobody
-            self.handleError(record)
-
-    def _told(self, message: str, count: int) -> bytes:
-        extra = {"levelno": logging.WARNING, "levelname": "WARNING", "name": __name__, "msg": message, "lines": count}
-        return self.format(logging.makeLogRecord(extra)).encode() + b"\n"
+def stderr_handler() -> PipeHandler:
+    """Standard error, without ever waiting for who reads it."""
+    number = sys.stderr.fileno()
+    return PipeHandler(
+        name=__name__,
+        formatter=JsonFormatter(),
+        ready=lambda: bool(select.select((), (number,), (), 0)[1]),
+        write=lambda piece: os.write(number, piece),
+    )
 
 
 def configure_logging() -> None:
     """Send every log line to stderr as JSON; the HTTP clients' own chatter is left out."""
-    handler = StderrHandler()
+    handler = stderr_handler()
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)

@@ -7,7 +7,7 @@ import select
 import sys
 import time
 
-from paddock_core.log_pipe import LogPipe
+from paddock_core.log_pipe import PipeHandler
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _KOPF_OWN = frozenset({"settings", "k8s_skip", "k8s_ref"})
@@ -32,36 +32,20 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class StderrHandler(logging.Handler):
-    """Standard error, without ever waiting for who reads it (paddock_core.log_pipe)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setFormatter(JsonFormatter())
-        number = sys.stderr.fileno()
-        self._pipe = LogPipe(
-            ready=lambda: bool(select.select((), (number,), (), 0)[1]),
-            write=lambda piece: os.write(number, piece),
-            told=self._told,
-        )
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write the record's line, or leave it out where nobody reads, or the disk is full."""
-        try:
-            self._pipe.put(self.format(record).encode() + b"\n")
-        except OSError:
-            return
-        except Exception:  # noqa: BLE001 - a line that cannot be made stops nobody
-            self.handleError(record)
-
-    def _told(self, message: str, count: int) -> bytes:
-        extra = {"levelno": logging.WARNING, "levelname": "WARNING", "name": __name__, "msg": message, "lines": count}
-        return self.format(logging.makeLogRecord(extra)).encode() + b"\n"
+def stderr_handler() -> PipeHandler:
+    """Standard error, without ever waiting for who reads it."""
+    number = sys.stderr.fileno()
+    return PipeHandler(
+        name=__name__,
+        formatter=JsonFormatter(),
+        ready=lambda: bool(select.select((), (number,), (), 0)[1]),
+        write=lambda piece: os.write(number, piece),
+    )
 
 
 def configure_logging(level: str) -> None:
     """Send all logs of the process to stderr. Libraries only speak up when something is wrong."""
-    handler = StderrHandler()
+    handler = stderr_handler()
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("paddock_operator").setLevel(level)
     # A refusal by the webhook is an answer, not an error of the operator: events.py logs it as one.

@@ -1,10 +1,12 @@
 """Lines into a pipe with room for some pieces: nothing waits, and what is missing is counted."""
 
 import json
+import logging
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paddock_core.log_pipe import LEFT_OUT, PIECE, LogPipe
+from paddock_core.log_pipe import LEFT_OUT, PIECE, LogPipe, PipeHandler
 
 LINES = st.integers(1, 3 * PIECE).map(lambda size: b"x" * (size - 1) + b"\n")
 
@@ -51,3 +53,29 @@ def test_lines_go_through_as_they_are_while_there_is_room() -> None:
     for line in (b"one\n", b"two\n"):
         pipe.log.put(line)
     assert pipe.content == b"one\ntwo\n"
+
+
+def test_a_logger_goes_on_while_nobody_reads_and_while_the_disk_is_full(capsys: pytest.CaptureFixture[str]) -> None:
+    room, taken = True, b""
+
+    def write(piece: bytes) -> None:
+        nonlocal taken
+        if b"full" in piece:
+            raise OSError(28, "No space left on device")
+        taken += piece
+
+    handler = PipeHandler(
+        name="part.logs", formatter=logging.Formatter("%(name)s: %(message)s"), ready=lambda: room, write=write
+    )
+
+    def say(message: str, *words: str) -> None:
+        handler.handle(logging.makeLogRecord({"name": "part", "msg": message, "args": words}))
+
+    room = False
+    say("unread")
+    room = True
+    say("the disk is %s", "full")
+    say("read")
+    assert taken.decode().splitlines() == [f"part.logs: {LEFT_OUT}", "part: read"]
+    say("%d", "no number")
+    assert "no number" in capsys.readouterr().err
