@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import pkgutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -109,8 +110,38 @@ class Rendering:
         return {"name": group, "namespace": self.namespace, "labels": {**self.labels, names.GROUP: group}}
 
 
+class VolumeJob(ABC):
+    """A Job that works on the weights volume, by what its objects are called."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of each of its objects."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> dict[str, str]:
+        """Of each of its objects."""
+
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of an object of this Job."""
+        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
+
+
+def volume_job_labels(*, component: str, model: str) -> dict[str, str]:
+    """The labels that every such Job has; `model` is a catalogue id."""
+    return {
+        names.MANAGED_BY: names.OPERATOR,
+        names.PART_OF: names.PRODUCT,
+        names.COMPONENT: component,
+        names.MODEL: names.model_label(model),
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineRendering:
+class EngineRendering(VolumeJob):
     """All that the manifests of an engine Job are made from."""
 
     model: ModelEntry
@@ -131,21 +162,14 @@ class EngineRendering:
     @property
     def labels(self) -> dict[str, str]:
         return {
-            names.MANAGED_BY: names.OPERATOR,
-            names.PART_OF: names.PRODUCT,
-            names.COMPONENT: names.ENGINE,
-            names.MODEL: names.model_label(self.model.id),
+            **volume_job_labels(component=names.ENGINE, model=self.model.id),
             names.MODEL_DIGEST: self.digest[:12],
             names.ENGINE_KEY: self.key[:12],
         }
 
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of an object of this Job."""
-        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsRendering:
+class WeightsRendering(VolumeJob):
     """All that the manifests of a weights Job are made from."""
 
     model: ModelEntry
@@ -167,20 +191,13 @@ class WeightsRendering:
     @property
     def labels(self) -> dict[str, str]:
         return {
-            names.MANAGED_BY: names.OPERATOR,
-            names.PART_OF: names.PRODUCT,
-            names.COMPONENT: names.WEIGHTS,
-            names.MODEL: names.model_label(self.model.id),
+            **volume_job_labels(component=names.WEIGHTS, model=self.model.id),
             names.MODEL_DIGEST: self.digest[:12],
         }
 
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of an object of this Job."""
-        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PurgeRendering:
+class PurgeRendering(VolumeJob):
     """All that the manifests of a purge Job are made from."""
 
     order: Purge
@@ -194,16 +211,9 @@ class PurgeRendering:
     @property
     def labels(self) -> dict[str, str]:
         return {
-            names.MANAGED_BY: names.OPERATOR,
-            names.PART_OF: names.PRODUCT,
-            names.COMPONENT: names.PURGE,
-            names.MODEL: names.model_label(self.order.model),
+            **volume_job_labels(component=names.PURGE, model=self.order.model),
             names.PURGE_ORDER: self.order.id,
         }
-
-    def metadata(self) -> dict[str, Any]:
-        """Metadata of an object of this Job."""
-        return {"name": self.name, "namespace": names.WEIGHTS_NAMESPACE, "labels": self.labels}
 
 
 def render_serving(rendering: Rendering) -> list[Manifest]:
