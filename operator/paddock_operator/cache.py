@@ -85,23 +85,25 @@ class Cache:
     def engines(self, model: str) -> tuple[EngineJob, ...]:
         """The engine Jobs of a model, as its label says, and their pods."""
         found = [job for job in self.jobs(names.ENGINE) if _labels(job).get(names.MODEL) == model]
+        if not found:
+            return ()
         pods = self.pods(component=names.ENGINE, model=model)
         return tuple(EngineJob(job=job, pods=tuple(pod for pod in pods if _same_engine(pod, job))) for job in found)
 
     def jobs(self, component: str) -> list[Manifest]:
         """Jobs on the weights volume: those that fetch (WEIGHTS), compile (ENGINE) or remove (PURGE)."""
         found = self._reflectors[JOB].all()
-        return [job for job in found if (job["metadata"].get("labels") or {}).get(names.COMPONENT) == component]
+        return [job for job in found if _labels(job).get(names.COMPONENT) == component]
 
     def pods(self, *, component: str, model: str) -> list[Manifest]:
         """Pods of a component for a model, as its label says."""
         wanted = {names.COMPONENT: component, names.MODEL: model}.items()
-        return [pod for pod in self._reflectors[POD].all() if wanted <= (pod["metadata"].get("labels") or {}).items()]
+        return [pod for pod in self._reflectors[POD].all() if wanted <= _labels(pod).items()]
 
     def serving_pods(self) -> list[Manifest]:
         """Every pod that serves a deployment."""
         found = self._reflectors[POD].all()
-        return [pod for pod in found if (pod["metadata"].get("labels") or {}).get(names.COMPONENT) == names.SERVING]
+        return [pod for pod in found if _labels(pod).get(names.COMPONENT) == names.SERVING]
 
     def owners(self) -> set[Key]:
         """Every deployment that has an object, whether it still exists or not."""
@@ -120,7 +122,7 @@ class Cache:
         return replace(found, left_out=len(nodes) - len(fitting))
 
     def _hear(self, manifest: Manifest) -> None:
-        labels = manifest["metadata"].get("labels") or {}
+        labels = _labels(manifest)
         namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
         if namespace and name:
             self._changed(Key(namespace, name))
