@@ -19,11 +19,13 @@ class ConditionType(StrEnum):
     ACCEPTED = "Accepted"
     LICENSE_ACCEPTED = "LicenseAccepted"
     PLANNED = "Planned"
+    QUOTA_AVAILABLE = "QuotaAvailable"
     WEIGHTS_READY = "WeightsReady"
     IMAGE_ACCEPTED = "ImageAccepted"
     ENGINE_READY = "EngineReady"
     SCHEDULED = "Scheduled"
     SERVING = "Serving"
+    ROUTABLE = "Routable"
     PROGRESSING = "Progressing"
     DEGRADED = "Degraded"
 
@@ -53,6 +55,9 @@ class ConditionReason(StrEnum):
     IN_USE = "InUse"
     SERVABLE = "Servable"
     PLANNED = "Planned"
+    PRIORITY_NOT_ALLOWED = "PriorityNotAllowed"
+    QUOTA_AVAILABLE = "QuotaAvailable"
+    GPU_QUOTA_EXCEEDED = "GpuQuotaExceeded"
     LEADER_WORKER_SET_MISSING = "LeaderWorkerSetMissing"
     DEVICE_CLAIMS_MISSING = "DeviceClaimsMissing"
     QUEUE_MISSING = "QueueMissing"
@@ -91,10 +96,21 @@ class ConditionReason(StrEnum):
     ENVIRONMENT_NOT_READY = "EnvironmentNotReady"
     WORKER_JOIN_TIMEOUT = "WorkerJoinTimeout"
     GROUP_FAILED = "GroupFailed"
+    RESTART_DELAYED = "RestartDelayed"
+    NODE_LOST = "NodeLost"
+    GPU_LOST = "GpuLost"
     LOADING = "Loading"
     PROBE_FAILED = "ProbeFailed"
     SERVING = "Serving"
+    TOO_FEW_AVAILABLE = "TooFewAvailable"
+    ROUTABLE = "Routable"
+    NO_ENDPOINT = "NoEndpoint"
+    GATEWAY_BEHIND = "GatewayBehind"
+    GATEWAY_UNREACHABLE = "GatewayUnreachable"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_FAILED = "RolloutFailed"
+    ROLLED_BACK = "RolledBack"
+    SCALED_TO_ZERO = "ScaledToZero"
     STOPPED = "Stopped"
     DRAINING = "Draining"
     NOT_SERVED = "NotServed"
@@ -150,15 +166,20 @@ def is_well(condition: Condition) -> bool:
     return (condition.status == TRUE) is (condition.type != ConditionType.DEGRADED)
 
 
+_OWN_WORD = (ConditionReason.STOPPED, ConditionReason.SCALED_TO_ZERO, ConditionReason.DRAINING)
+"""Reasons of Serving that are the phase themselves."""
+
 PHASES = {
     ConditionType.ACCEPTED: "Invalid",
     ConditionType.LICENSE_ACCEPTED: "LicenseRequired",
     ConditionType.PLANNED: "Unplannable",
+    ConditionType.QUOTA_AVAILABLE: "QuotaExceeded",
     ConditionType.WEIGHTS_READY: "Preparing",
     ConditionType.IMAGE_ACCEPTED: "ImageNotPinned",
     ConditionType.ENGINE_READY: "Building",
     ConditionType.SCHEDULED: "Scheduling",
     ConditionType.SERVING: "Starting",
+    ConditionType.ROUTABLE: "Routing",
 }
 """The word for the first condition that does not hold."""
 
@@ -167,7 +188,7 @@ def phase(conditions: Iterable[Condition]) -> str:
     """One word for people: that of the first condition that does not hold. Never read back."""
     ordered = {condition.type: condition for condition in conditions}
     serving = ordered.get(ConditionType.SERVING)
-    if serving is not None and serving.reason in (ConditionReason.STOPPED, ConditionReason.DRAINING):
+    if serving is not None and serving.reason in _OWN_WORD:
         return serving.reason
     accepted = ordered.get(ConditionType.ACCEPTED)
     if accepted is not None and accepted.reason == ConditionReason.DELETING:

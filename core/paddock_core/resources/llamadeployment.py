@@ -90,6 +90,73 @@ class PlacementSpec(_Document, frozen=True, kw_only=True):
     """Name of a network profile for the traffic inside a group; None means the first that the platform allows."""
 
 
+class ScalingSpec(_Document, frozen=True, kw_only=True):
+    """How many copies run, by what they are asked. Where it is set, `replicas` only says how many to begin with."""
+
+    min_replicas: int = 1
+    """0: it may be stopped while nobody asks, and is started by the next request."""
+    max_replicas: int
+    in_flight_per_replica: int | None = None
+    """Requests that one copy should have at once; None leaves it to the plan."""
+    kv_use_percent: int | None = None
+    """Use of the key-value cache above which a copy is added."""
+    time_to_first_token_ms: int | None = None
+    """95th percentile above which a copy is added."""
+    scale_down_delay_seconds: int = 300
+    """A copy goes when fewer have been enough for so long."""
+    idle_seconds: int = 600
+    """With `min_replicas` 0 the last copy goes when nobody has asked for so long."""
+    hold_seconds: int = 120
+    """So long a request waits for a deployment that is being started."""
+
+
+class RolloutStep(_Document, frozen=True, kw_only=True):
+    """A stage of a canary."""
+
+    weight_percent: int
+    """Share of the requests that go to the new revision."""
+    seconds: int = 60
+    """How long at least."""
+
+
+class HealthGate(_Document, frozen=True, kw_only=True):
+    """What the new revision must keep up against the former one."""
+
+    max_error_percent: int = 5
+    """Answers that may fail, beyond those of the former revision."""
+    max_ttft_increase_percent: int = 50
+    max_throughput_loss_percent: int = 30
+    min_requests: int = 20
+    """So many must have been answered before it is judged by its requests."""
+
+
+class RolloutSpec(_Document, frozen=True, kw_only=True):
+    """How a change reaches the copies."""
+
+    strategy: str = "RollingUpdate"
+    """RollingUpdate, DrainFirst, BlueGreen or Canary."""
+    max_surge: int = 1
+    """Copies beyond `replicas` while it goes on, where there are devices for them."""
+    max_unavailable: int = 0
+    """Copies that may be missing. Where a copy more finds no devices, one is taken away first all the same."""
+    steps: tuple[RolloutStep, ...] = ()
+    """Of a canary; none means 10, 50 and 100 percent."""
+    gate: HealthGate = HealthGate()
+    deadline_seconds: int = 3600
+    """A new copy that does not answer within so long has failed."""
+    rollback: bool = True
+    """Whether a change that failed is taken back by itself."""
+
+
+class MaintenanceSpec(_Document, frozen=True, kw_only=True):
+    """When the platform may restart copies for its own sake, as after an upgrade. All times are UTC."""
+
+    days: tuple[str, ...] = ()
+    """Mon to Sun; none means every day."""
+    start: str = "00:00"
+    hours: int = 4
+
+
 class Spec(_Document, frozen=True, kw_only=True):
     model: ModelSpec
     license: LicenseSpec = LicenseSpec()
@@ -98,6 +165,12 @@ class Spec(_Document, frozen=True, kw_only=True):
     parallelism: ParallelismSpec = ParallelismSpec()
     placement: PlacementSpec = PlacementSpec()
     replicas: int = 1
+    min_available: int = 1
+    """Copies that must answer for the condition Serving."""
+    scaling: ScalingSpec | None = None
+    rollout: RolloutSpec = RolloutSpec()
+    maintenance: MaintenanceSpec | None = None
+    """None: the platform's own window."""
 
 
 class Condition(_Document, frozen=True, kw_only=True):
@@ -117,19 +190,121 @@ class Endpoint(_Document, frozen=True, kw_only=True):
     url: str
 
 
-class RoutingStatus(_Document, frozen=True, kw_only=True):
-    """All that a gateway needs to serve this deployment, beside the policy."""
+class TargetStatus(_Document, frozen=True, kw_only=True):
+    """One revision as gateways see it: what it runs, which share of the requests it gets, and who answers."""
 
+    revision: str
+    weight: int = 100
+    """Share of the requests in proportion to the other targets' weights; one of weight 0 gets none."""
     model: str
     """Catalogue id."""
     tokenizer: str
     """`sha256:<hex>` of the published tokenizer document: GET /internal/v1/artifacts/<digest>."""
     context_length: int
     max_concurrency: int
-    secret_rotation: int = 0
-    rendering: str = ""
-    """Digest of what the endpoints' pods were rendered from: only pods that carry it are endpoints of this routing."""
     endpoints: tuple[Endpoint, ...] = ()
+
+
+class RoutingStatus(_Document, frozen=True, kw_only=True):
+    """All that a gateway needs to serve this deployment, beside the policy."""
+
+    digest: str
+    """Of everything else in here: gateways report it, and so confirm what they know."""
+    secret_rotation: int = 0
+    hold_seconds: int = 0
+    """So long a request may wait while no target has an endpoint; 0: it is refused at once."""
+    targets: tuple[TargetStatus, ...] = ()
+
+
+class BenchmarkStatus(_Document, frozen=True, kw_only=True):
+    """What the first copy of a revision did when it was tried, before it got requests."""
+
+    concurrency: int
+    requests: int
+    output_tokens: int
+    ttft_p50_ms: int
+    ttft_p95_ms: int
+    tokens_per_second: int
+    at: str
+
+
+class RevisionStatus(_Document, frozen=True, kw_only=True):
+    """One rendering of the deployment, as long as any copy of it is there, and the newest one."""
+
+    name: str
+    state: str
+    """Current, Coming, Former or Failed."""
+    created_at: str
+    rendered_by: str = ""
+    """Version of the operator that rendered it."""
+    replicas: int = 0
+    ready_replicas: int = 0
+    message: str = ""
+    """Why it failed."""
+    benchmark: BenchmarkStatus | None = None
+
+
+class RolloutStatus(_Document, frozen=True, kw_only=True):
+    """How far a change is."""
+
+    former: str
+    target: str
+    strategy: str
+    step: int = 0
+    step_since: str = ""
+    started_at: str = ""
+    message: str = ""
+
+
+class ScalingStatus(_Document, frozen=True, kw_only=True):
+    """What scaling wants. All that it remembers is here."""
+
+    desired_replicas: int
+    reason: str = ""
+    scaled_at: str = ""
+    below_since: str = ""
+    """Since when fewer copies would have been enough."""
+    below_most: int = 0
+    """Most copies that were wanted since then."""
+    idle_since: str = ""
+    """Since when nobody has asked."""
+    saved_gpu_seconds: int = 0
+    """Time of GPUs that `replicas` copies would have used and did not."""
+
+
+class EvidenceStatus(_Document, frozen=True, kw_only=True):
+    """What a pod left when it failed."""
+
+    pod: str
+    container: str = ""
+    node: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    message: str = ""
+    """Its last words."""
+    at: str = ""
+
+
+class CopyStatus(_Document, frozen=True, kw_only=True):
+    """A copy that has failed. One that has answered for long enough is forgotten."""
+
+    name: str
+    revision: str
+    failures: int
+    failed_at: str
+    retry_at: str = ""
+    """When it is tried again; empty where that is up to a person."""
+    seen: str = ""
+    """What the last failure was counted by: a pod's uid and its restarts."""
+    evidence: EvidenceStatus | None = None
+
+
+class QuotaStatus(_Document, frozen=True, kw_only=True):
+    """GPUs that the deployment is charged: what its plan needs for the most copies that it may have."""
+
+    gpus: int
+    limit: int
+    """Of the tenant, all deployments together."""
 
 
 class PlanStatus(_Document, frozen=True, kw_only=True):
@@ -188,6 +363,13 @@ class Status(_Document, frozen=True, kw_only=True):
     served_model_name: str = ""
     serving_namespace: str = ""
     routing: RoutingStatus | None = None
+    quota: QuotaStatus | None = None
+    revisions: tuple[RevisionStatus, ...] = ()
+    rollout: RolloutStatus | None = None
+    scaling: ScalingStatus | None = None
+    copies: tuple[CopyStatus, ...] = ()
+    drifted: bool = False
+    """True while the copies run what an earlier operator rendered, or what the platform's settings were then."""
 
 
 class LlamaDeployment(_Document, frozen=True, kw_only=True):
