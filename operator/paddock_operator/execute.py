@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from paddock_core.resources import names
@@ -47,11 +47,20 @@ class Done(NamedTuple):
 class Executor:
     """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done."""
 
-    def __init__(self, *, cluster: Cluster, control_plane: ControlPlane, cache: Cache, config: Config) -> None:
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        control_plane: ControlPlane,
+        cache: Cache,
+        config: Config,
+        time: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._cluster = cluster
         self._control_plane = control_plane
         self._cache = cache
         self._config = config
+        self._time = time
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
         self._told: dict[Refer, float] = {}
 
@@ -94,7 +103,7 @@ class Executor:
         if kind_of(manifest) == SECRET:
             metadata = manifest["metadata"]
             place = (str(metadata["namespace"]), str(metadata["name"]))
-            self._written[place] = (metadata["annotations"][names.RENDERING], time.monotonic())
+            self._written[place] = (metadata["annotations"][names.RENDERING], self._time())
         return 1
 
     def _is_there(self, manifest: Manifest) -> bool:
@@ -104,7 +113,7 @@ class Executor:
         kind = kind_of(manifest)
         if kind == SECRET:
             digest, at = self._written.get(place, ("", 0.0))
-            return digest == metadata["annotations"][names.RENDERING] and time.monotonic() - at < SECRET_TRUST_SECONDS
+            return digest == metadata["annotations"][names.RENDERING] and self._time() - at < SECRET_TRUST_SECONDS
         live = self._cache.find(kind, namespace=place[0], name=place[1])
         return live is not None and "deletionTimestamp" not in live["metadata"] and contains(live, manifest)
 
@@ -135,7 +144,7 @@ class Executor:
 
     async def _refer(self, action: Refer) -> int:
         """No write in the cluster. What runs does not depend on it: it is told again by a later round if it fails."""
-        key, now = dataclasses.replace(action, urgent=False), time.monotonic()
+        key, now = dataclasses.replace(action, urgent=False), self._time()
         if not action.urgent and now - self._told.get(key, -REFERENCE_TRUST_SECONDS) < REFERENCE_TRUST_SECONDS:
             return 0
         try:

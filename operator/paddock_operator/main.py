@@ -5,23 +5,17 @@ import contextlib
 import logging
 import random
 import sys
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aiohttp
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from pydantic import ValidationError
 
-from paddock_operator import events
-from paddock_operator.adapters import controlplane
-from paddock_operator.adapters.clock import SystemClock, boot_id
-from paddock_operator.adapters.cluster import LightkubeCluster, connect
+from paddock_operator.adapters.cluster import LightkubeCluster
+from paddock_operator.adapters.controlplane import HttpControlPlane
 from paddock_operator.adapters.policy import PolicyFollower
-from paddock_operator.adapters.progress import HttpProgressReader
-from paddock_operator.adapters.triton import TritonProber
 from paddock_operator.admission import Review, review
 from paddock_operator.cache import Cache
 from paddock_operator.decide.outcome import Config
@@ -37,6 +31,7 @@ from paddock_operator.loop import Loop
 from paddock_operator.models.loop import ModelLoop
 from paddock_operator.models.reconcile import ModelReconciler
 from paddock_operator.networks import offered
+from paddock_operator.outside import Follow, Outside, Surroundings, real
 from paddock_operator.pod_times import PodTimes
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.probing import ProbeBook
@@ -45,7 +40,6 @@ from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.reflector import Reflector
 from paddock_operator.report import Reporter
-from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
 from paddock_operator.weights_progress import ProgressBook
@@ -74,6 +68,7 @@ class Operator:
     denials: Denials
     pod_times: PodTimes
     clock: Clock
+    follow: Follow
 
     def reflectors(self) -> tuple[Reflector, ...]:
         """Everything that is followed."""
@@ -105,7 +100,7 @@ class Operator:
             tasks.append(group.create_task(self.denials.run(self.leader)))
             tasks.append(group.create_task(self.pod_times.run(self.leader)))
             await asyncio.sleep(0)
-            await events.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
+            await self.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
             for task in tasks:
                 task.cancel()
 
@@ -127,23 +122,30 @@ class Operator:
 
 
 @contextlib.asynccontextmanager
-async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterator[Operator]:
+async def wired(
+    settings: OperatorSettings, telemetry: Telemetry, surroundings: Surroundings = real
+) -> AsyncIterator[Operator]:
     """Make every part, and close what must be closed."""
-    clock = SystemClock()
+    async with surroundings(settings) as outside:
+        yield assembled(settings, telemetry, outside)
+
+
+def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside) -> Operator:
+    """Every part, on this outside."""
+    clock = outside.clock
     catalog = packaged_catalog()
     config = config_of(settings)
-    client = connect(settings.kubeconfig)
     # The Lease is what leadership is made of: its writes cannot ask for leadership themselves.
     leader = LeaderElector(
-        store=LightkubeCluster(client, may_write=lambda: None),
+        store=LightkubeCluster(outside.api, may_write=lambda: None),
         clock=clock,
         namespace=settings.lease_namespace,
         identity=settings.identity,
     )
-    cluster = LightkubeCluster(client, may_write=leader.check)
+    cluster = LightkubeCluster(outside.api, may_write=leader.check)
     index = Index(catalog, registered=lambda: policy.current().view.models)
-    loop = Loop(cluster=cluster, queue=_queue(), index=index, clock=clock, resync_seconds=settings.resync_seconds)
-    models = ModelLoop(cluster=cluster, clock=clock, queue=_queue())
+    loop = Loop(cluster=cluster, queue=_queue(clock), index=index, clock=clock, resync_seconds=settings.resync_seconds)
+    models = ModelLoop(cluster=cluster, clock=clock, queue=_queue(clock))
     cache = Cache(
         cluster=cluster,
         clock=clock,
@@ -151,11 +153,8 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
         job_changed=loop.job_changed,
         gpu_resource=settings.gpu_resource,
     )
-    internal = controlplane.connect(
-        url=settings.controlplane_url, token=SecretFile(lambda: settings.read_secret(settings.internal_token_file)).read
-    )
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
-    control_plane = controlplane.HttpControlPlane(internal)
+    control_plane = HttpControlPlane(outside.internal)
 
     def policy_changed(changes: tuple[Change, ...] | None, before: PolicyView, after: PolicyView) -> None:
         loop.policy_changed(changes, before, after)
@@ -163,7 +162,7 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
         purger.policy_changed()
 
     policy = PolicyFollower(
-        client=internal, clock=clock, boot_id=boot_id(), folder=settings.cache_dir, heard=policy_changed
+        client=outside.internal, clock=clock, boot_id=outside.boot_id, folder=settings.cache_dir, heard=policy_changed
     )
     purger = Purger(
         cluster=cluster,
@@ -175,56 +174,52 @@ async def wired(settings: OperatorSettings, telemetry: Telemetry) -> AsyncIterat
         config=config,
     )
     denials = Denials(control_plane=control_plane)
-    async with internal, aiohttp.ClientSession() as session:
-        probes = ProbeBook(prober=TritonProber(session), clock=clock, interval_seconds=settings.probe_interval_seconds)
-        reconciler = Reconciler(
-            gatherer=Gatherer(
-                cluster=cluster,
-                cache=cache,
-                policy=policy,
-                catalog=catalog,
-                probes=probes,
-                progress=ProgressBook(reader=HttpProgressReader(session), clock=clock),
-                clock=clock,
-                platform_key=config.platform_key,
-            ),
-            executor=Executor(
-                cluster=cluster,
-                control_plane=control_plane,
-                cache=cache,
-                config=config,
-            ),
-            reporter=Reporter(cluster=cluster, gateway_url=settings.gateway_url),
+    probes = ProbeBook(prober=outside.prober, clock=clock, interval_seconds=settings.probe_interval_seconds)
+    reconciler = Reconciler(
+        gatherer=Gatherer(
+            cluster=cluster,
+            cache=cache,
+            policy=policy,
+            catalog=catalog,
+            probes=probes,
+            progress=ProgressBook(reader=outside.progress, clock=clock),
+            clock=clock,
+            platform_key=config.platform_key,
+        ),
+        executor=Executor(
+            cluster=cluster,
+            control_plane=control_plane,
+            cache=cache,
             config=config,
-            telemetry=telemetry,
-            denied=denials.note,
-        )
-        try:
-            yield Operator(
-                settings=settings,
-                cluster=cluster,
-                leader=leader,
-                policy=policy,
-                cache=cache,
-                loop=loop,
-                reconciler=reconciler,
-                models=models,
-                model_reconciler=ModelReconciler(
-                    cluster=cluster, registry=control_plane, policy=policy, catalog=catalog, clock=clock
-                ),
-                purger=purger,
-                denials=denials,
-                pod_times=PodTimes(
-                    cache=cache, control_plane=control_plane, clock=clock, gpu_resource=settings.gpu_resource
-                ),
-                clock=clock,
-            )
-        finally:
-            await cluster.close()
+            time=clock.boottime,
+        ),
+        reporter=Reporter(cluster=cluster, gateway_url=settings.gateway_url),
+        config=config,
+        telemetry=telemetry,
+        denied=denials.note,
+    )
+    return Operator(
+        settings=settings,
+        cluster=cluster,
+        leader=leader,
+        policy=policy,
+        cache=cache,
+        loop=loop,
+        reconciler=reconciler,
+        models=models,
+        model_reconciler=ModelReconciler(
+            cluster=cluster, registry=control_plane, policy=policy, catalog=catalog, clock=clock
+        ),
+        purger=purger,
+        denials=denials,
+        pod_times=PodTimes(cache=cache, control_plane=control_plane, clock=clock, gpu_resource=settings.gpu_resource),
+        clock=clock,
+        follow=outside.follow,
+    )
 
 
-def _queue() -> WorkQueue:
-    return WorkQueue(time=time.monotonic, random_source=random.Random())  # noqa: S311 - spreads retries
+def _queue(clock: Clock) -> WorkQueue:
+    return WorkQueue(time=clock.boottime, random_source=random.Random())  # noqa: S311 - spreads retries
 
 
 def config_of(settings: OperatorSettings) -> Config:
