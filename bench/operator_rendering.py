@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import aiohttp
+from paddock_local import bare_kubernetes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BASE_PORT = 7740
@@ -143,10 +144,10 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deployments", type=int, default=100)
     count = parser.parse_args().deployments
-    kube_api, parts, policy_server = load("kube_api"), load("cluster_parts"), load("policy_server")
+    parts, policy_server = load("cluster_parts"), load("policy_server")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with kube_api.running_api(folder, base_port=BASE_PORT) as api:
+        with bare_kubernetes.running_api(folder, base_port=BASE_PORT) as api:
             api.kubectl("create", "namespace", "acme")
             policy = policy_server.PolicyServer()
             policy.put(*policy_server.registered(), *policy_server.accepted("acme-inc"))

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from paddock_local import simulation
+from paddock_local import bare_kubernetes, simulation
 from paddock_local.paths import find_checkout
 from paddock_local.progress import Progress
 from paddock_operator.settings import OperatorSettings
@@ -68,7 +68,7 @@ def cluster_helpers() -> Any:
 @pytest.fixture(scope="session")
 def base_port() -> Iterator[int]:
     """The first port of a block that nobody else uses, so that two runs may go on at once."""
-    with _load("kube_api").free_ports() as base:
+    with bare_kubernetes.free_ports() as base:
         yield base
 
 
@@ -81,7 +81,7 @@ def second_ports(base_port: int) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory, base_port: int) -> Iterator[Any]:
     """A real etcd and kube-apiserver."""
-    with _load("kube_api").running_api(tmp_path_factory.mktemp("kubernetes"), base_port=base_port) as running:
+    with bare_kubernetes.running_api(tmp_path_factory.mktemp("kubernetes"), base_port=base_port) as running:
         for namespace in ("acme", "globex", "nobody"):
             done = running.kubectl("create", "namespace", namespace)
             assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """A real etcd and kube-apiserver for tests and benchmarks: nothing else, so that nothing acts but the operator.
 
-Loaded by path (there is no package of tests): see `conftest.py` beside it and `bench/operator_rendering.py`.
+`paddock_local.stack` starts the whole of Kubernetes instead, with a node that runs pods.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from paddock_local.paths import find_checkout
+
 START_SECONDS = 60.0
 PORTS = 10
 PORT_RANGE = (20000, 32000)
@@ -111,15 +112,16 @@ def free_ports() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def running_api(folder: Path, *, base_port: int) -> Iterator[KubeApi]:
-    """Start etcd on base_port (+1), the API server on base_port+2, install what Paddock needs; stop both at the end."""
+def running_api(folder: Path, *, base_port: int, flags: Sequence[str] = ()) -> Iterator[KubeApi]:
+    """Start etcd on base_port (+1), the API server on base_port+2, install what Paddock needs; stop both at the end.
+    `flags` are given to the API server beside its own."""
     binary = find_binary()
     _write_keys(folder)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_process([str(binary), "etcd", *_etcd_flags(folder, base_port)], folder / "etcd.log"))
         url = f"https://127.0.0.1:{base_port + 2}"
         stack.enter_context(
-            _process([str(binary), "kube-apiserver", *_api_flags(folder, base_port)], folder / "api.log")
+            _process([str(binary), "kube-apiserver", *_api_flags(folder, base_port), *flags], folder / "api.log")
         )
         _wait_ready(url, folder)
         api = KubeApi(url=url, folder=folder, kubeconfigs=_write_kubeconfigs(folder, url))
@@ -186,10 +188,10 @@ def _wait_ready(url: str, folder: Path) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": "Bearer admin-token"})
+    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": "Bearer admin-token"})  # noqa: S310
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, urllib.error.URLError):
-            if urllib.request.urlopen(request, context=context, timeout=2).status == 200:
+            if urllib.request.urlopen(request, context=context, timeout=2).status == 200:  # noqa: S310
                 return
         time.sleep(0.2)
     tail = (folder / "api.log").read_text()[-2000:]
@@ -219,10 +221,11 @@ def _write_kubeconfigs(folder: Path, url: str) -> dict[str, Path]:
 
 def _install(api: KubeApi) -> None:
     """The namespace of the platform, the custom resource and the access rights, as `paddock local up` installs them."""
+    checkout = find_checkout()
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "paddock-system"}}
     done = [api.apply(namespace)]
-    done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds")))
-    done.append(api.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "charts/paddock/files/rbac")))
+    done.append(api.kubectl("apply", "--server-side", "-f", str(checkout / "crds")))
+    done.append(api.kubectl("apply", "--server-side", "-f", str(checkout / "charts/paddock/files/rbac")))
     for name in ("llamadeployments", "llamamodels"):
         wanted = f"crd/{name}.paddock.dev"
         done.append(api.kubectl("wait", "--for=condition=Established", wanted, "--timeout=30s"))
