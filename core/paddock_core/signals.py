@@ -4,6 +4,8 @@ A gateway serves it at `GET /internal/v1/signals?after=<cursor>&wait=<seconds>` 
 API's token. The answer holds the deployments that changed after the cursor; with `after=0` all of them.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 PATH = "/internal/v1/signals"
@@ -63,3 +65,19 @@ class GatewayReport(_Document, frozen=True, kw_only=True):
     whole: bool = False
     """True if it holds all deployments: others that were told before are gone."""
     deployments: tuple[DeploymentSignal, ...] = ()
+
+
+def percentile_ms(counts: Sequence[int], *, percent: float) -> int | None:
+    """The time below which `percent` of the answers lie, in ms; None where there are none.
+
+    Within a bucket answers are taken to lie evenly. Above the last bound nothing is known, so that bound is told.
+    """
+    rank = sum(counts) * percent / 100
+    if rank <= 0:
+        return None
+    below, lower = 0, 0
+    for bound, count in zip(TTFT_BOUNDS_MS, counts, strict=False):
+        if count and below + count >= rank:
+            return round(lower + (bound - lower) * (rank - below) / count)
+        below, lower = below + count, bound
+    return TTFT_BOUNDS_MS[-1]

@@ -270,6 +270,8 @@ class ScalingStatus(_Document, frozen=True, kw_only=True):
     """Since when nobody has asked."""
     saved_gpu_seconds: int = 0
     """Time of GPUs that `replicas` copies would have used and did not."""
+    saved_until: str = ""
+    """Up to when that is counted."""
 
 
 class EvidenceStatus(_Document, frozen=True, kw_only=True):
