@@ -26,7 +26,7 @@ bench: ## measure all that docs/performance.md shows, and write it there
 	@$(IN_ENVIRONMENT) $(BIN)/python -m bench
 
 faults: ## kill, stop and cut off every part under load, at full length, and compare the ledger with what clients got
-	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(BIN)/python -m faults && \
+	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(BIN)/python -m faults cluster && $(BIN)/python -m faults && \
 		PADDOCK_QUOTA_RACES=1000 $(BIN)/pytest -q -s -o cache_dir=.paddock/cache/pytest tests/quotas'
 
 gpu-check: ## run the TensorRT-LLM engine, on a machine with a GPU

@@ -1,6 +1,7 @@
 """`python -m faults`: every fault at full length on the local stack "faults"; prints the table of docs/metering.md.
 
 Usage: python -m faults [--short] [NAME ...]
+       python -m faults cluster ...        faults of the cluster: see faults/cluster
 """
 
 import argparse
@@ -22,6 +23,7 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 import faults.kinds
+from faults.cluster import table as cluster_table
 from faults.scene import Scene
 from faults.verdict import Verdict
 
@@ -89,4 +91,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cluster_table.main(sys.argv[2:]) if sys.argv[1:2] == ["cluster"] else main())

@@ -1,0 +1,65 @@
+"""Where faults are played: what is dear to start is started once, at the first fault that asks for it."""
+
+import contextlib
+import importlib.util
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+from paddock_local import bare_kubernetes
+from paddock_local.bare_kubernetes import KubeApi
+from paddock_local.paths import find_checkout
+
+
+class Stage:
+    """A folder, a seed, and a real API server for those that want one. Made by `stage()`."""
+
+    def __init__(self, *, folder: Path, seed: int, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self.seed = seed
+        self._stack = stack
+        self._api: KubeApi | None = None
+        self.base_port = 0
+        """First of a block of ports; the API server has the first three, the rest is free (see bare_kubernetes)."""
+
+    def random(self, name: str = "") -> random.Random:
+        """Chance that the seed makes the same again."""
+        return random.Random(f"{self.seed}/{name}")
+
+    def api(self) -> KubeApi:
+        """A real etcd and kube-apiserver with Paddock's resources; the same for all faults of a run."""
+        if self._api is None:
+            self.base_port = self._stack.enter_context(bare_kubernetes.free_ports())
+            folder = self.folder / "kubernetes"
+            folder.mkdir()
+            self._api = self._stack.enter_context(bare_kubernetes.running_api(folder, base_port=self.base_port))
+        return self._api
+
+    def empty(self, name: str) -> Path:
+        """A new folder."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+
+@contextlib.contextmanager
+def stage(*, seed: int) -> Iterator[Stage]:
+    """A stage until the block ends."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paddock-faults-")))
+        yield Stage(folder=folder, seed=seed, stack=stack)
+
+
+def tests_helper(name: str) -> ModuleType:
+    """A helper of the operator's tests, which are no package: `cluster_parts`, `policy_server`, ..."""
+    unique = f"paddock_faults_{name}"
+    if unique not in sys.modules:
+        path = find_checkout() / "tests" / "operator" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(unique, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[unique] = module
+        spec.loader.exec_module(module)
+    return sys.modules[unique]
