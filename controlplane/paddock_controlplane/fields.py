@@ -29,6 +29,7 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=500_000)]
 Overlap = Annotated[float, Field(ge=0, le=30 * 86_400)]
 """Seconds for which a secret that was replaced still works, 30 days at most."""
 Count = Annotated[int, Field(ge=0, le=2**53)]
+Gpus = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
 class Body(BaseModel):

@@ -26,6 +26,19 @@ def test_limits_of_each_level_are_set_shown_and_lifted(paddock: Any, acme: Any) 
     assert (key["project"], key["limits"]["tokens_per_day"]) == ("web", 7)
 
 
+def test_a_tenant_has_a_gpu_quota_that_only_the_platform_sets(paddock: Any, acme: Any) -> None:
+    assert paddock.read("quota", "show", "--tenant", "acme")["gpus"] is None
+    both = paddock.read("quota", "set", "--tenant", "acme", "--gpus", "16", "--requests-per-minute", "9")
+    assert (both["gpus"], both["requests_per_minute"]) == (16, 9)
+    assert paddock.read("quota", "set", "--tenant", "acme", "--gpus", "0")["gpus"] == 0
+    shown = acme.read("quota", "show", "--tenant", "acme")
+    assert (shown["gpus"], shown["requests_per_minute"]) == (0, 9)
+    assert acme("quota", "set", "--tenant", "acme", "--gpus", "99", code=None).code != 0
+    assert "gpus" in acme("tenant", "show", "acme").out
+    lifted = paddock.read("quota", "set", "--tenant", "acme", "--unset", "gpus", "--unset", "requests-per-minute")
+    assert (lifted["gpus"], lifted["requests_per_minute"]) == (None, None)
+
+
 def test_limits_of_an_issued_key_change(acme: Any) -> None:
     words = ("--tenant", "acme", "--tokens-per-day", "7", "--money-per-month", "12.5")
     key = acme.read("key", "create", *words)
@@ -52,6 +65,9 @@ def test_groups_of_end_users_are_set(acme: Any) -> None:
         (("quota", "set", "--platform", "--tenant", "acme", "--tokens-per-day", "1"), "stands alone"),
         (("quota", "set", "--tenant", "acme", "--project", "a", "--end-users"), "no end users of its own"),
         (("quota", "set", "--tenant", "acme"), "nothing to set"),
+        (("quota", "set", "--tenant", "acme", "--project", "a", "--gpus", "1"), "only a tenant as a whole"),
+        (("quota", "set", "--platform", "--unset", "gpus"), "only a tenant as a whole"),
+        (("quota", "set", "--tenant", "acme", "--gpus", "1", "--unset", "gpus"), "give one of them"),
         (("quota", "set", "--tenant", "acme", "--money-per-month", "much"), "is no amount"),
     ],
 )

@@ -48,6 +48,23 @@ async def test_a_bad_entity_is_refused_naming_the_field(values: dict[str, Any], 
     assert (await api("GET", "/v1/entities", status=200))["items"] == []
 
 
+async def test_a_tenant_has_a_gpu_quota_and_followers_hear_of_it(api: Any) -> None:
+    await api.tenant("acme")
+    assert (await api("GET", "/v1/tenants/acme", status=200))["tenant"]["gpus"] is None
+    assert (await api("PUT", "/v1/tenants/acme/gpu-quota", {"gpus": 8}, status=200))["gpus"] == 8
+    snapshot = await api("GET", "/internal/v1/policy", by="internal", status=200)
+    assert snapshot["objects"]["tenant"]["acme"]["gpus"] == 8
+    entries = (await api("GET", "/v1/audit?limit=1000", status=200))["items"]
+    (entry,) = [item for item in entries if item["action"] == "tenant.gpus"]
+    assert (entry["subject"], entry["detail"]) == ("acme", '{"before":null,"gpus":8}')
+    for body in ({"gpus": -1}, {"gpus": "many"}, {}):
+        await api("PUT", "/v1/tenants/acme/gpu-quota", body, status=422)
+    assert (await api("PUT", "/v1/tenants/no/gpu-quota", {"gpus": 1}, status=404))["code"] == "TenantUnknown"
+    assert (await api("PUT", "/v1/tenants/acme/gpu-quota", {"gpus": None}, status=200))["gpus"] is None
+    made = await api("POST", "/v1/tenants", {"id": "big", "entity": "acme", "gpus": 64}, status=201)
+    assert made["tenant"]["gpus"] == 64
+
+
 async def test_a_tenant_has_limits_and_namespaces(api: Any) -> None:
     await api.tenant("acme")
     await api.tenant("globex")

@@ -16,6 +16,8 @@ Tenant = Annotated[str | None, typer.Option(help="The tenant.")]
 Project = Annotated[str | None, typer.Option(help="A project of the tenant; made if it is new.")]
 EndUsers = Annotated[bool, typer.Option("--end-users", help="Each end user whom the tenant's requests name.")]
 Platform = Annotated[bool, typer.Option("--platform", help="All tenants together.")]
+Gpus = Annotated[int | None, typer.Option(min=0, help="GPUs that the tenant's deployments may take together.")]
+GPUS = "gpus"
 _BAR = 20
 
 
@@ -26,6 +28,8 @@ class _Target:
     names: dict[str, str]
     path: str
     read: Callable[[Client], dict[str, Any]]
+    gpus: str | None = None
+    """Where its GPU quota is put; None for what has none."""
 
 
 def _target(*, tenant: str | None, project: str | None, end_users: bool, platform: bool) -> _Target:
@@ -45,7 +49,23 @@ def _target(*, tenant: str | None, project: str | None, end_users: bool, platfor
     field = "end_user_limits" if end_users else "limits"
     path = f"{base}/end-user-limits" if end_users else f"{base}/limits"
     names = {"tenant": tenant} | ({"level": "each end user"} if end_users else {})
-    return _Target(names=names, path=path, read=lambda client: dict(client.get(base)["tenant"][field]))
+    return _Target(
+        names=names,
+        path=path,
+        read=lambda client: dict(client.get(base)["tenant"][field]),
+        gpus=None if end_users else base,
+    )
+
+
+def _gpus(target: _Target, gpus: int | None, unset: list[str]) -> bool:
+    """Whether the GPU quota is to change. Raises UsageError where there is none."""
+    if gpus is None and GPUS not in unset:
+        return False
+    if target.gpus is None:
+        raise UsageError("only a tenant as a whole has a GPU quota", advice="give --tenant alone with --gpus")
+    if gpus is not None and GPUS in unset:
+        raise UsageError("--gpus and --unset gpus at once", advice="give one of them")
+    return True
 
 
 def _of(client: Client, base: str, project: str) -> dict[str, Any]:
@@ -71,6 +91,7 @@ def set_limits(
     tokens_per_day: limits.TokensPerDay = None,
     tokens_per_month: limits.TokensPerMonth = None,
     money_per_month: limits.MoneyPerMonth = None,
+    gpus: Gpus = None,
     unset: limits.Unset = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
@@ -88,6 +109,8 @@ def set_limits(
     )
     client = Client()
     target = _target(tenant=tenant, project=project, end_users=end_users, platform=platform)
+    with_gpus = _gpus(target, gpus, unset or [])
+    others = [name for name in unset or () if name != GPUS]
     try:
         current = target.read(client)
     except NotFoundError:
@@ -95,10 +118,13 @@ def set_limits(
             raise
         current = {}
     new_project = project is not None and not current
-    wanted = limits.changed(current, changes=changes, unset=unset, nothing=new_project)
-    changed = client.put(target.path, wanted)
+    wanted = limits.changed(current, changes=changes, unset=others, nothing=new_project or with_gpus)
+    if with_gpus:
+        changed = client.put(f"{target.gpus}/gpu-quota", {GPUS: gpus})
+    if wanted != current or not with_gpus:
+        changed = client.put(target.path, wanted)
     found = changed["end_user_limits"] if end_users else changed["limits"]
-    show({**target.names, **found}, output=output, table=print_fields)
+    show({**target.names, **found, **_held(target, changed)}, output=output, table=print_fields)
 
 
 @app.command("show")
@@ -110,9 +136,10 @@ def show_limits(
     platform: Platform = False,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show limits; empty means that there is none."""
-    target = _target(tenant=tenant, project=project, end_users=end_users, platform=platform)
-    show({**target.names, **target.read(Client())}, output=output, table=print_fields)
+    """Show limits; empty means that there is none, and of GPUs as many as the platform gives every tenant."""
+    target, client = _target(tenant=tenant, project=project, end_users=end_users, platform=platform), Client()
+    held = {} if target.gpus is None else _held(target, client.get(target.gpus)["tenant"])
+    show({**target.names, **target.read(client), **held}, output=output, table=print_fields)
 
 
 @app.command("projects")
@@ -127,6 +154,11 @@ def list_projects(
 def status(tenant: Tenant = None, output: OutputOption = Output.TABLE) -> None:
     """Show where limits stand: used, held by gateways, and left. Only limits that a request met have a standing."""
     show(list(Client().items("/v1/quotas", tenant=tenant)), output=output, table=_standings)
+
+
+def _held(target: _Target, tenant: dict[str, Any]) -> dict[str, Any]:
+    """The GPU quota, of what has one."""
+    return {} if target.gpus is None else {GPUS: tenant[GPUS]}
 
 
 def _projects(projects: list[dict[str, Any]]) -> None:

@@ -143,6 +143,7 @@ def _one(found: dict[str, Any]) -> None:
             "entity": tenant["entity"],
             "namespaces": names,
             "limits": limits_text(tenant["limits"]),
+            "gpus": "as the platform gives every tenant" if tenant["gpus"] is None else tenant["gpus"],
             "priced": "yes" if tenant["priced"] else "no",
         }
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FetchedValue, ForeignKey, Index
+from sqlalchemy import BigInteger, FetchedValue, ForeignKey, Index
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -22,6 +22,8 @@ class TenantRow(Base):
     limits: Mapped[dict[str, Any]] = mapped_column(JSONB)
     end_user_limits: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=FetchedValue())
     end_user_groups: Mapped[list[str]] = mapped_column(JSONB, server_default=FetchedValue())
+    gpus: Mapped[int | None] = mapped_column(BigInteger)
+    """NULL: as many as the platform gives everybody."""
     created_at: Mapped[datetime] = mapped_column(server_default=FetchedValue())
 
     __table_args__ = (Index("tenants_entity", "entity"),)

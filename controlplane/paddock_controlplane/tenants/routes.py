@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from paddock_controlplane.call import Call, callers
-from paddock_controlplane.fields import Body, Id, LimitsBody, NamespaceName
+from paddock_controlplane.fields import Body, Gpus, Id, LimitsBody, NamespaceName
 from paddock_controlplane.paging import After, Limit, Page, page
 from paddock_controlplane.tenants import service
 
@@ -27,6 +27,8 @@ class TenantBody(Body):
     priced: bool = False
     """True if the tenant pays for what it uses."""
     limits: LimitsBody = LimitsBody()
+    gpus: Gpus | None = None
+    """GPUs that its deployments may be charged together; null or absent: as many as the platform gives everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,7 @@ class TenantView:
 async def create(call: Platform, body: TenantBody) -> Response:
     """Create a tenant. The admin token is shown in this answer and never again."""
     limits = Limits(**body.limits.model_dump())
-    tenant = Tenant(id=body.id, entity=body.entity, priced=body.priced, limits=limits)
+    tenant = Tenant(id=body.id, entity=body.entity, priced=body.priced, limits=limits, gpus=body.gpus)
     return await call.once(lambda session: service.create(session, tenant=tenant, actor=call.principal.name))
 
 
@@ -72,6 +74,22 @@ async def set_limits(call: Platform, tenant: Id, body: LimitsBody) -> Response:
     actor = call.principal.name
     return call.answer(
         await call.run(lambda session: service.set_limits(session, tenant_id=tenant, limits=limits, actor=actor))
+    )
+
+
+class GpusBody(Body):
+    """A tenant's GPU quota."""
+
+    gpus: Gpus | None
+    """Null: as many as the platform gives everybody."""
+
+
+@router.put("/{tenant}/gpu-quota", operation_id="setTenantGpus", response_model=Tenant)
+async def set_gpus(call: Platform, tenant: Id, body: GpusBody) -> Response:
+    """Set how many GPUs a tenant's deployments may be charged together. What runs beyond it goes on."""
+    actor = call.principal.name
+    return call.answer(
+        await call.run(lambda session: service.set_gpus(session, tenant_id=tenant, gpus=body.gpus, actor=actor))
     )
 
 

@@ -43,6 +43,7 @@ def document(row: TenantRow) -> Tenant:
         limits=msgspec.convert(row.limits, Limits),
         end_user_limits=msgspec.convert(row.end_user_limits, Limits),
         end_user_groups=tuple(row.end_user_groups),
+        gpus=row.gpus,
     )
 
 
@@ -60,7 +61,13 @@ async def create(session: AsyncSession, *, tenant: Tenant, actor: str) -> NewTen
     first = await session.scalar(select(TenantRow.id).where(TenantRow.entity == tenant.entity).limit(1)) is None
     added = await session.execute(
         insert(TenantRow)
-        .values(id=tenant.id, entity=tenant.entity, priced=tenant.priced, limits=_given(tenant.limits))
+        .values(
+            id=tenant.id,
+            entity=tenant.entity,
+            priced=tenant.priced,
+            limits=_given(tenant.limits),
+            gpus=tenant.gpus,
+        )
         .on_conflict_do_nothing()
         .returning(TenantRow.id)
     )
@@ -130,6 +137,21 @@ async def set_end_user_groups(session: AsyncSession, *, tenant_id: str, groups: 
     row.end_user_groups = sorted(set(groups))
     tenant = document(row)
     await record(session, _event(actor, "tenant.end_user_groups", tenant, groups=row.end_user_groups))
+    return tenant
+
+
+async def set_gpus(session: AsyncSession, *, tenant_id: str, gpus: int | None, actor: str) -> Tenant:
+    """Set how many GPUs a tenant's deployments may be charged together; None: as many as the platform gives everybody.
+
+    What runs beyond a lower figure goes on; nothing is added to it.
+
+    Raises:
+        TenantUnknown: there is no such tenant.
+    """
+    row = await _row(session, tenant_id, lock=True)
+    before, row.gpus = row.gpus, gpus
+    tenant = replace(document(row), gpus=gpus)
+    await record(session, _event(actor, "tenant.gpus", tenant, gpus=gpus, before=before))
     return tenant
 
 

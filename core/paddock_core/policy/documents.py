@@ -75,6 +75,8 @@ class Tenant:
     """What each end user may use whom the tenant's requests name."""
     end_user_groups: tuple[str, ...] = ()
     """Groups of end users that reports tell apart; a request that names another counts as `other`."""
+    gpus: int | None = None
+    """GPUs that its deployments may be charged together; None: as many as the platform gives everybody."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
