@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paddock_operator.decide.serving import is_ready, pod_url
+from paddock_operator.decide.copies import is_ready, pod_url
 from paddock_operator.observed import Child
 from paddock_operator.ports import Clock, Prober
 

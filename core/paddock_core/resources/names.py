@@ -26,21 +26,34 @@ MODEL_DIGEST = "paddock.dev/model-digest"
 DEPLOYMENT_NAMESPACE = "paddock.dev/deployment-namespace"
 DEPLOYMENT_NAME = "paddock.dev/deployment-name"
 DEPLOYMENT_UID = "paddock.dev/deployment-uid"
+COPY = "paddock.dev/copy"
+"""Label of a copy's workload, of its pods and of what guards them: the copy's name."""
+REVISION = "paddock.dev/revision"
+"""Label of a revision's ConfigMap, and of its copies and their pods: the revision's name."""
+DRAINING = "paddock.dev/draining-since"
+"""Annotation of a copy's workload that gets no requests any more, and goes when those that it has are over."""
+AVOIDS = "paddock.dev/avoids-nodes"
+"""Annotation of a copy's workload: nodes on which its pods may not run, by name, with commas between."""
 GROUP = "paddock.dev/group"
-"""Label of a group and of its pods: the group's own name."""
+"""Label of a copy that spans several pods, and of these: the copy's name."""
 RENDERING = "paddock.dev/rendering"
-"""Annotation: digest of the manifest as rendered; on pods, of what they must be restarted for."""
+"""Annotation: digest of the manifest as rendered; on pods, of the secret that they were started with."""
 RESULT = "paddock.dev/result"
 """Annotation of a finished weights Job: what its container left, so that it outlives the pod."""
 REFUSED = "paddock.dev/refused"
 """Annotation of an engine Job: why a server could not load what it made, and when it said so."""
 
+RETRY = "paddock.dev/retry"
+"""Annotation that a person sets on a LlamaDeployment, to any new value: what its copies failed of is forgotten."""
+AVOIDED = "paddock.dev/avoided-nodes"
+"""Annotation of a copy's workload: nodes that its pods stay away from, since one of their GPUs was lost."""
+
 WORKER_INDEX = "leaderworkerset.sigs.k8s.io/worker-index"
 """Label that the controller of groups gives each pod of one."""
 LEADER_INDEX = "0"
 """Value of WORKER_INDEX on the pod that answers for its group."""
-MAX_GROUP_STEM = 38
-"""Characters of a deployment's name in those of its groups: the controller appends to them, and they become labels."""
+MAX_COPY_STEM = 29
+"""Characters of a deployment's name in those of its copies: controllers append to them, and they become labels."""
 
 WEIGHTS_NAMESPACE = "paddock-weights"
 PLATFORM_NAMESPACE = "paddock-system"
@@ -67,10 +80,15 @@ def serving_name(*, namespace: str, name: str) -> str:
     return f"{name}-{hashlib.sha256(f'{namespace}/{name}'.encode()).hexdigest()[:8]}"
 
 
-def group_name(*, namespace: str, name: str, index: int) -> str:
-    """Name of one copy of a deployment whose copies span several pods."""
+def revision_name(*, namespace: str, name: str, revision: str) -> str:
+    """Name of the ConfigMap that holds one rendering of a deployment."""
     serving = serving_name(namespace=namespace, name=name)
-    return f"{name[:MAX_GROUP_STEM].rstrip('-')}{serving[len(name) :]}-{index}"
+    return f"{name[:MAX_COPY_STEM].rstrip('-')}{serving[len(name) :]}-{revision}"
+
+
+def copy_name(*, namespace: str, name: str, revision: str, index: int) -> str:
+    """Name of one copy of a deployment: of its workload object, and the beginning of its pods' names."""
+    return f"{revision_name(namespace=namespace, name=name, revision=revision)}-{index}"
 
 
 def model_digest(model: ModelEntry, *, precision: str) -> str:

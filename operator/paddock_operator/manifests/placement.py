@@ -10,7 +10,7 @@ from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import tolerated
 from paddock_operator.kinds import POD_GROUP
-from paddock_operator.manifests.render import Rendering, digest_of
+from paddock_operator.manifests.render import COPY, Rendering, digest_of
 
 VOLCANO = "volcano"
 VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
@@ -21,10 +21,10 @@ CLAIM = "gpus"
 """Name of the claim inside a pod."""
 
 
-def of_pod(rendering: Rendering, *, group: str | None = None) -> dict[str, Any]:
+def of_pod(rendering: Rendering) -> dict[str, Any]:
     """The part of a pod's specification that says where it runs."""
     made = on_nodes(rendering.spec.placement, gpus=rendering.plan.gpus_per_pod > 0)
-    affinity = {**on_products(rendering.plan.gpu_products), **_group_affinity(rendering, group)}
+    affinity = {**on_products(rendering.plan.gpu_products), **_group_affinity(rendering)}
     if affinity:
         made["affinity"] = affinity
     if claims_devices(rendering):
@@ -53,10 +53,10 @@ def on_products(products: Sequence[str]) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
-def pod_annotations(rendering: Rendering, *, group: str | None = None) -> dict[str, str]:
+def pod_annotations(rendering: Rendering) -> dict[str, str]:
     """Annotations by which Volcano puts the pods of a group into its gang, and any pod into its queue."""
-    if by_volcano(rendering) and group is not None and POD_GROUP in rendering.apis:
-        return {VOLCANO_GROUP: group}
+    if by_volcano(rendering) and rendering.spans_pods and POD_GROUP in rendering.apis:
+        return {VOLCANO_GROUP: COPY}
     return queue_annotations(rendering.spec.placement)
 
 
@@ -101,10 +101,10 @@ def claim_template_name(rendering: Rendering) -> str:
     return f"{rendering.name}-{digest_of(claimed)[:8]}"
 
 
-def _group_affinity(rendering: Rendering, group: str | None) -> dict[str, Any]:
+def _group_affinity(rendering: Rendering) -> dict[str, Any]:
     """All pods of a group in one domain. Where it is to be exclusive, the group's controller sees to both."""
     key = rendering.spec.placement.topology_key
-    if group is None or key is None or rendering.spec.placement.exclusive_topology:
+    if not rendering.spans_pods or key is None or rendering.spec.placement.exclusive_topology:
         return {}
-    term = {"labelSelector": {"matchLabels": {names.GROUP: group}}, "topologyKey": key}
+    term = {"labelSelector": {"matchLabels": {names.GROUP: COPY}}, "topologyKey": key}
     return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

@@ -5,11 +5,11 @@ import importlib
 import json
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.engines.request import EngineRequest
@@ -24,6 +24,13 @@ from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import Kind
 from paddock_operator.networks import Network
 from paddock_operator.ports import Key, Manifest
+
+COPY = "$(copy)"
+"""Stands for the copy's name in what is rendered once for all copies of a revision."""
+REVISION = "$(revision)"
+"""Stands there for the revision's name."""
+REVISION_OBJECT = "$(revision-object)"
+"""Stands there for the name of its ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +72,6 @@ class Rendering:
         return next(found, self.config.networks[0])
 
     @property
-    def groups(self) -> list[str]:
-        """Names of the groups, one for each copy."""
-        if not self.spans_pods:
-            return []
-        return [
-            names.group_name(namespace=self.key.namespace, name=self.key.name, index=index)
-            for index in range(self.spec.replicas)
-        ]
-
-    @property
     def name(self) -> str:
         return names.serving_name(namespace=self.key.namespace, name=self.key.name)
 
@@ -105,9 +102,15 @@ class Rendering:
         """Metadata of an object of this deployment."""
         return {"name": self.name, "namespace": self.namespace, "labels": self.labels}
 
-    def group_metadata(self, group: str) -> dict[str, Any]:
-        """Metadata of an object of one of its groups."""
-        return {"name": group, "namespace": self.namespace, "labels": {**self.labels, names.GROUP: group}}
+    @property
+    def copy_labels(self) -> dict[str, str]:
+        """Labels of everything that belongs to one copy, its pods too."""
+        group = {names.GROUP: COPY} if self.spans_pods else {}
+        return {**self.labels, names.COPY: COPY, names.REVISION: REVISION, **group}
+
+    def copy_metadata(self) -> dict[str, Any]:
+        """Metadata of an object of one copy."""
+        return {"name": COPY, "namespace": self.namespace, "labels": self.copy_labels}
 
 
 class VolumeJob(ABC):
@@ -217,8 +220,19 @@ class PurgeRendering(VolumeJob):
 
 
 def render_serving(rendering: Rendering) -> list[Manifest]:
-    """Every manifest of a deployment, in the order in which they are to be applied."""
+    """What all copies of a deployment have in common, in the order in which it is to be applied."""
     return _rendered("serving", rendering)
+
+
+def render_copy(rendering: Rendering) -> list[Manifest]:
+    """What each copy has, in the order in which it is to be applied, with COPY and REVISION in place of names."""
+    return _rendered("copy", rendering)
+
+
+def filled(manifest: Manifest, values: Mapping[str, str]) -> Manifest:
+    """The same manifest with real names: each string that is one of the stand-ins is replaced, and no part of one."""
+    made = _filled(manifest, values)
+    return cast("Manifest", made)
 
 
 def render_engine(rendering: EngineRendering) -> list[Manifest]:
@@ -251,6 +265,14 @@ def _stamped(manifest: Manifest) -> Manifest:
     metadata = manifest["metadata"]
     annotations = {**metadata.get("annotations", {}), names.RENDERING: digest_of(manifest)}
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def _filled(value: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(item, values) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_filled(item, values) for item in value]
+    return values.get(value, value) if isinstance(value, str) else value
 
 
 def _render(module: ModuleType) -> Callable[[Any], Manifest | list[Manifest]]:

@@ -6,8 +6,8 @@ from paddock_core.resources import names
 from paddock_core.serving.contract import GRPC_PORT, HTTP_PORT, METRICS_PORT
 
 from paddock_operator.manifests import placement, pods
-from paddock_operator.manifests.render import Rendering, digest_of
-from paddock_operator.manifests.serving.config_map import files, key_of
+from paddock_operator.manifests.render import REVISION_OBJECT, Rendering, digest_of
+from paddock_operator.manifests.repository import files, key_of
 from paddock_operator.manifests.serving.secret import KEY_FILES, SECRET_KEY
 
 GRACE_SECONDS = 90
@@ -33,14 +33,13 @@ ENGINE = "triton-tensorrt-llm"
 """What endpoint pickers of the InferencePool API know this engine's metrics by."""
 
 
-def template(rendering: Rendering, *, worker: bool = False, group: str | None = None) -> dict[str, Any]:
-    """A pod template. `group` is the name of the group that it belongs to, None for a whole copy."""
-    labels = dict(rendering.labels)
-    if group is not None:
-        labels[names.GROUP] = group
+def template(rendering: Rendering, *, worker: bool = False) -> dict[str, Any]:
+    """A pod template: of a whole copy, or of one of the pods of a group."""
+    labels = rendering.copy_labels
     if rendering.plan.gpus_per_pod:
         labels[ENGINE_LABEL] = ENGINE
-    annotations = {names.RENDERING: restart_digest(rendering), **placement.pod_annotations(rendering, group=group)}
+    # Pods know the secret from their start: with another one they are other pods.
+    annotations = {names.RENDERING: digest_of(rendering.secret), **placement.pod_annotations(rendering)}
     return {
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {
@@ -49,16 +48,11 @@ def template(rendering: Rendering, *, worker: bool = False, group: str | None = 
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
             "securityContext": pods.pod_security(),
-            **placement.of_pod(rendering, group=group),
+            **placement.of_pod(rendering),
             "containers": [_worker(rendering) if worker else _server(rendering)],
             "volumes": _volumes(rendering),
         },
     }
-
-
-def restart_digest(rendering: Rendering) -> str:
-    """What pods carry: it differs when the model repository or the secret differs, for which they must be restarted."""
-    return digest_of([files(rendering), rendering.secret])
 
 
 def _server(rendering: Rendering) -> dict[str, Any]:
@@ -170,7 +164,7 @@ def _volumes(rendering: Rendering) -> list[dict[str, Any]]:
     key_items = [{"key": key, "path": path} for key, path in KEY_FILES.items()]
     keys = {"secretName": rendering.name, "items": key_items, "defaultMode": KEYS_MODE}
     return [
-        {"name": "models", "configMap": {"name": rendering.name, "items": items}},
+        {"name": "models", "configMap": {"name": REVISION_OBJECT, "items": items}},
         {"name": "weights", **rendering.config.weights_volume},
         {"name": "scratch", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},

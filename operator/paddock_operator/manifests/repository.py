@@ -1,13 +1,9 @@
-"""Triton's model repository, and the plan that it was rendered from."""
+"""Triton's model repository, as files of a ConfigMap."""
 
 from paddock_core.resources import names
 from paddock_core.serving.triton_config import repository_files
 
-from paddock_operator.decide.planned import annotations, ask_of, wish_digest
 from paddock_operator.manifests.render import Rendering
-from paddock_operator.ports import Manifest
-
-ORDER = 5
 
 
 def files(rendering: Rendering) -> dict[str, str]:
@@ -21,14 +17,3 @@ def files(rendering: Rendering) -> dict[str, str]:
 def key_of(path: str) -> str:
     """A ConfigMap's keys hold no slash."""
     return path.replace("/", "__")
-
-
-def render(rendering: Rendering) -> Manifest:
-    """The files, each under a key that `deployment` maps back to its path."""
-    digest = wish_digest(rendering.model, ask_of(rendering.spec))
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {**rendering.metadata(), "annotations": annotations(rendering.plan, digest)},
-        "data": {key_of(path): text for path, text in files(rendering).items()},
-    }

@@ -11,22 +11,19 @@ ORDER = 7
 
 
 def render(rendering: Rendering) -> list[Manifest]:
-    """One for each group, where Volcano schedules and the cluster has it."""
-    if not placement.by_volcano(rendering) or POD_GROUP not in rendering.apis:
+    """One for a copy of several pods, where Volcano schedules and the cluster has it."""
+    if not rendering.spans_pods or not placement.by_volcano(rendering) or POD_GROUP not in rendering.apis:
         return []
-    return [_gang(rendering, group) for group in rendering.groups]
-
-
-def _gang(rendering: Rendering, group: str) -> Manifest:
     wanted = rendering.spec.placement
     spec: dict[str, Any] = {"minMember": rendering.plan.pods_per_group}
     if wanted.queue is not None:
         spec["queue"] = wanted.queue
     if wanted.priority_class_name is not None:
         spec["priorityClassName"] = wanted.priority_class_name
-    return {
+    gang = {
         "apiVersion": POD_GROUP.api_version,
         "kind": POD_GROUP.name,
-        "metadata": rendering.group_metadata(group),
+        "metadata": rendering.copy_metadata(),
         "spec": spec,
     }
+    return [gang]

@@ -1,7 +1,6 @@
-"""The groups of a deployment whose copies each span several nodes.
+"""A copy that spans several nodes: a LeaderWorkerSet of one group.
 
-One LeaderWorkerSet of one group for each copy, not one of many groups: so a group can be replaced, paused or taken away
-without touching the others.
+Not one of many groups: so a copy can be replaced, paused or taken away without touching the others.
 """
 
 from paddock_operator.manifests import placement
@@ -13,13 +12,11 @@ ORDER = 8
 
 
 def render(rendering: Rendering) -> list[Manifest]:
-    """A LeaderWorkerSet for each copy."""
-    return [_group(rendering, group) for group in rendering.groups]
-
-
-def _group(rendering: Rendering, group: str) -> Manifest:
-    metadata = rendering.group_metadata(group)
-    return {
+    """The LeaderWorkerSet, where a copy is a group of pods."""
+    if not rendering.spans_pods:
+        return []
+    metadata = rendering.copy_metadata()
+    group = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
         "metadata": {
@@ -36,8 +33,9 @@ def _group(rendering: Rendering, group: str) -> Manifest:
                 "size": rendering.plan.pods_per_group,
                 # MPI cannot heal, so a lost pod costs the group; not while it still comes up, for slow pulls.
                 "restartPolicy": "RecreateGroupAfterStart",
-                "leaderTemplate": template(rendering, group=group),
-                "workerTemplate": template(rendering, group=group, worker=True),
+                "leaderTemplate": template(rendering),
+                "workerTemplate": template(rendering, worker=True),
             },
         },
     }
+    return [group]

@@ -4,7 +4,7 @@ from typing import Any
 
 from paddock_core.resources import names
 
-from paddock_operator.manifests.render import Rendering
+from paddock_operator.manifests.render import COPY, Rendering
 from paddock_operator.ports import Manifest
 
 ORDER = 2
@@ -15,20 +15,18 @@ NODE_RESOLVER = "169.254.20.10/32"
 
 
 def render(rendering: Rendering) -> list[Manifest]:
-    """One for each group. MPI and NCCL choose ports as they like, so all ports are open among these pods."""
-    return [_policy(rendering, group) for group in rendering.groups]
-
-
-def _policy(rendering: Rendering, group: str) -> Manifest:
-    members = {"podSelector": {"matchLabels": {names.GROUP: group}}}
+    """One for a copy of several pods. MPI and NCCL choose ports as they like: all are open among these pods."""
+    if not rendering.spans_pods:
+        return []
+    members = {"podSelector": {"matchLabels": {names.GROUP: COPY}}}
     # Which pods resolve names, and in which namespace, differs from cluster to cluster.
     resolvers: list[dict[str, Any]] = [{"namespaceSelector": {}}, {"ipBlock": {"cidr": NODE_RESOLVER}}]
     ports = [{"port": port, "protocol": protocol} for port in DNS_PORTS for protocol in ("UDP", "TCP")]
     egress: list[dict[str, Any]] = [{"to": [members]}, {"to": resolvers, "ports": ports}]
-    return {
+    policy = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": rendering.group_metadata(group),
+        "metadata": rendering.copy_metadata(),
         "spec": {
             "podSelector": members["podSelector"],
             "policyTypes": ["Ingress", "Egress"],
@@ -36,3 +34,4 @@ def _policy(rendering: Rendering, group: str) -> Manifest:
             "egress": egress,
         },
     }
+    return [policy]

@@ -1,0 +1,274 @@
+"""Revisions: what a deployment's copies run, pinned when it was rendered first.
+
+A revision is an immutable ConfigMap. It holds Triton's files, which the pods mount, and beside them everything that
+makes a copy of it again: so a copy is never what today's code would render, and a new operator restarts nothing. It is
+named by the digest of what the pods get to see. What else is known of it stands in annotations, which may change.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import Any, cast
+
+import msgspec
+from paddock_core.catalog.types import ModelEntry
+from paddock_core.planning.constants import table
+from paddock_core.planning.products import gpu_table
+from paddock_core.planning.types import Plan
+from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
+
+from paddock_operator.decide.planned import ask_of
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
+from paddock_operator.manifests import repository
+from paddock_operator.manifests.render import COPY, REVISION, REVISION_OBJECT, Rendering, digest_of, filled, render_copy
+from paddock_operator.observed import Observed
+from paddock_operator.ports import Manifest
+
+WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
+"""Kinds that make the pods of a copy."""
+WISH = "paddock.dev/wish"
+"""Annotation: digest of the tenant's wish that the revision answers."""
+RENDERED_BY = "paddock.dev/rendered-by"
+"""Annotation: version of the operator that rendered it."""
+FACTS_KEY = "paddock.facts.json"
+TEMPLATE_KEY = "paddock.template.json"
+NAME_LENGTH = 8
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a revision without looking into its manifests."""
+
+    model: str
+    tokenizer: str
+    weights: str
+    plan: Plan
+    source: str
+    """Digest of the model's weights in the catalogue's terms: by it their Job is found."""
+    basis: str
+    """Digest of the tables that the plan was made by."""
+    compiled: str | None = None
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One rendering of a deployment, as its ConfigMap holds it."""
+
+    name: str
+    facts: Facts
+    template: str
+    """The manifests of a copy as JSON, with stand-ins for names."""
+    manifest: Manifest
+    """Its ConfigMap, as found or as rendered."""
+
+    @property
+    def wish(self) -> str:
+        return _annotation(self.manifest, WISH)
+
+    @property
+    def rendered_by(self) -> str:
+        return _annotation(self.manifest, RENDERED_BY)
+
+    @property
+    def created_at(self) -> str:
+        """RFC 3339; empty for one that is not there yet."""
+        return str(self.manifest["metadata"].get("creationTimestamp", ""))
+
+    @property
+    def going(self) -> bool:
+        return "deletionTimestamp" in self.manifest["metadata"]
+
+    def target(self, *, weight: int, endpoints: tuple[Endpoint, ...]) -> TargetStatus:
+        """What gateways are told of it."""
+        return TargetStatus(
+            revision=self.name,
+            weight=weight,
+            model=self.facts.model,
+            tokenizer=self.facts.tokenizer,
+            context_length=self.facts.plan.context_length,
+            max_concurrency=self.facts.plan.max_concurrency,
+            endpoints=endpoints,
+        )
+
+    def copy(self, name: str, *, avoids: Sequence[str] = (), draining_since: str = "") -> list[Manifest]:
+        """The manifests of one copy, in the order in which they are to be applied; the last one makes its pods."""
+        values = {COPY: name, REVISION: self.name, REVISION_OBJECT: str(self.manifest["metadata"]["name"])}
+        made = [filled(manifest, values) for manifest in json.loads(self.template)]
+        return [_marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made]
+
+
+def of(observed: Observed, *, namespace: str | None = None) -> tuple[Revision, ...]:
+    """The revisions that are there, the oldest first; only those of one namespace where it is given."""
+    found = [child for child in observed.children if child.kind == CONFIG_MAP]
+    if namespace is not None:
+        found = [child for child in found if child.namespace == namespace]
+    known = (read(child.manifest) for child in found)
+    return tuple(sorted((item for item in known if item is not None), key=lambda item: (item.created_at, item.name)))
+
+
+def read(manifest: Manifest) -> Revision | None:
+    """The revision that a ConfigMap holds; None where it holds none that this program can read."""
+    data = manifest.get("data") or {}
+    name = str((manifest["metadata"].get("labels") or {}).get(names.REVISION, ""))
+    if not name or TEMPLATE_KEY not in data:
+        return None
+    try:
+        facts = _facts(str(data.get(FACTS_KEY, "")))
+    except msgspec.DecodeError:
+        return None
+    return Revision(name=name, facts=facts, template=str(data[TEMPLATE_KEY]), manifest=manifest)
+
+
+def chosen(known: Sequence[Revision], *, wish: str, failed: Mapping[str, str]) -> Revision | None:
+    """The revision that answers a wish: the newest that did not fail, else the newest; None where there is none."""
+    found = [item for item in known if item.wish == wish and not item.going]
+    return next(iter(sorted(found, key=lambda item: (item.name not in failed, item.created_at), reverse=True)), None)
+
+
+def wish_of(observed: Observed, model: ModelEntry, *, secret: str) -> str:
+    """Digest of what the tenant wrote, as far as pods depend on it: a change of it makes a new revision at once."""
+    spec = observed.live.spec
+    registered = observed.policy.view.models.get(model.id)
+    own = None if registered is None else [registered.base, registered.precision, repr(registered.weights)]
+    placement = msgspec.to_builtins(spec.placement)
+    return digest_of([model.id, msgspec.to_builtins(ask_of(spec)), placement, own, digest_of(secret)])
+
+
+def basis_of(model: ModelEntry) -> str:
+    """Digest of all that plans are made by, beside the wish and the nodes."""
+    return digest_of([repr(model), _tables()])
+
+
+def name_of(rendering: Rendering, *, tokenizer: str) -> str:
+    """The name that a rendering has as a revision, without making its manifests where they were made before."""
+    config = rendering.config
+    apis = ",".join(sorted(kind.plural for kind in rendering.apis))
+    spec = rendering.spec
+    made_from = (
+        f"{rendering.key} {rendering.uid} {rendering.tenant} {rendering.weights} {rendering.compiled} {tokenizer}",
+        digest_of([msgspec.to_builtins(spec.placement), repr(rendering.model), rendering.secret, apis]),
+        repr(rendering.plan),
+        _digest_of_config(config),
+    )
+    return _named(_Inputs(made_from, rendering, tokenizer))
+
+
+def make(rendering: Rendering, *, tokenizer: str, wish: str, source: str, version: str) -> Revision:
+    """The revision of a rendering."""
+    facts = Facts(
+        model=rendering.model.id,
+        tokenizer=tokenizer,
+        weights=rendering.weights,
+        plan=rendering.plan,
+        source=source,
+        basis=basis_of(rendering.model),
+        compiled=rendering.compiled,
+        image=rendering.image,
+    )
+    template, data = json.dumps(render_copy(rendering), sort_keys=True), _files(rendering)
+    name = _name(template, data, rendering, tokenizer)
+    metadata = rendering.metadata()
+    key = rendering.key
+    manifest = {
+        "apiVersion": CONFIG_MAP.api_version,
+        "kind": CONFIG_MAP.name,
+        "metadata": {
+            **metadata,
+            "name": names.revision_name(namespace=key.namespace, name=key.name, revision=name),
+            "labels": {**metadata["labels"], names.REVISION: name},
+            "annotations": {WISH: wish, RENDERED_BY: version},
+        },
+        "immutable": True,
+        "data": {**data, FACTS_KEY: msgspec.json.encode(facts).decode(), TEMPLATE_KEY: template},
+    }
+    return Revision(name=name, facts=facts, template=template, manifest=manifest)
+
+
+def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str) -> Manifest:
+    """A workload with what is known of this copy alone."""
+    metadata, spec = workload["metadata"], workload["spec"]
+    annotations = dict(metadata.get("annotations") or {})
+    if draining_since:
+        annotations[names.DRAINING] = draining_since
+    if avoids:
+        annotations[names.AVOIDS] = ",".join(sorted(avoids))
+        group = spec.get("leaderWorkerTemplate")
+        if group is None:
+            spec = {**spec, "template": _off(spec["template"], avoids)}
+        else:
+            moved = {part: _off(group[part], avoids) for part in ("leaderTemplate", "workerTemplate")}
+            spec = {**spec, "leaderWorkerTemplate": {**group, **moved}}
+    return {**workload, "metadata": {**metadata, "annotations": annotations}, "spec": spec}
+
+
+def _off(template: dict[str, Any], avoids: Sequence[str]) -> dict[str, Any]:
+    """A pod template that keeps off some nodes."""
+    pod = template["spec"]
+    affinity = pod.get("affinity") or {}
+    nodes = affinity.get("nodeAffinity") or {}
+    required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoids)]
+    terms = [{**term, "matchFields": fields} for term in required.get("nodeSelectorTerms") or ({},)]
+    kept = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {**template, "spec": {**pod, "affinity": {**affinity, "nodeAffinity": {**nodes, **kept}}}}
+
+
+def _files(rendering: Rendering) -> dict[str, str]:
+    return {repository.key_of(path): text for path, text in repository.files(rendering).items()}
+
+
+def _name(template: str, data: dict[str, str], rendering: Rendering, tokenizer: str) -> str:
+    plan = rendering.plan
+    seen = [template, data, rendering.model.id, tokenizer, plan.context_length, plan.max_concurrency]
+    return hashlib.sha256(json.dumps(seen, sort_keys=True).encode()).hexdigest()[:NAME_LENGTH]
+
+
+class _Inputs:
+    """A rendering that equals another one made from the same things."""
+
+    __slots__ = ("key", "rendering", "tokenizer")
+
+    def __init__(self, key: tuple[str, ...], rendering: Rendering, tokenizer: str) -> None:
+        self.key = hashlib.sha256("\n".join(key).encode()).digest()
+        self.rendering: Rendering | None = rendering
+        self.tokenizer = tokenizer
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Inputs) and other.key == self.key
+
+
+@lru_cache(maxsize=4096)
+def _named(inputs: _Inputs) -> str:
+    rendering = cast("Rendering", inputs.rendering)
+    inputs.rendering = None
+    return _name(json.dumps(render_copy(rendering), sort_keys=True), _files(rendering), rendering, inputs.tokenizer)
+
+
+@lru_cache(maxsize=4096)
+def _facts(text: str) -> Facts:
+    return msgspec.json.decode(text, type=Facts)
+
+
+@cache
+def _tables() -> str:
+    return digest_of([repr(table()), repr(sorted(gpu_table().items()))])
+
+
+_last_config: list[tuple[Any, str]] = []
+
+
+def _digest_of_config(config: Any) -> str:
+    """Settings are made once a process: the digest of the last ones is kept."""
+    if not _last_config or _last_config[0][0] is not config:
+        _last_config[:] = [(config, digest_of(repr(config)))]
+    return _last_config[0][1]
+
+
+def _annotation(manifest: Manifest, name: str) -> str:
+    return str((manifest["metadata"].get("annotations") or {}).get(name, ""))
