@@ -91,6 +91,9 @@ def _next(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> ScalingSta
     advice = _advised(look, scaling, before.desired_replicas)
     if advice.copies > before.desired_replicas:
         return replace(_moved(look, before, advice), idle_since=before.idle_since)
+    if look.demand is None:
+        # As after a restart: what was learned before stays, and nothing is concluded from it.
+        return before
     if advice.copies == before.desired_replicas:
         return replace(before, below_since="", below_most=0)
     return _lowered(look, scaling, before, advice)
@@ -104,10 +107,10 @@ def _woken(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> ScalingSt
 
 
 def _lowered(look: Look, scaling: ScalingSpec, before: ScalingStatus, advice: Advice) -> ScalingStatus:
-    """Fewer would do. They get their way once no more were wanted for the whole delay, and only where that is known."""
+    """Fewer would do. They get their way once no more were wanted for the whole delay."""
     since, most = before.below_since or format_time(look.now), max(before.below_most, advice.copies)
     waited = look.now - parse_time(since)
-    if look.demand is not None and waited >= scaling.scale_down_delay_seconds:
+    if waited >= scaling.scale_down_delay_seconds:
         reason = f"{most} copies were enough for {scaling.scale_down_delay_seconds} s"
         return replace(_moved(look, before, Advice(most, reason)), idle_since=before.idle_since)
     return replace(before, below_since=since, below_most=most)
@@ -169,8 +172,6 @@ def _idle_left(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> float
 
 def _moved(look: Look, before: ScalingStatus, advice: Advice) -> ScalingStatus:
     """Another number of copies, and nothing remembered of the former one."""
-    if advice.copies == before.desired_replicas:
-        return replace(before, below_since="", below_most=0)
     return replace(
         before,
         desired_replicas=advice.copies,
