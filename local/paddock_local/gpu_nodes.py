@@ -27,7 +27,7 @@ from paddock_local import cluster, kubectl
 from paddock_local.errors import LocalError
 
 SIMULATED_LABEL = "paddock.dev/simulated"
-MOST_NODES = 1000
+MOST_NODES = 1200
 READY_S = 120
 CPUS, MEMORY, PODS = "192", "2Ti", "110"
 """What a usual server with eight GPUs has beside them."""

@@ -1,0 +1,51 @@
+"""How the operator grows: 10, 100 and 1,000 LlamaDeployments in 50 namespaces on a thousand simulated nodes.
+
+Real etcd, API server, controller manager, scheduler and LeaderWorkerSet controller; kwok plays the nodes, this program
+plays Triton on the pods' addresses, the policy's source and a gateway's signals. A few in a hundred deployments are
+groups of two pods. Each size is applied, converges (Serving, and Routable where the operator tells it), and is deleted
+again; then a bare client with the operator's own HTTP client writes the same objects to the same cluster, as fast as it
+can, until the pods are ready. With the largest size the operator is also started anew, left alone, and stormed.
+
+Usage: python bench/scale.py [--sizes 10,100,1000] [--nodes 1000] [--storm-seconds 60] [--keep FOLDER]
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import scale_run
+import scale_table
+from scale_world import SUBNET, running_cluster
+
+GROUP_NODES = 80
+"""Nodes of one GPU beside those of eight, for the groups: two each."""
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", default="10,100,1000", help="numbers of deployments, by comma")
+    parser.add_argument("--nodes", type=int, default=1000, help="simulated nodes of eight GPUs")
+    parser.add_argument("--storm-seconds", type=int, default=60, help="how long 10,000 child events a minute come")
+    parser.add_argument("--keep", type=Path, help="an empty folder for data and logs, kept afterwards")
+    return parser.parse_args()
+
+
+async def main() -> int:
+    """Run and print."""
+    given = arguments()
+    sizes = [int(size) for size in given.sizes.split(",")]
+    with tempfile.TemporaryDirectory() as name:
+        folder = given.keep or Path(name)
+        shapes = [f"{given.nodes}xH100-80x8", f"{GROUP_NODES}xL40S-48x1"]
+        with running_cluster(folder, shapes=shapes) as api:
+            results, extra = await scale_run.run(
+                api, folder, sizes=sizes, subnet=SUBNET, storm_seconds=given.storm_seconds
+            )
+    print(scale_table.rendered(results, extra))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,120 @@
+"""The operator as a process of its own, as `bench/scale.py` starts, stops and looks at it."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+from scale_world import make_certificate
+
+Metrics = dict[str, float]
+BEGIN = time.monotonic()
+
+
+def note(text: str) -> None:
+    """What goes on, for people who wait; standard output is the table's."""
+    print(f"[{time.monotonic() - BEGIN:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+class OperatorProcess:
+    """`paddock-operator`; `port` is its webhook's, the next one its health's."""
+
+    def __init__(
+        self, *, kubeconfig: Path, folder: Path, port: int, policy_url: str, token: str, gateway_url: str
+    ) -> None:
+        make_certificate(folder / "operator")
+        (folder / "token").write_text(token)
+        (folder / "key").write_text("platform-key-of-the-benchmark")
+        self._log = folder / "operator.log"
+        self._health = f"http://127.0.0.1:{port + 1}"
+        self._process: asyncio.subprocess.Process | None = None
+        self._settings = {
+            "KUBECONFIG": str(kubeconfig),
+            "CONTROLPLANE_URL": policy_url,
+            "GATEWAY_URL": gateway_url,
+            "INTERNAL_TOKEN_FILE": str(folder / "token"),
+            "PLATFORM_KEY_FILE": str(folder / "key"),
+            "WEBHOOK_PORT": str(port),
+            "WEBHOOK_CERT_FILE": str(folder / "operator" / "tls.crt"),
+            "WEBHOOK_KEY_FILE": str(folder / "operator" / "tls.key"),
+            "HEALTH_PORT": str(port + 1),
+            "SERVING_IMAGE": "registry.test/serving:1",
+            "ALLOW_UNPINNED_IMAGES": "true",
+            "WEIGHTS_VOLUME": json.dumps({"emptyDir": {}}),
+            "CACHE_DIR": str(folder / "cache"),
+        }
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self, **settings: str) -> None:
+        """Start it, with these settings beside its own, and wait until it is ready."""
+        found = {f"PADDOCK_OPERATOR_{name}": value for name, value in {**self._settings, **settings}.items()}
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "PADDOCK_PROFILE") if name in os.environ}
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "paddock_operator.main", env={**kept, **found}, stderr=log, stdout=log
+            )
+        async with aiohttp.ClientSession() as session:
+            deadline = time.monotonic() + 120
+            while not await self._is_ready(session):
+                assert self._process.returncode is None, f"the operator ended: {self._log}"
+                assert time.monotonic() < deadline, "the operator is not ready"
+                await asyncio.sleep(0.2)
+
+    async def _is_ready(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            async with session.get(f"{self._health}/readyz") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def stop(self) -> None:
+        """End it, if it runs."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+    def cpu_seconds(self) -> float:
+        """User and system time."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self) -> float:
+        """Resident memory, at its highest."""
+        rows = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) / 1024
+
+    async def metrics(self) -> Metrics:
+        """Its own metrics, by name and labels as they are written."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self._health}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+        found: Metrics = {}
+        for line in lines:
+            if not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                # Metrics without labels of their own still carry those of the library that made them.
+                bucket = name.partition('le="')[2].partition('"')[0]
+                bare = name.partition("{")[0]
+                found[f"{bare}/{bucket}" if bucket else bare] = float(value)
+        return found
+
+
+def quantile(before: Metrics, after: Metrics, name: str, share: float) -> float:
+    """Upper bound of the bucket of a histogram in which so large a share of what came in between lies."""
+    start = f"{name}_bucket/"
+    counts = sorted(
+        (float(key.removeprefix(start)), value - before.get(key, 0.0))
+        for key, value in after.items()
+        if key.startswith(start)
+    )
+    if not counts:
+        return float("nan")
+    total = counts[-1][1]
+    return next(bound for bound, count in counts if count >= share * total)
