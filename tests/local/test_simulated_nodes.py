@@ -41,7 +41,7 @@ def test_a_shape_is_read_as_it_is_written(shape):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "4xH100-80x8"), ("H100-80", "4xH100-80x8"), ("4xNONEx8", "H200-141"), ("1001xH100-80x8", "at most 1000")],
+    [("", "4xH100-80x8"), ("H100-80", "4xH100-80x8"), ("4xNONEx8", "H200-141"), ("1201xH100-80x8", "at most 1200")],
 )
 def test_what_is_no_shape_is_refused_with_what_to_write(text, said):
     with pytest.raises(LocalError, match=re.escape(said)):
