@@ -80,11 +80,17 @@ def world_answers() -> dict[str, str]:
         "spec": {"model": {"id": MODEL}},
         "status": {
             "routing": {
-                "model": MODEL,
-                "tokenizer": digest,
-                "contextLength": 8192,
-                "maxConcurrency": 64,
-                "endpoints": [{"pod": "mock", "url": f"http://127.0.0.1:{MOCK}"}],
+                "digest": "bench",
+                "targets": [
+                    {
+                        "revision": "r1",
+                        "model": MODEL,
+                        "tokenizer": digest,
+                        "contextLength": 8192,
+                        "maxConcurrency": 64,
+                        "endpoints": [{"pod": "mock", "url": f"http://127.0.0.1:{MOCK}"}],
+                    }
+                ],
             }
         },
     }

@@ -131,10 +131,10 @@ def decisions(body: bytes, tenants: int) -> dict[str, float]:
         if not answer.allowed:
             raise SystemExit(f"the bench's own policy denies: {answer.message}")
     gate, (target, caller) = LicenseGate(catalog=catalog), gate_question(tenants - 1)
-    gate.check(target=target, caller=caller, view=view, now=NOW)
+    gate.check(target=target, model=MODEL, caller=caller, view=view, now=NOW)
     began = time.thread_time()
     for _ in range(CACHED):
-        gate.check(target=target, caller=caller, view=view, now=NOW)
+        gate.check(target=target, model=MODEL, caller=caller, view=view, now=NOW)
     cached = (time.thread_time() - began) / CACHED
     return {
         "cached_us": cached * 1e6,

@@ -188,7 +188,7 @@ def engine(world: World) -> Engine:
     document = world.deployment()
     platform_key = (world.admin_token_file.parent / "platform-key").read_bytes().strip()
     secret = deployment_secret(platform_key=platform_key, deployment_uid=document["metadata"]["uid"], rotation=0)
-    return Engine(url=document["status"]["routing"]["endpoints"][0]["url"], secret=secret)
+    return Engine(url=document["status"]["routing"]["targets"][0]["endpoints"][0]["url"], secret=secret)
 
 
 def apply(world: World, document: dict[str, Any], *, who: str = "acme") -> Any:

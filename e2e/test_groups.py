@@ -211,7 +211,8 @@ def pair(world: World) -> Iterator[str]:
 
 def endpoints(world: World, name: str) -> set[str]:
     """Where requests go."""
-    return {item["url"] for item in world.deployment(name)["status"]["routing"]["endpoints"]}
+    targets = world.deployment(name)["status"]["routing"]["targets"]
+    return {item["url"] for target in targets for item in target["endpoints"]}
 
 
 def address(world: World, group: str) -> str:

@@ -25,7 +25,7 @@ def test_a_tenant_works_with_deployments_in_its_own_namespace_only(world, servin
 
 
 def test_triton_answers_nobody_without_the_secret(world, serving):
-    endpoint = world.deployment()["status"]["routing"]["endpoints"][0]["url"]
+    endpoint = world.deployment()["status"]["routing"]["targets"][0]["endpoints"][0]["url"]
     body = {"text_input": "The capital of Peru is", "streaming": False, "sampling_param_max_tokens": 4}
     for path in ("generate", "generate_stream", "infer"):
         answer = httpx.post(f"{endpoint}/v2/models/tensorrt_llm/{path}", json=body, timeout=10)

@@ -17,15 +17,19 @@ from paddock_core.usage.identifiers import RANDOM_BYTES, uuid7
 from paddock_core.usage.journal_frames import Intent
 
 from paddock_gateway.authenticate import Caller
+from paddock_gateway.choosing import again, permit, ticket_of
+from paddock_gateway.deployments import Revision
 from paddock_gateway.dialects.base import Completion
 from paddock_gateway.errors import ArtifactError, RequestError, bad_request, unavailable
 from paddock_gateway.limiting import group_of, levels_of, nano_of, prices_of, reserve
 from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
-from paddock_gateway.route import Target, find_target
+from paddock_gateway.route import Permit, Target, find_target
 from paddock_gateway.wiring import Wiring
 
 _JUST_NOW_SECONDS = 0.05
 """So long a verdict stands for one request while policy and routes stay the same: then only time can end a right."""
+_DRAWS = 5
+"""So often a request may draw; each time the revision that it drew went before it was prepared."""
 _MINIMUM_TOP_P = 1e-6
 """Engines take probabilities above 0 alone; OpenAI's 0 means the single most likely token."""
 
@@ -35,10 +39,10 @@ class Admitted:
     """A request that passed every check. Its reservation must be settled."""
 
     target: Target
+    revision: Revision
     caller: Caller
     intent: Intent
     reservation: Reservation
-    endpoints: tuple[str, ...]
     secret: str
     engine_body: bytes
     prompt_model: PromptModel
@@ -51,60 +55,102 @@ class Admitted:
         return nano_of(self.prices, input_tokens=input_tokens, output_tokens=output_tokens)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A parsed request, with what it was asked with. `identify` proves its caller anew."""
+
+    completion: Completion
+    identify: Callable[[], Caller]
+    dialect: str
+    random: bytes
+    """The random part of its id, by which it draws among revisions."""
+
+
 async def admit(
     *, completion: Completion, caller: Caller, identify: Callable[[], Caller], dialect: str, wiring: Wiring
 ) -> Admitted:
     """Check everything, cheapest first, and reserve. Raises RequestError.
 
-    A tokenizer may take seconds to come, and rights may go meanwhile. So `identify`, which proves the caller anew, and
-    all checks come again when nothing is left to wait for, unless neither policy nor routes nor caller have changed in
-    the moment since: the journal alone lies between them and the dispatch.
+    A request stays with the revision that it drew. Where that goes while it is prepared, it draws anew.
     """
-    now = wiring.clock.wall()
+    asked = Asked(completion=completion, identify=identify, dialect=dialect, random=os.urandom(RANDOM_BYTES))
+    for _ in range(_DRAWS):
+        admitted = await _prepare(asked, caller, wiring)
+        if admitted is not None:
+            return admitted
+        caller = identify()
+    raise _not_ready(find_target(model=completion.model, caller=caller, routes=wiring.routes, view=wiring.policy.view))
+
+
+async def _prepare(asked: Asked, caller: Caller, wiring: Wiring) -> Admitted | None:
+    """One draw, from choosing to reserving; None if the revision went meanwhile.
+
+    A tokenizer may take seconds to come, and rights may go meanwhile. So `identify` and all checks come again when
+    nothing is left to wait for, unless neither policy nor routes nor caller have changed in the moment since: the
+    journal alone lies between them and the dispatch.
+    """
+    now, completion = wiring.clock.wall(), asked.completion
     view, changes, judged_at, first = wiring.policy.view, wiring.routes.changes, wiring.policy.now(), caller
-    target, acceptance = _permit(completion, caller, wiring)
-    model = await _prompt_model(target, wiring)
+    permit = _permit(asked, caller, wiring)
+    model = await _prompt_model(permit.revision, wiring)
     ids = await _tokenize(completion, model, now)
-    tokenizer, caller = target.deployment.tokenizer, identify()
+    caller = asked.identify()
     same = caller is first and view is wiring.policy.view and wiring.routes.changes == changes
     if not same or wiring.policy.now() - judged_at > _JUST_NOW_SECONDS:
-        target, acceptance = _permit(completion, caller, wiring)
-    if target.deployment.tokenizer != tokenizer or not target.deployment.endpoints:
-        raise _not_ready(target, "has just changed")
-    room = target.deployment.context_length - len(ids)
-    if room < 1:
-        raise bad_request(
-            "context_length_exceeded",
-            f"the prompt has {len(ids)} tokens and the context of {target.deployment.name} holds "
-            f"{target.deployment.context_length}, the answer included: shorten it",
-            param="messages" if completion.messages is not None else "prompt",
-        )
+        still = again(model=completion.model, caller=caller, former=permit, wiring=wiring)
+        if still is None:
+            return None
+        permit = still
+    room = _room(permit, len(ids), completion)
     end_user = _end_user(completion.end_user, caller.tenant.id, wiring.platform_key)
     levels = levels_of(caller, end_user)
-    prices = prices_of(levels, caller, target, now, wiring)
-    served = target.deployment.model
+    prices = prices_of(levels, caller, permit, now, wiring)
+    served = permit.revision.model
     cap, reservation, waited = await reserve(completion, served, levels, len(ids), room, now, prices, wiring)
     if waited:
         try:
-            caller = identify()
-            target, acceptance = _permit(completion, caller, wiring)
-            if target.deployment.tokenizer != tokenizer or not target.deployment.endpoints:
-                raise _not_ready(target, "has just changed")
+            caller = asked.identify()
+            still = again(model=completion.model, caller=caller, former=permit, wiring=wiring)
         except RequestError:
-            wiring.leases.settle(reservation, input_tokens=0, output_tokens=0)
+            wiring.leases.cancel(reservation)
             raise
-    intent = _intent(completion, caller, target, dialect, acceptance, end_user, len(ids), cap, now, wiring)
+        if still is None:
+            wiring.leases.cancel(reservation)
+            return None
+        permit = still
+    intent = _intent(asked, caller, permit, end_user, len(ids), cap, now, wiring)
+    deployment = permit.target.deployment
     return Admitted(
-        target=target,
+        target=permit.target,
+        revision=permit.revision,
         caller=caller,
         intent=intent,
         reservation=reservation,
-        endpoints=target.deployment.endpoints,
-        secret=_secret(wiring.platform_key, target.deployment.uid, target.deployment.secret_rotation),
+        secret=_secret(wiring.platform_key, deployment.uid, deployment.secret_rotation),
         engine_body=_engine_body(intent.usage_id, ids, cap, completion),
         prompt_model=model,
         output_cap=cap,
         prices=prices,
+    )
+
+
+def _permit(asked: Asked, caller: Caller, wiring: Wiring) -> Permit:
+    found = permit(model=asked.completion.model, caller=caller, ticket=ticket_of(asked.random), wiring=wiring)
+    if isinstance(found, Target):
+        raise _not_ready(found)
+    return found
+
+
+def _room(permit: Permit, prompt: int, completion: Completion) -> int:
+    """Tokens that the context leaves for the answer."""
+    context = permit.revision.context_length
+    if prompt < context:
+        return context - prompt
+    raise bad_request(
+        "context_length_exceeded",
+        f"the prompt has {prompt} tokens and the context of {permit.target.deployment.name} holds "
+        f"{context}, the answer included: shorten it",
+        param="messages" if completion.messages is not None else "prompt",
     )
 
 
@@ -113,29 +159,18 @@ def _secret(platform_key: bytes, uid: str, rotation: int) -> str:
     return contract.deployment_secret(platform_key=platform_key, deployment_uid=uid, rotation=rotation)
 
 
-def _permit(completion: Completion, caller: Caller, wiring: Wiring) -> tuple[Target, str]:
-    """Where the caller may send this by the rights of this moment, and the acceptance under which."""
-    view = wiring.policy.view
-    target = find_target(model=completion.model, caller=caller, routes=wiring.routes, view=view)
-    acceptance = wiring.licenses.check(target=target, caller=caller, view=view, now=wiring.policy.now())
-    return target, acceptance
-
-
-def _not_ready(target: Target, why: str) -> RequestError:
+def _not_ready(target: Target) -> RequestError:
     deployment = target.deployment
     message = (
-        f"{deployment.name} {why}: try again soon; "
+        f"{deployment.name} is not serving now: try again soon; "
         f"`kubectl -n {deployment.namespace} describe llamadeployment` says how it stands"
     )
     return unavailable("DeploymentNotReady", message, retry_after=2)
 
 
-async def _prompt_model(target: Target, wiring: Wiring) -> PromptModel:
-    deployment = target.deployment
-    if deployment.tokenizer is None or not deployment.endpoints:
-        raise _not_ready(target, "is not serving yet")
+async def _prompt_model(revision: Revision, wiring: Wiring) -> PromptModel:
     try:
-        return await wiring.prompt_models.get(digest=deployment.tokenizer, model=deployment.model)
+        return await wiring.prompt_models.get(digest=revision.tokenizer, model=revision.model)
     except ArtifactError as error:
         raise unavailable("TokenizerUnavailable", f"{error}: try again soon", retry_after=2) from error
 
@@ -150,31 +185,30 @@ async def _tokenize(completion: Completion, model: PromptModel, now: float) -> l
 
 
 def _intent(
-    completion: Completion,
+    asked: Asked,
     caller: Caller,
-    target: Target,
-    dialect: str,
-    acceptance: str,
+    permit: Permit,
     end_user: str | None,
     input_tokens: int,
     cap: int,
     now: float,
     wiring: Wiring,
 ) -> Intent:
+    completion, target = asked.completion, permit.target
     return Intent(
-        usage_id=uuid7(unix_ms=int(now * 1000), random=os.urandom(RANDOM_BYTES)),
+        usage_id=uuid7(unix_ms=int(now * 1000), random=asked.random),
         tenant=caller.tenant.id,
         key_id=caller.key.id,
         owner_tenant=target.owner.id,
         deployment=target.deployment.name,
-        model=target.deployment.model,
-        dialect=dialect,
+        model=permit.revision.model,
+        dialect=asked.dialect,
         operation=completion.operation,
         stream=completion.stream,
         t_admit=now,
         reserved_tokens=input_tokens + cap,
         input_tokens=input_tokens,
-        acceptance_id=acceptance,
+        acceptance_id=permit.acceptance,
         end_user_hash=end_user,
         project=caller.key.project or None,
         end_user_group=group_of(completion.end_user_group, caller.tenant),

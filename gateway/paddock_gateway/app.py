@@ -79,7 +79,10 @@ class App:
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             for number, (task, pump) in enumerate(list(self._pumps.items()), start=1):
-                reason = objection(target=pump.admitted.target, caller=pump.admitted.caller, wiring=self._wiring)
+                held = pump.admitted
+                reason = objection(
+                    target=held.target, model=held.revision.model, caller=held.caller, wiring=self._wiring
+                )
                 if reason is not None:
                     pump.cut_off(task, reason)
                 if number % AT_A_TIME == 0:
@@ -214,10 +217,23 @@ class App:
         await _respond(send, 503 if missing else 200, body)
 
     def _check_license(self, target: Target, caller: Caller) -> None:
-        wiring = self._wiring
-        wiring.licenses.check(
-            target=target, caller=caller, view=wiring.policy.view, now=wiring.policy.now(), asked=False
-        )
+        """Raises RequestError unless the caller may ask at least one model that answers there."""
+        wiring, refusals = self._wiring, []
+        for model in target.deployment.models:
+            try:
+                wiring.licenses.check(
+                    target=target,
+                    model=model,
+                    caller=caller,
+                    view=wiring.policy.view,
+                    now=wiring.policy.now(),
+                    asked=False,
+                )
+            except RequestError as refusal:
+                refusals.append(refusal)
+            else:
+                return
+        raise refusals[0]
 
     def _licensed(self, target: Target, caller: Caller) -> bool:
         try:

@@ -38,8 +38,9 @@ class PromptModels:
 
     def prefetch(self, deployment: Deployment) -> None:
         """Begin to load what a deployment's first request will need."""
-        if deployment.tokenizer is not None and deployment.tokenizer not in self._ready:
-            self._start(deployment.tokenizer, deployment.model).add_done_callback(_report)
+        for target in deployment.targets:
+            if target.tokenizer not in self._ready:
+                self._start(target.tokenizer, target.model).add_done_callback(_report)
 
     def sweep(self, wanted: set[str]) -> None:
         """Forget what no deployment needs, in memory and on disk; what is needed by none now goes with the next sweep.

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,14 @@ import msgspec
 from lightkube import AsyncClient, KubeConfig
 from lightkube.core.exceptions import ApiError, LoadResourceError
 from lightkube.generic_resource import create_namespaced_resource
-from paddock_core.resources.llamadeployment import GROUP, KIND, PLURAL, VERSION, Endpoint, LlamaDeployment
+from paddock_core.resources.llamadeployment import (
+    GROUP,
+    KIND,
+    PLURAL,
+    VERSION,
+    LlamaDeployment,
+    TargetStatus,
+)
 
 from paddock_gateway.errors import told
 
@@ -21,6 +28,27 @@ _log = logging.getLogger(__name__)
 _Resource = create_namespaced_resource(GROUP, VERSION, KIND, PLURAL)
 WATCH_SECONDS = 240
 """The API server ends a watch after so long; one that stays silent for longer is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """One target of a deployment's routing: what its copies run, and which of them answer."""
+
+    name: str
+    weight: int
+    """Share of the requests in proportion to the other targets' weights."""
+    model: str
+    tokenizer: str
+    """Digest of its tokenizer document."""
+    context_length: int
+    max_concurrency: int
+    """Sequences that each endpoint runs at once."""
+    endpoints: tuple[str, ...]
+
+    def serves_as(self, other: "Revision") -> bool:
+        """True if what was prepared for the other one (prompt, cap, price) holds for this one."""
+        mine = (self.name, self.model, self.tokenizer, self.context_length)
+        return mine == (other.name, other.model, other.tokenizer, other.context_length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +62,36 @@ class Deployment:
     created: int
     """Unix seconds."""
     model: str
+    """What its owner asks for; what is served is a revision's."""
     purpose: str
     declined: bool
     """The owner wrote `license.accept: false`."""
     access: frozenset[str]
     """Tenants, beside the owner, that may call it."""
-    tokenizer: str | None = None
-    """Digest of its tokenizer document; None until its weights are prepared."""
-    context_length: int = 0
     secret_rotation: int = 0
-    endpoints: tuple[str, ...] = ()
+    routing: str = ""
+    """Digest of the routing, which says that it is known."""
+    hold_seconds: int = 0
+    """So long a request may wait for an endpoint; 0: not at all."""
+    targets: tuple[Revision, ...] = ()
+    usable: tuple[Revision, ...] = field(init=False)
+    """The targets that requests may go to."""
+    coming: tuple[Revision, ...] = field(init=False)
+    """Those that they may wait for: they have a weight, and no endpoint perhaps."""
+    models: tuple[str, ...] = field(init=False)
+    """Catalogue ids of what answers or would, each once."""
+
+    def __post_init__(self) -> None:
+        coming = tuple(target for target in self.targets if target.weight > 0)
+        usable = tuple(target for target in coming if target.endpoints)
+        models = dict.fromkeys(target.model for target in usable or coming) or {self.model: None}
+        for name, value in (("coming", coming), ("usable", usable), ("models", tuple(models))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Base URL of every Triton of any target."""
+        return tuple(dict.fromkeys(url for target in self.targets for url in target.endpoints))
 
 
 class Routes:
@@ -88,24 +136,31 @@ def read_deployment(document: dict[str, Any]) -> Deployment:
     resource = msgspec.convert(document, LlamaDeployment)
     spec, routing, metadata = resource.spec, resource.status.routing, resource.metadata
     created = metadata.get("creationTimestamp") or "1970-01-01T00:00:00Z"
-    shared: dict[str, Any] = {
-        "name": resource.served_model_name,
-        "namespace": metadata["namespace"],
-        "uid": metadata["uid"],
-        "created": int(datetime.fromisoformat(created).timestamp()),
-        "purpose": spec.license.use.purpose,
-        "declined": spec.license.accept is False,
-        "access": frozenset(spec.access.tenants),
-    }
-    if routing is None:
-        return Deployment(model=spec.model.id, **shared)
     return Deployment(
-        model=routing.model,
-        tokenizer=routing.tokenizer,
-        context_length=routing.context_length,
-        secret_rotation=routing.secret_rotation,
-        endpoints=tuple(sorted(_url(endpoint) for endpoint in routing.endpoints)),
-        **shared,
+        name=resource.served_model_name,
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        created=int(datetime.fromisoformat(created).timestamp()),
+        model=spec.model.id,
+        purpose=spec.license.use.purpose,
+        declined=spec.license.accept is False,
+        access=frozenset(spec.access.tenants),
+        secret_rotation=0 if routing is None else routing.secret_rotation,
+        routing="" if routing is None else routing.digest,
+        hold_seconds=0 if routing is None else routing.hold_seconds,
+        targets=() if routing is None else tuple(map(_revision, routing.targets)),
+    )
+
+
+def _revision(target: TargetStatus) -> Revision:
+    return Revision(
+        name=target.revision,
+        weight=target.weight,
+        model=target.model,
+        tokenizer=target.tokenizer,
+        context_length=target.context_length,
+        max_concurrency=max(1, target.max_concurrency),
+        endpoints=tuple(sorted(endpoint.url.rstrip("/") for endpoint in target.endpoints)),
     )
 
 
@@ -183,7 +238,3 @@ def _read(item: Any) -> Deployment | None:
         name = document.get("metadata", {}).get("name")
         _log.warning("a LlamaDeployment could not be read", extra={"object": name, "error": str(error)})
         return None
-
-
-def _url(endpoint: Endpoint) -> str:
-    return endpoint.url.rstrip("/")

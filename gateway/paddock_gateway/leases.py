@@ -145,6 +145,10 @@ class Leases:
         """Give back the slot and what was not used."""
         self.holdings.settle(reservation, input_tokens=input_tokens, output_tokens=output_tokens, nano=nano)
 
+    def cancel(self, reservation: Reservation) -> None:
+        """Give everything back: the request was not begun."""
+        self.holdings.cancel(reservation)
+
     def _let_go_of_the_old(self) -> None:
         """What ran out is spent by nobody, new request or stream: the control plane may have lent it to others."""
         if self._clock.steady_ns() > self._valid_until:

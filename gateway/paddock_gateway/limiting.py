@@ -13,7 +13,7 @@ from paddock_core.usage.prices import Tariff
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.dialects.base import Completion
 from paddock_gateway.errors import INSUFFICIENT_QUOTA, RATE_LIMIT, RequestError, unavailable
-from paddock_gateway.route import Target
+from paddock_gateway.route import Permit
 from paddock_gateway.wiring import Wiring
 
 _NO_LIMITS = Limits()
@@ -35,15 +35,15 @@ def group_of(asked: str | None, tenant: Tenant) -> str | None:
     return asked if asked in tenant.end_user_groups else OTHER_GROUP
 
 
-def prices_of(levels: tuple[Level, ...], caller: Caller, target: Target, now: float, wiring: Wiring) -> Buckets | None:
-    """What the target's tokens cost the caller, if a level limits money. Raises RequestError where no price is set."""
+def prices_of(levels: tuple[Level, ...], caller: Caller, permit: Permit, now: float, wiring: Wiring) -> Buckets | None:
+    """What its tokens cost the caller, if a level limits money. Raises RequestError where no price is set."""
     limited = next((level for level in levels if level.limits.money_per_month_nano is not None), None)
     if limited is None:
         return None
-    deployment = target.deployment
+    deployment = permit.target.deployment
     book = wiring.policy.view.price_book()
     tariff: Tariff | None = book.at(
-        tenant=caller.tenant.id, deployment=deployment.name, model=deployment.model, moment=now
+        tenant=caller.tenant.id, deployment=deployment.name, model=permit.revision.model, moment=now
     )
     if tariff is None:
         raise unavailable(

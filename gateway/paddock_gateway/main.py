@@ -225,7 +225,7 @@ async def _forget_caches(wiring: Wiring) -> None:
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
         if wiring.routes.synced:
-            wanted = {item.tokenizer for item in wiring.routes.by_name.values() if item.tokenizer is not None}
+            wanted = {target.tokenizer for item in wiring.routes.by_name.values() for target in item.targets}
             wiring.prompt_models.sweep(wanted)
 
 

@@ -196,7 +196,7 @@ class Pump:
     async def _first_chunks(self) -> list[Chunk] | None:
         """Start; once more, on a new connection to the same Triton, if the kept connection turns out to be dead."""
         try:
-            return await self._ask(self._admitted.endpoints, fresh=False)
+            return await self._ask(self._admitted.revision.endpoints, fresh=False)
         except StaleConnectionError as stale:
             self._let_go()
             if self._gone:

@@ -17,9 +17,9 @@ AT_A_TIME = 100
 """Answers that are asked about before others get their turn."""
 
 
-def objection(*, target: Target, caller: Caller, wiring: Wiring) -> RequestError | None:
-    """Why an answer may not go on, or None. Quotas and access were checked when it began, and stay as then; a
-    key that ran out meanwhile was good for it, one that was revoked is not."""
+def objection(*, target: Target, model: str, caller: Caller, wiring: Wiring) -> RequestError | None:
+    """Why an answer by this model may not go on, or None. Quotas and access were checked when it began, and stay as
+    then; a key that ran out meanwhile was good for it, one that was revoked is not."""
     policy = wiring.policy
     if policy.expired():
         return policy_expired()
@@ -31,7 +31,7 @@ def objection(*, target: Target, caller: Caller, wiring: Wiring) -> RequestError
         return revoked(caller.key.id)
     target, caller = replace(target, owner=owner), replace(caller, tenant=tenant)
     try:
-        wiring.licenses.check(target=target, caller=caller, view=view, now=policy.now())
+        wiring.licenses.check(target=target, model=model, caller=caller, view=view, now=policy.now())
     except RequestError as refusal:
         return refusal
     return None

@@ -12,7 +12,7 @@ from paddock_core.policy.documents import Tenant
 from paddock_core.policy.view import PolicyView
 
 from paddock_gateway.authenticate import Caller
-from paddock_gateway.deployments import Deployment, Routes
+from paddock_gateway.deployments import Deployment, Revision, Routes
 from paddock_gateway.errors import NOT_FOUND, RequestError, bad_request, denied
 
 
@@ -22,6 +22,15 @@ class Target:
 
     deployment: Deployment
     owner: Tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit:
+    """Where a request may go: the target, the revision of it, and the acceptances under which."""
+
+    target: Target
+    revision: Revision
+    acceptance: str
 
 
 def find_target(*, model: str, caller: Caller, routes: Routes, view: PolicyView) -> Target:
@@ -80,8 +89,10 @@ class LicenseGate:
             self._notices[model] = found
         return found
 
-    def check(self, *, target: Target, caller: Caller, view: PolicyView, now: float, asked: bool = True) -> str:
-        """The ids of the acceptances under which the request runs, separated by commas ("" where none is needed).
+    def check(
+        self, *, target: Target, model: str, caller: Caller, view: PolicyView, now: float, asked: bool = True
+    ) -> str:
+        """The ids of the acceptances under which the model may be asked, separated by commas ("" where none is needed).
 
         The caller's own come first, then those of its model's owner and of the platform.
 
@@ -92,21 +103,21 @@ class LicenseGate:
         deployment, owner = target.deployment, target.owner
         if deployment.declined:
             raise denied("AcceptDeclined", f"the owner of {deployment.name} set spec.license.accept to false")
-        if not may_deploy(model=deployment.model, tenant=owner, facts=view.facts()):
-            raise denied(str(Reason.MODEL_UNKNOWN), hidden(model=deployment.model))
+        if not may_deploy(model=model, tenant=owner, facts=view.facts()):
+            raise denied(str(Reason.MODEL_UNKNOWN), hidden(model=model))
         parties = [(owner.entity, Role.DEPLOYER)]
         if caller.tenant.entity != owner.entity:
             parties.append((caller.tenant.entity, Role.CONSUMER))
         rests_on: dict[str, None] = {}
         for entity, role in parties:
-            own = self._verdict(entity, role, deployment, view, now)
+            own = self._verdict(entity, role, model, deployment.purpose, view, now)
             if not own.allowed:
                 if asked:
-                    self._count(own, entity=entity, role=role, model=deployment.model, at=now)
+                    self._count(own, entity=entity, role=role, model=model, at=now)
                 raise denied(str(own.reason), own.message)
             rests_on = dict.fromkeys((*own.acceptances, *rests_on))
         # The parties' verdicts need the operator's rights already; here it is only named.
-        platform = self._verdict(view.facts().operator, Role.OPERATOR, deployment, view, now)
+        platform = self._verdict(view.facts().operator, Role.OPERATOR, model, deployment.purpose, view, now)
         rests_on |= dict.fromkeys(platform.acceptances)
         return ",".join(list(rests_on)[:_MOST_ACCEPTANCES])
 
@@ -119,18 +130,18 @@ class LicenseGate:
         if view is not self._view:
             self._view, self._verdicts, self._notices = view, {}, {}
 
-    def _verdict(self, entity: str, role: Role, deployment: Deployment, view: PolicyView, now: float) -> Decision:
+    def _verdict(self, entity: str, role: Role, model: str, purpose: str, view: PolicyView, now: float) -> Decision:
         self._follow(view)
-        key = (entity, role, deployment.model, deployment.purpose)
+        key = (entity, role, model, purpose)
         decision = self._verdicts.get(key)
         if decision is None or (decision.valid_until is not None and now >= decision.valid_until):
             request = Request(
                 entity=entity,
                 role=role,
                 verb=Verb.INVOKE,
-                model=deployment.model,
+                model=model,
                 at=now,
-                purpose=deployment.purpose,
+                purpose=purpose,
             )
             decision = self._verdicts[key] = decide(request=request, facts=view.facts(), catalog=self.catalog)
         return decision

@@ -359,14 +359,24 @@ class KubernetesApi:
         return response
 
 
+def target(*, digest: str, endpoints: list[str], revision: str = "r1", **changes: Any) -> dict[str, Any]:
+    """One target of a routing."""
+    said = {
+        "revision": revision,
+        "model": MODEL,
+        "tokenizer": digest,
+        "contextLength": 512,
+        "maxConcurrency": 4,
+        "endpoints": [{"pod": f"{revision}-{index}", "url": url} for index, url in enumerate(endpoints)],
+    }
+    return {**said, **changes}
+
+
 def deployment(*, name: str, digest: str, endpoints: list[str], context: int = 512, **spec: Any) -> dict[str, Any]:
     """A LlamaDeployment of acme that is served."""
     routing = {
-        "model": MODEL,
-        "tokenizer": digest,
-        "contextLength": context,
-        "maxConcurrency": 4,
-        "endpoints": [{"pod": f"{name}-{index}", "url": url} for index, url in enumerate(endpoints)],
+        "digest": "first",
+        "targets": [target(digest=digest, endpoints=endpoints, contextLength=context)],
     }
     return {
         "apiVersion": "paddock.dev/v1alpha1",
@@ -466,6 +476,10 @@ class World:
         self.clients.append(client)
         return client
 
+    async def another_triton(self, play: Play) -> str:
+        """Starts one more Triton of the same deployment; gives its base URL."""
+        return await start(Triton(play=play, secret=self.triton.secret).app(), self.runners)
+
     @asynccontextmanager
     async def gateway(self, *, clock: Clock = SYSTEM, **changes: Any) -> AsyncIterator[App]:
         """A gateway that serves until the block ends."""
@@ -526,6 +540,7 @@ def play() -> SimpleNamespace:
         free_port=free_port,
         platform_key=PLATFORM_KEY,
         statement=statement,
+        target=target,
         until=until,
         start=start,
         words=words,

@@ -87,10 +87,10 @@ async def test_a_license_that_is_revoked_while_a_cold_tokenizer_loads_serves_not
 async def test_the_endpoints_of_the_last_check_are_used(world: Any, play: Any, monkeypatch: Any) -> None:
     """The deployment moves while its tokenizer loads: nothing is sent to where it was."""
     gate, asked = asyncio.Event(), asyncio.Event()
-    good = world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"][0]["url"]
+    good = world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"][0]["url"]
     moved = play.deployment(name="demo", digest=world.controlplane.digest, endpoints=[good])
     nowhere = [{"pod": "demo-0", "url": f"http://127.0.0.1:{play.free_port()}"}]
-    world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"] = nowhere
+    world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"] = nowhere
     async with world.gateway() as app:
         models, routes = app._wiring.prompt_models, app._wiring.routes
         load = models.get

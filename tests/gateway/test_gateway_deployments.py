@@ -17,7 +17,7 @@ async def test_routes_stay_while_the_api_server_is_away_and_follow_it_again(worl
         world.kubernetes.break_watches()
         await asyncio.sleep(0.3)
         await ask(world)
-        url = world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"][0]["url"]
+        url = world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"][0]["url"]
         world.kubernetes.objects = {
             "later": play.deployment(name="later", digest=world.controlplane.digest, endpoints=[url])
         }

@@ -127,7 +127,9 @@ async def test_an_engine_that_fails_before_the_first_token_costs_nothing(world: 
 
 async def test_an_unreachable_engine_is_503_and_settled(world: Any, play: Any) -> None:
     nowhere = f"http://127.0.0.1:{play.free_port()}"
-    world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"] = [{"pod": "demo-0", "url": nowhere}]
+    world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"] = [
+        {"pod": "demo-0", "url": nowhere}
+    ]
     async with world.gateway():
         with pytest.raises(openai.InternalServerError) as caught:
             await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=5)
@@ -137,7 +139,7 @@ async def test_an_unreachable_engine_is_503_and_settled(world: Any, play: Any) -
 
 
 async def test_a_second_endpoint_is_tried(world: Any, play: Any) -> None:
-    routing = world.kubernetes.objects["demo"]["status"]["routing"]
+    routing = world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]
     good = routing["endpoints"][0]
     routing["endpoints"] = [{"pod": "demo-1", "url": f"http://127.0.0.1:{play.free_port()}"}, good]
     async with world.gateway():

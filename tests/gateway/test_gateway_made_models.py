@@ -30,7 +30,7 @@ async def becomes(world: Any, code: str | None) -> None:
 def tuned(world: Any) -> Any:
     """The world in which the deployment runs a registered model."""
     item = world.kubernetes.objects["demo"]
-    item["spec"]["model"]["id"] = item["status"]["routing"]["model"] = MADE["id"]
+    item["spec"]["model"]["id"] = item["status"]["routing"]["targets"][0]["model"] = MADE["id"]
     world.kubernetes.put(item)
     world.controlplane.put("model", MADE["id"], MADE)
     return world

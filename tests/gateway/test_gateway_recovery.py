@@ -63,7 +63,7 @@ async def test_an_engine_that_is_away_for_too_long_leaves_the_checkpoint(world: 
     folder = world.settings.journal_dir / "gateway-0"
     await left_behind(folder, open_requests=(intent("old"),))
     (segment,) = segment_numbers(folder)
-    world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"] = []
+    world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"] = []
     async with world.gateway(reap_seconds=3.0) as app:
         journal = app._wiring.journal
         assert journal.open_requests == 1

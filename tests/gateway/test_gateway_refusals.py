@@ -129,7 +129,7 @@ async def test_another_tenant_needs_access_and_then_a_license(world: Any, play: 
         shared = play.deployment(
             name="demo",
             digest=world.controlplane.digest,
-            endpoints=[world.kubernetes.objects["demo"]["status"]["routing"]["endpoints"][0]["url"]],
+            endpoints=[world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]["endpoints"][0]["url"]],
             access={"tenants": ["globex"]},
         )
         world.kubernetes.put(shared)

@@ -28,7 +28,7 @@ def crashing(seen: list[str], name: str) -> web.Application:
 async def test_a_prompt_that_crashes_the_engine_meets_one_replica_only(world: Any, play: Any) -> None:
     seen: list[str] = []
     urls = [await play.start(crashing(seen, name), world.runners) for name in ("a", "b", "c")]
-    routing = world.kubernetes.objects["demo"]["status"]["routing"]
+    routing = world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]
     routing["endpoints"] = [{"pod": f"demo-{index}", "url": url} for index, url in enumerate(urls)]
     async with world.gateway():
         with pytest.raises(openai.InternalServerError) as caught:
@@ -43,7 +43,7 @@ async def test_a_dead_kept_connection_is_tried_again_once_and_at_the_same_triton
     other: list[str] = []
     async with world.gateway() as app:
         await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=1)
-        routing = world.kubernetes.objects["demo"]["status"]["routing"]
+        routing = world.kubernetes.objects["demo"]["status"]["routing"]["targets"][0]
         kept = routing["endpoints"][0]
         url = ""
         while url <= kept["url"]:  # of endpoints that are equally busy the gateway takes the first by name

@@ -323,6 +323,19 @@ class Holdings:
             if holding.lowered:
                 holding.recall(refund[unit])
 
+    def cancel(self, reservation: Reservation) -> None:
+        """Give everything back, rates too: the request was not begun. Of one that is settled nothing comes back."""
+        if not reservation.open:
+            return
+        reservation.open = False
+        reservation.plan.open -= 1
+        given, made = reservation.input_tokens, reservation.output_cap
+        costs: Costs = (1, given, made, 1, given + reservation.output_reserved, reservation.nano)
+        for holding, unit in reservation.plan.pairs:
+            holding.free += costs[unit]
+            if holding.lowered:
+                holding.recall(costs[unit])
+
     def lost(self, reservation: Reservation) -> bool:
         """True if it was made under leases that are no longer ours."""
         return any(holding.free <= GONE // 2 for holding, _ in reservation.plan.pairs)

@@ -155,6 +155,17 @@ class LeaseMachine(RuleBasedStateMachine):
                 request.reservation, input_tokens=request.inputs, output_tokens=request.produced, nano=0
             )
 
+    @rule(which=st.integers(0, GATEWAYS - 1), gone=st.booleans(), data=st.data())
+    def cancel(self, which: int, data: st.DataObject, *, gone: bool) -> None:
+        """One that was never begun: nothing of it will be in the ledger."""
+        gateway = self._one(which, gone=gone)
+        fresh = [request for request in gateway.open if not request.produced]
+        if fresh:
+            request = data.draw(st.sampled_from(fresh))
+            gateway.open.remove(request)
+            for _ in range(2):
+                gateway.holdings.cancel(request.reservation)
+
     def _end(self, gateway: Process, request: Request) -> None:
         gateway.journal.append(request.inputs + request.produced)
         self.truth += gateway.journal[-1]
@@ -395,6 +406,20 @@ def test_a_new_day_is_a_new_account() -> None:
     assert holdings.plan(levels=levels, source=1, wall=NOON) is plan
     later = holdings.plan(levels=levels, source=1, wall=NOON + 86400)
     assert only(later).period != only(plan).period
+
+
+def test_of_a_request_that_was_not_begun_everything_comes_back_once() -> None:
+    holdings, plan = world(**dict.fromkeys(KINDS, 1000))
+    for holding, _ in plan.pairs:
+        holding.free = 100
+    made = holdings.reserve(plan, input_tokens=7, output_cap=20, first_output=8, nano=30, now=0)
+    assert isinstance(made, Reservation)
+    assert all(holding.free < 100 for holding, _ in plan.pairs)
+    for _ in range(2):
+        holdings.cancel(made)
+    holdings.settle(made, input_tokens=0, output_tokens=0, nano=0)
+    assert [holding.free for holding, _ in plan.pairs] == [100] * len(plan.pairs)
+    assert plan.open == 0
 
 
 def test_what_was_void_does_not_come_back() -> None:
