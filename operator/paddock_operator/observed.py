@@ -71,6 +71,16 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """GPUs of the tenant that are spoken for."""
+
+    granted: int = 0
+    """To this deployment."""
+    others: int = 0
+    """To the tenant's other deployments, and set aside for those that have waited longer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """One look at a LlamaDeployment and all that bears on it. `problem` says why its specification makes no sense."""
 
@@ -90,6 +100,8 @@ class Observed:
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
     warned: dict[str, Warned] = field(default_factory=dict)
     """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
+    charged: Charged = Charged()
+    """Looked up last: what is decided from it is booked before anything else happens."""
 
     @property
     def live(self) -> LlamaDeployment:

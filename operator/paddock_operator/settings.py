@@ -68,6 +68,9 @@ class OperatorSettings(BaseSettings):
     image_pull_policy: str = Field(default="IfNotPresent", pattern="^(Always|IfNotPresent|Never)$")
     """How the node gets the image."""
 
+    tenant_gpus: int = Field(default=0, ge=0, le=1_000_000)
+    """GPUs of each tenant for which `paddock quota set --gpus` set no quota of its own; 0: none."""
+
     weights_volume: dict[str, Any]
     """Volume source (JSON, as in a pod's `volumes`, without the name) that holds the weights of all models."""
 

@@ -288,25 +288,36 @@ class EvidenceStatus(_Document, frozen=True, kw_only=True):
 
 
 class CopyStatus(_Document, frozen=True, kw_only=True):
-    """A copy that has failed. One that has answered for long enough is forgotten."""
+    """What is remembered of a copy: of one that has failed, and of a group that has answered.
+
+    One that has answered for long enough has its failures forgotten.
+    """
 
     name: str
     revision: str
     failures: int
     failed_at: str
+    """Empty where it has not failed."""
     retry_at: str = ""
-    """When it is tried again; empty where that is up to a person."""
+    """When it is tried again; empty where that is up to a person, or nothing failed."""
+    yielded: int = 0
+    """How often in a row it let its devices go, because not all of its pods found some."""
     seen: str = ""
-    """What the last failure was counted by: a pod's uid and its restarts."""
+    """Which pods of it, and which of their ends, were counted."""
     evidence: EvidenceStatus | None = None
 
 
 class QuotaStatus(_Document, frozen=True, kw_only=True):
-    """GPUs that the deployment is charged: what its plan needs for the most copies that it may have."""
+    """GPUs that the deployment is charged: what its plan needs for the most copies that it may have, or what it has.
+
+    It is written before anything is created with them.
+    """
 
     gpus: int
     limit: int
     """Of the tenant, all deployments together."""
+    wanted: int = 0
+    """What it was refused; 0: nothing."""
 
 
 class PlanStatus(_Document, frozen=True, kw_only=True):

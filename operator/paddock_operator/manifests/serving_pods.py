@@ -36,10 +36,11 @@ ENGINE = "triton-tensorrt-llm"
 def template(rendering: Rendering, *, worker: bool = False) -> dict[str, Any]:
     """A pod template: of a whole copy, or of one of the pods of a group."""
     labels = rendering.copy_labels
-    if rendering.plan.gpus_per_pod:
-        labels[ENGINE_LABEL] = ENGINE
     # Pods know the secret from their start: with another one they are other pods.
     annotations = {names.RENDERING: digest_of(rendering.secret), **placement.pod_annotations(rendering)}
+    if rendering.plan.gpus_per_pod:
+        labels[ENGINE_LABEL] = ENGINE
+        annotations[names.GPUS] = str(rendering.plan.gpus_per_pod)
     return {
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {

@@ -1,0 +1,151 @@
+"""Has the tenant GPUs left for it? Charged is what its plan takes for the most copies that it may have. Pure.
+
+A grant stays until the pods are gone: what shrinks gives back what no pod holds any more. What grows beyond the quota
+keeps its grant, and with it as many copies as that is for. Copies beyond the most, as a rollout makes them, need free
+quota, and are charged as long as they are there.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from paddock_core.planning.types import Plan
+from paddock_core.policy.documents import Tenant
+from paddock_core.resources import names
+from paddock_core.resources.conditions import UNKNOWN, ConditionReason, ConditionType, Finding, fails, holds
+from paddock_core.resources.llamadeployment import QuotaStatus, Spec
+
+from paddock_operator.decide.actions import Apply
+from paddock_operator.decide.outcome import Outcome
+from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
+from paddock_operator.observed import Child, Observed
+from paddock_operator.ports import Manifest
+
+COPIES = (DEPLOYMENT, LEADER_WORKER_SET)
+"""Kinds that make the pods of copies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the quota lets a deployment do."""
+
+    finding: Finding | None
+    """None where it takes no GPU, so that no quota bears on it."""
+    status: QuotaStatus | None
+    """For the status; `settle` adds what exists beyond it."""
+    copies: int | None
+    """So many it may have; None: as many as it wants."""
+    spare: int | None
+    """So many more for a while, as in a rollout; None: any number."""
+
+
+def most_copies(spec: Spec) -> int:
+    """The most copies that it may have at once, rollouts aside."""
+    return spec.replicas if spec.scaling is None else max(spec.scaling.max_replicas, spec.scaling.min_replicas)
+
+
+def limit_of(tenant: Tenant, *, given: int) -> int:
+    """GPUs of a tenant; `given` is what the platform gives those that have no quota of their own."""
+    return given if tenant.gpus is None else tenant.gpus
+
+
+def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judgement:
+    """The condition QuotaAvailable, and how many copies the grant is for."""
+    each, most = plan.gpus, most_copies(observed.live.spec)
+    if each == 0:
+        return Judgement(finding=None, status=None, copies=None, spare=None)
+    wanted, limit = each * most, limit_of(tenant, given=given)
+    granted, others = observed.charged.granted, observed.charged.others
+    if wanted <= granted:
+        gpus = max(wanted, min(granted, held(observed.children)))
+    else:
+        gpus = wanted if others + wanted <= limit else granted
+    spare = max(0, limit - others - gpus) // each
+    if gpus < wanted:
+        text = _refusal(tenant.id, _sum(plan, most), wanted=wanted, granted=granted, others=others, limit=limit)
+        return Judgement(
+            finding=fails(ConditionType.QUOTA_AVAILABLE, ConditionReason.GPU_QUOTA_EXCEEDED, text),
+            status=QuotaStatus(gpus=gpus, limit=limit, wanted=wanted),
+            copies=gpus // each,
+            spare=spare,
+        )
+    text = f"{_sum(plan, most)}; tenant {tenant.id} may take {limit}, and {others} are its other deployments'"
+    return Judgement(
+        finding=holds(ConditionType.QUOTA_AVAILABLE, ConditionReason.QUOTA_AVAILABLE, text),
+        status=QuotaStatus(gpus=gpus, limit=limit),
+        copies=most,
+        spare=spare,
+    )
+
+
+def settle(observed: Observed, outcome: Outcome) -> Outcome:
+    """The outcome with what the deployment is charged from now on.
+
+    Whatever exists, or is about to, is charged. Where the quota was not judged because something could not be known,
+    the grant stays; else it shrinks to what exists.
+    """
+    if observed.deployment is None:
+        return outcome
+    status = outcome.life.quota
+    if not any(finding.type == ConditionType.QUOTA_AVAILABLE for finding in outcome.findings):
+        granted, noted = observed.charged.granted, observed.live.status.quota
+        unsure = any(finding.status == UNKNOWN for finding in outcome.findings)
+        kept = granted if unsure else min(granted, held(observed.children))
+        status = QuotaStatus(gpus=kept, limit=0 if noted is None else noted.limit)
+    if status is not None:
+        total = max(status.gpus, held(observed.children), _after(observed, outcome))
+        status = msgspec.structs.replace(status, gpus=total) if total or status.wanted else None
+    return dataclasses.replace(outcome, life=dataclasses.replace(outcome.life, quota=status))
+
+
+def held(children: Iterable[Child]) -> int:
+    """GPUs of what exists: copies, or their pods where those are more, since pods outlive what made them."""
+    found = tuple(children)
+    copies = sum(of_copy(child.manifest) for child in found if child.kind in COPIES)
+    return max(copies, sum(_of_pod(child.manifest) for child in found if child.kind == POD))
+
+
+def of_copy(manifest: Manifest) -> int:
+    """GPUs that the pods of a workload take."""
+    spec = manifest.get("spec") or {}
+    groups = spec.get("leaderWorkerTemplate")
+    if groups is None:
+        return int(spec.get("replicas", 1)) * _of_pod(spec.get("template") or {})
+    worker = _of_pod(groups.get("workerTemplate") or {})
+    leader = _of_pod(groups["leaderTemplate"]) if "leaderTemplate" in groups else worker
+    return int(spec.get("replicas", 1)) * (leader + worker * (int(groups.get("size", 1)) - 1))
+
+
+def _after(observed: Observed, outcome: Outcome) -> int:
+    """GPUs of the copies that are there once it is done; what goes holds its own until it is gone."""
+    copies: dict[tuple[Kind, str], int] = {}
+    for child in observed.children:
+        if child.kind in COPIES:
+            copies[child.kind, child.name] = of_copy(child.manifest)
+    for action in outcome.actions:
+        if isinstance(action, Apply) and (kind := kind_of(action.manifest)) in COPIES:
+            place = (kind, str(action.manifest["metadata"]["name"]))
+            copies[place] = max(copies.get(place, 0), of_copy(action.manifest))
+    return sum(copies.values())
+
+
+def _of_pod(document: Mapping[str, Any]) -> int:
+    noted = str(((document.get("metadata") or {}).get("annotations") or {}).get(names.GPUS, ""))
+    return int(noted) if noted.isdigit() else 0
+
+
+def _sum(plan: Plan, most: int) -> str:
+    copies = "1 copy" if most == 1 else f"{most} copies"
+    devices = "GPUs" if plan.mig_profile is None else f"parts {plan.mig_profile}, each of which counts as a GPU"
+    return f"{copies} of {plan.gpus} {'takes' if most == 1 else 'take'} {plan.gpus * most} {devices}"
+
+
+def _refusal(tenant: str, takes: str, *, wanted: int, granted: int, others: int, limit: int) -> str:
+    kept = f"It keeps the {granted} that it has" if granted else "Nothing is created for it"
+    return (
+        f"{takes}; tenant {tenant} may take {limit}, and {others} are its other deployments', or kept for one that came"
+        f" before. {kept}: lower replicas or scaling.maxReplicas here or elsewhere, or ask the platform team to run"
+        f" `paddock quota set --tenant {tenant} --gpus {others + wanted}`"
+    )
