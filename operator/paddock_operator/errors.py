@@ -9,6 +9,7 @@ OperatorError
 ├── ControlPlaneError       the control plane did not answer as agreed
 │   ├── DownloadDeniedError it refuses a download; carries its reason
 │   └── RegistrationRefusedError it refuses a model; carries its reason
+├── BenchmarkError          a copy did not answer as a benchmark needs
 ├── NotLeadingError         this process must not write now
 └── SettingsError           a setting names what is not there
 """
@@ -56,6 +57,10 @@ class RegistrationRefusedError(ControlPlaneError):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class BenchmarkError(OperatorError):
+    """A copy did not answer a request of its benchmark, or not in time."""
 
 
 class SettingsError(OperatorError):

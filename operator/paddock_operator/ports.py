@@ -67,7 +67,15 @@ class Cluster(Protocol):
     async def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object at the resourceVersion that it carries. Raises ConflictError."""
 
-    async def delete(self, kind: Kind, *, namespace: str | None, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None,
+        name: str,
+        uid: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         """Delete an object, its dependents in the background; one that is gone is fine. A wrong uid: ConflictError."""
 
 
@@ -122,6 +130,44 @@ class Prober(Protocol):
 
     async def generates(self, *, url: str, secret: str) -> str | None:
         """None if it answered with a generated token, else what went wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a copy is tried with."""
+
+    requests: int = 8
+    concurrency: int = 4
+    """Of them at once."""
+    output_tokens: int = 32
+    """Most of one answer."""
+    seconds: float = 60.0
+    """Longer it never takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How a copy bore it."""
+
+    ttft_ms: tuple[float, ...]
+    """Time to the first token of each answer."""
+    output_tokens: int
+    seconds: float
+    """From the first request to the end of the last answer."""
+
+
+class Bencher(Protocol):
+    """Tries a Triton with a small load."""
+
+    async def measure(self, *, url: str, secret: str, load: Load) -> Measured:
+        """Send the load and wait for its end. Raises BenchmarkError."""
+
+
+class CacheReader(Protocol):
+    """Asks a Triton for the use of its key-value cache."""
+
+    async def used(self, *, url: str) -> float | None:
+        """The used part, 0 to 1, by its metrics; None where it does not tell."""
 
 
 class ProgressReader(Protocol):

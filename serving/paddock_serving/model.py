@@ -75,7 +75,7 @@ class TritonPythonModel:
         self._context_length = config.context_length
         self._engine = load_engine(config)
         self._registry = Registry()
-        self._metrics = Metrics(capacity=config.capacity)
+        self._metrics = Metrics(capacity=config.capacity, cache_tokens=config.context_length * config.max_concurrency)
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="watch-clients", daemon=True)
         self._watcher.start()
@@ -136,39 +136,52 @@ class TritonPythonModel:
                 running = self._registry.running()
                 for request in running:
                     request.poll()
-                self._metrics.observe(len(running))
+                self._metrics.observe(len(running), tokens=sum(request.tokens for request in running))
             except Exception:
                 # Without this thread nothing would ever be cancelled again.
                 log.exception("looking after the clients failed once")
 
 
 class Metrics:
-    """Gauges with the names that TensorRT-LLM's own backend uses, so that the same scaling rules read both."""
+    """Gauges with the names that TensorRT-LLM's own backend uses, so that the same scaling rules read both.
 
-    def __init__(self, *, capacity: int) -> None:
+    The use of the cache is told by the tokens of the running sequences, as a part of what the plan has room for: no
+    engine behind this model tells its blocks. Those that are kept for reuse are free for a new sequence, so they count
+    as free.
+    """
+
+    def __init__(self, *, capacity: int, cache_tokens: int) -> None:
         self._capacity = capacity
-        family = pb_utils.MetricFamily(
-            name="nv_trt_llm_request_metrics",
-            description="Requests in the engine, by state",
-            kind=pb_utils.MetricFamily.GAUGE,
-        )
-        self._family = family
+        self._cache_tokens = cache_tokens
+        requests = _family("nv_trt_llm_request_metrics", "Requests in the engine, by state")
+        cache = _family(contract.CACHE_METRIC, "Key-value cache of the engine")
+        # Triton forgets the gauges of a family that nobody holds any more.
+        self._families = (requests, cache)
         kinds = ("active", "max", "scheduled", "waiting")
-        self._gauges = {
-            kind: family.Metric(labels={"model": contract.MODEL_NAME, "version": "1", "request_type": kind})
-            for kind in kinds
-        }
+        self._gauges = {kind: _gauge(requests, "request_type", kind) for kind in kinds}
+        self._cache_used = _gauge(cache, contract.CACHE_METRIC_LABEL, contract.CACHE_USED_PART)
         self._gauges["max"].set(capacity)
-        self._last = -1
+        self._last = (-1, -1.0)
 
-    def observe(self, active: int) -> None:
+    def observe(self, active: int, *, tokens: int) -> None:
         """Set the gauges; what exceeds the capacity waits."""
-        if active == self._last:
+        used = round(min(1.0, tokens / self._cache_tokens), 3)
+        if (active, used) == self._last:
             return
-        self._last = active
+        self._last = (active, used)
         self._gauges["active"].set(active)
         self._gauges["scheduled"].set(min(active, self._capacity))
         self._gauges["waiting"].set(max(active - self._capacity, 0))
+        self._cache_used.set(used)
+
+
+def _family(name: str, description: str) -> Any:
+    return pb_utils.MetricFamily(name=name, description=description, kind=pb_utils.MetricFamily.GAUGE)
+
+
+def _gauge(family: Any, label: str, kind: str) -> Any:
+    """A gauge of the family, with the labels that TensorRT-LLM's own backend gives it."""
+    return family.Metric(labels={"model": contract.MODEL_NAME, "version": "1", label: kind})
 
 
 def _in_background(action: Callable[[], None]) -> None:

@@ -64,6 +64,11 @@ class Running:
     def cancelled(self) -> bool:
         return self._cancelled.is_set()
 
+    @property
+    def tokens(self) -> int:
+        """Of prompt and answer so far: what it takes of the key-value cache."""
+        return self._input + self._output
+
     def on_cancel(self, action: Callable[[], None]) -> None:
         with self._lock:
             self._actions.append(action)

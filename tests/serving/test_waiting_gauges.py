@@ -1,4 +1,5 @@
-"""The gauges that scaling and endpoint pickers read: what waits is what exceeds the engine's own limit.
+"""The gauges that scaling and endpoint pickers read: what waits is what exceeds the engine's own limit, and the used
+part of the key-value cache is that of the running sequences.
 
 Triton's own module exists inside its stub alone, so a stand-in records what the gauges were set to.
 """
@@ -23,7 +24,7 @@ CASES = [
 
 
 @pytest.fixture
-def gauges() -> dict[str, int]:
+def gauges() -> dict[str, float]:
     return {}
 
 
@@ -38,7 +39,7 @@ def model(monkeypatch, gauges):
             pass
 
         def Metric(self, *, labels):  # noqa: N802 - Triton's name
-            return SimpleNamespace(set=lambda value: gauges.__setitem__(labels["request_type"], value))
+            return SimpleNamespace(set=lambda value: gauges.__setitem__(list(labels.values())[-1], value))
 
     triton = ModuleType("triton_python_backend_utils")
     triton.MetricFamily = Family
@@ -65,7 +66,13 @@ def test_what_the_engine_runs_does_not_count_as_waiting(tmp_path, model, gauges,
     model._watcher.join()
     most = found.max_batch_size
     assert gauges["max"] == most
-    model._metrics.observe(most)
+    model._metrics.observe(most, tokens=0)
     assert (gauges["active"], gauges["scheduled"], gauges["waiting"]) == (most, most, 0)
-    model._metrics.observe(most + 3)
+    model._metrics.observe(most + 3, tokens=0)
     assert (gauges["active"], gauges["scheduled"], gauges["waiting"]) == (most + 3, most, 3)
+    assert gauges[contract.CACHE_USED_PART] == 0
+    room = found.context_length * found.max_concurrency
+    model._metrics.observe(most + 3, tokens=room // 4)
+    assert gauges[contract.CACHE_USED_PART] == pytest.approx(0.25, abs=0.001)
+    model._metrics.observe(most + 3, tokens=room * 4)
+    assert gauges[contract.CACHE_USED_PART] == 1

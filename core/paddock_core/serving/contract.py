@@ -14,6 +14,11 @@ METRICS_PORT = 8002
 PROGRESS_PORT = 8003
 """Where the pod that fetches a model's weights tells how far it is."""
 PROGRESS_PATH = "/progress"
+CACHE_METRIC = "nv_trt_llm_kv_cache_block_metrics"
+"""Family of gauges of the key-value cache, as TensorRT-LLM's own backend names it; the label says which gauge."""
+CACHE_METRIC_LABEL = "kv_cache_block_type"
+CACHE_USED_PART = "fraction"
+"""The gauge of the used part of the cache, 0 to 1."""
 NOT_AT_ONCE = 3
 """Exit status of a command for which the next try, at once, would come out the same."""
 

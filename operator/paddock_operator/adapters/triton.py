@@ -1,12 +1,57 @@
-"""The deep probe: a pod is ready when it has generated a token, not when a port answers."""
+"""What is asked of a Triton: a token, since a pod is ready when it has generated one and not when a port answers; and
+the use of its key-value cache.
+"""
 
 import json
+import re
 
 import aiohttp
 from paddock_core.serving import contract
 
 TIMEOUT_SECONDS = 20.0
 PROMPT = "Hello"
+
+
+HEADERS = {"Connection": "close"}
+"""An idle connection would hold up a Triton that stops."""
+METRICS_TIMEOUT_SECONDS = 5.0
+MAX_METRICS = 1 << 20
+_CACHE_USED = re.compile(
+    rf'^{contract.CACHE_METRIC}\{{[^}}]*{contract.CACHE_METRIC_LABEL}="{contract.CACHE_USED_PART}"[^}}]*\}}\s+(\S+)',
+    re.MULTILINE,
+)
+
+
+class TritonMetrics:
+    """The port `CacheReader`, over Triton's metrics page."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def used(self, *, url: str) -> float | None:
+        timeout = aiohttp.ClientTimeout(total=METRICS_TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(
+                f"{url}/metrics", headers={"Connection": "close"}, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    return None
+                page = await response.content.read(MAX_METRICS)
+                while page and not response.content.at_eof() and len(page) < MAX_METRICS:
+                    page += await response.content.read(MAX_METRICS - len(page))
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+        return cache_used(page.decode(errors="replace"))
+
+
+def cache_used(page: str) -> float | None:
+    """The used part of the cache as a metrics page tells it; None if it does not, or tells nonsense."""
+    found = _CACHE_USED.search(page)
+    try:
+        value = float(found.group(1)) if found else -1.0
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1 else None
 
 
 class TritonProber:
@@ -22,8 +67,7 @@ class TritonProber:
             async with self._session.post(
                 target,
                 json=body,
-                # An idle connection would hold up a Triton that stops.
-                headers={contract.SECRET_HEADER: secret, "Connection": "close"},
+                headers={contract.SECRET_HEADER: secret, **HEADERS},
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             ) as response:
                 text = await response.text()

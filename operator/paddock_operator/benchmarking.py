@@ -1,0 +1,135 @@
+"""Each revision's first answering copy is tried once with a small load. The result goes into the status; what is known
+here can be thrown away.
+
+It never holds up a round: it runs beside, and the deployment is looked at again when it is over.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from paddock_core.resources.llamadeployment import BenchmarkStatus
+
+from paddock_operator.errors import BenchmarkError
+from paddock_operator.ports import Bencher, Clock, Key, Load, Measured
+from paddock_operator.times import format_time
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Copies that are tried side by side, whosever they are."""
+TRIES = 3
+"""A copy that cannot be measured so often serves unmeasured."""
+RETRY_SECONDS = 60.0
+FORGET_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A copy that answers, and the revision that it would stand for."""
+
+    revision: str
+    url: str
+
+
+@dataclass(slots=True)
+class _Memory:
+    asked_at: float
+    task: asyncio.Task[None] | None = None
+    result: BenchmarkStatus | None = None
+    failures: int = 0
+    failed_at: float = 0.0
+
+
+class BenchmarkBook:
+    """Who is being tried, and what came of it until the status holds it."""
+
+    def __init__(self, *, bencher: Bencher, clock: Clock, load: Load | None, changed: Callable[[Key], None]) -> None:
+        """`load` None: nobody is tried. `changed` is called when a result is there."""
+        self._bencher = bencher
+        self._clock = clock
+        self._load = load
+        self._changed = changed
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._known: dict[tuple[str, str], _Memory] = {}
+
+    def ask(
+        self, key: Key, *, uid: str, candidates: Iterable[Candidate], known: Collection[str], secret: str
+    ) -> dict[str, BenchmarkStatus]:
+        """Results by revision that the status lacks; begins to try each revision that is not in `known`.
+
+        `uid` is the deployment's: one of the same name is another one.
+        """
+        self._forget_old()
+        found: dict[str, BenchmarkStatus] = {}
+        for candidate in candidates:
+            if self._load is None or candidate.revision in known or candidate.revision in found:
+                continue
+            memory = self._memory(uid, candidate.revision)
+            if memory.result is not None:
+                found[candidate.revision] = memory.result
+            elif memory.task is None and self._due(memory):
+                memory.task = asyncio.create_task(self._try(key, memory, candidate, secret, self._load))
+        return found
+
+    def trying(self, *, uid: str, revision: str) -> bool:
+        """Whether a result may still come."""
+        memory = self._known.get((uid, revision))
+        return self._load is not None and (memory is None or (memory.result is None and memory.failures < TRIES))
+
+    async def close(self) -> None:
+        """End what runs."""
+        tasks = [memory.task for memory in self._known.values() if memory.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _try(self, key: Key, memory: _Memory, candidate: Candidate, secret: str, load: Load) -> None:
+        try:
+            async with self._turns:
+                measured = await self._bencher.measure(url=candidate.url, secret=secret, load=load)
+            memory.result = summary(measured, load=load, at=self._clock.now())
+        except BenchmarkError as error:
+            memory.failures += 1
+            memory.failed_at = self._clock.boottime()
+            log.warning("benchmark failed", extra={"key": str(key), "error": str(error), "try": memory.failures})
+        finally:
+            memory.task = None
+        self._changed(key)
+
+    def _memory(self, uid: str, revision: str) -> _Memory:
+        now = self._clock.boottime()
+        memory = self._known.setdefault((uid, revision), _Memory(asked_at=now))
+        memory.asked_at = now
+        return memory
+
+    def _due(self, memory: _Memory) -> bool:
+        if not memory.failures:
+            return True
+        return memory.failures < TRIES and self._clock.boottime() - memory.failed_at >= RETRY_SECONDS
+
+    def _forget_old(self) -> None:
+        limit = self._clock.boottime() - FORGET_SECONDS
+        old = [key for key, memory in self._known.items() if memory.asked_at < limit and memory.task is None]
+        for key in old:
+            del self._known[key]
+
+
+def summary(measured: Measured, *, load: Load, at: float) -> BenchmarkStatus:
+    """What the status says of it. Percentiles are of the nearest rank: of eight answers, the 95th is the slowest."""
+    return BenchmarkStatus(
+        concurrency=load.concurrency,
+        requests=len(measured.ttft_ms),
+        output_tokens=measured.output_tokens,
+        ttft_p50_ms=_rank(measured.ttft_ms, 50),
+        ttft_p95_ms=_rank(measured.ttft_ms, 95),
+        tokens_per_second=round(measured.output_tokens / measured.seconds) if measured.seconds > 0 else 0,
+        at=format_time(at),
+    )
+
+
+def _rank(values: Sequence[float], percent: int) -> int:
+    ordered = sorted(values)
+    return round(ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]) if ordered else 0

@@ -1,0 +1,273 @@
+"""Trying the first copy of a revision, and reading how full caches are: beside the rounds, once, and bounded."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+
+import aiohttp
+import pytest
+from aiohttp import web
+from paddock_core.serving import contract
+from paddock_operator.adapters.benchmark import TritonBencher
+from paddock_operator.adapters.triton import MAX_METRICS, TritonMetrics, cache_used
+from paddock_operator.benchmarking import RETRY_SECONDS, TRIES, BenchmarkBook, Candidate, summary
+from paddock_operator.cache_use import FRESH_SECONDS, CacheBook
+from paddock_operator.decide.scaling import CACHE_SECONDS
+from paddock_operator.errors import BenchmarkError
+from paddock_operator.ports import Key, Load, Measured
+
+KEY = Key("acme", "chat")
+SMALL = Load(requests=6, concurrency=2, output_tokens=3, seconds=30)
+MEASURED = Measured(ttft_ms=(10.0, 30.0, 20.0, 40.0), output_tokens=120, seconds=2.0)
+Handler = Callable[[web.Request], object]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.boot = 1000.0
+
+    def now(self) -> float:
+        return 1_800_000_000.0
+
+    def boottime(self) -> float:
+        return self.boot
+
+
+class Bencher:
+    """Answers when the test lets it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.go = asyncio.Event()
+        self.problem: BenchmarkError | None = None
+
+    async def measure(self, *, url: str, secret: str, load: Load) -> Measured:
+        self.asked.append(url)
+        await self.go.wait()
+        if self.problem is not None:
+            raise self.problem
+        return MEASURED
+
+
+class Tried:
+    """A book, and who was told that there is news."""
+
+    def __init__(self, *, load: Load | None = SMALL) -> None:
+        self.clock, self.bencher, self.news = Clock(), Bencher(), asyncio.Queue[Key]()
+        self.book = BenchmarkBook(bencher=self.bencher, clock=self.clock, load=load, changed=self.news.put_nowait)
+
+    def ask(self, *revisions: str, known: tuple[str, ...] = (), uid: str = "u") -> list[str]:
+        found = self.book.ask(
+            KEY,
+            uid=uid,
+            candidates=[Candidate(revision=name, url=f"http://{name}") for name in revisions],
+            known=known,
+            secret="s",
+        )
+        return sorted(found)
+
+
+async def heard(tried: Tried) -> None:
+    assert await asyncio.wait_for(tried.news.get(), 20) == KEY
+
+
+async def test_a_revision_is_tried_once_and_never_holds_up_a_round() -> None:
+    tried = Tried()
+    assert tried.ask("new") == []
+    assert tried.ask("new") == []
+    assert tried.book.trying(uid="u", revision="new")
+    tried.bencher.go.set()
+    await heard(tried)
+    assert tried.ask("new", "new") == ["new"]
+    assert not tried.book.trying(uid="u", revision="new")
+    assert tried.ask("new", known=("new",)) == []
+    assert tried.bencher.asked == ["http://new"]
+
+
+async def test_each_revision_and_each_deployment_is_tried_by_itself() -> None:
+    tried = Tried()
+    tried.bencher.go.set()
+    tried.ask("old", "new")
+    tried.ask("new", uid="another of the same name")
+    for _ in range(3):
+        await heard(tried)
+    assert tried.ask("old", "new") == ["new", "old"]
+    assert sorted(tried.bencher.asked) == ["http://new", "http://new", "http://old"]
+
+
+async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_serves_unmeasured() -> None:
+    tried = Tried()
+    tried.bencher.go.set()
+    tried.bencher.problem = BenchmarkError("no token")
+    for number in range(TRIES):
+        assert tried.ask("new") == []
+        await heard(tried)
+        assert tried.ask("new") == []
+        assert len(tried.bencher.asked) == number + 1, "not again at once"
+        tried.clock.boot += RETRY_SECONDS
+    assert not tried.book.trying(uid="u", revision="new")
+    assert tried.ask("new") == []
+    assert len(tried.bencher.asked) == TRIES
+
+
+async def test_it_can_be_switched_off() -> None:
+    tried = Tried(load=None)
+    assert tried.ask("new") == []
+    assert tried.bencher.asked == []
+    assert not tried.book.trying(uid="u", revision="new")
+
+
+async def test_what_runs_ends_with_the_book() -> None:
+    tried = Tried()
+    tried.ask("new")
+    await asyncio.sleep(0)
+    await asyncio.wait_for(tried.book.close(), 20)
+    assert tried.news.empty()
+
+
+def test_the_summary_is_by_the_nearest_rank() -> None:
+    status = summary(MEASURED, load=SMALL, at=1_800_000_000.0)
+    assert (status.ttft_p50_ms, status.ttft_p95_ms, status.tokens_per_second) == (20, 40, 60)
+    assert (status.concurrency, status.requests, status.output_tokens) == (2, 4, 120)
+    assert status.at == "2027-01-15T08:00:00Z"
+
+
+@contextlib.asynccontextmanager
+async def triton(handler: Handler, path: str) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", path, handler)  # type: ignore[arg-type]
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+GENERATE = f"/v2/models/{contract.MODEL_NAME}/generate_stream"
+
+
+def event(**fields: object) -> bytes:
+    return b"data: " + json.dumps(fields).encode() + b"\n\n"
+
+
+async def stream(request: web.Request, *events: bytes) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    await response.prepare(request)
+    for item in events:
+        await response.write(item)
+    return response
+
+
+async def measured(handler: Handler, load: Load = SMALL) -> Measured:
+    async with triton(handler, GENERATE) as url, aiohttp.ClientSession() as session:
+        return await TritonBencher(session).measure(url=url, secret="the secret", load=load)
+
+
+async def test_the_load_is_sent_as_it_was_asked_for() -> None:
+    running, most, bodies = 0, 0, []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal running, most
+        assert request.headers[contract.SECRET_HEADER] == "the secret"
+        bodies.append(await request.json())
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.02)
+        running -= 1
+        return await stream(request, event(num_output_tokens=1), event(num_output_tokens=2))
+
+    found = await measured(answer)
+    assert (len(found.ttft_ms), found.output_tokens) == (6, 18)
+    assert most == SMALL.concurrency
+    assert all(body[contract.MAX_TOKENS] == 3 and body[contract.STREAMING] for body in bodies)
+    assert found.seconds * 1000 >= max(found.ttft_ms)
+
+
+async def test_parts_without_counts_are_a_token_each() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await stream(request, event(text_output="a"), event(text_output=""), event(text_output="b"))
+
+    assert (await measured(answer)).output_tokens == 12
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "words"),
+    [
+        (503, [], "HTTP 503"),
+        (200, [event(error="Stub process is unhealthy")], "with an error"),
+        (200, [b"data: nonsense\n\n"], "broke off"),
+        (200, [event(num_output_tokens=0)], "without a token"),
+        (200, [], "without a token"),
+    ],
+)
+async def test_what_is_no_answer_is_an_error(status: int, events: list[bytes], words: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status) if status != 200 else await stream(request, *events)
+
+    with pytest.raises(BenchmarkError, match=words):
+        await measured(answer)
+
+
+async def test_it_never_takes_longer_than_allowed() -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(600)
+        return web.Response()
+
+    with pytest.raises(BenchmarkError, match="not complete"):
+        await measured(answer, Load(seconds=0.2))
+
+
+PAGE = """# HELP nv_trt_llm_kv_cache_block_metrics Key-value cache
+nv_trt_llm_request_metrics{model="tensorrt_llm",request_type="active",version="1"} 3
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="used",model="tensorrt_llm",version="1"} 512
+nv_trt_llm_kv_cache_block_metrics{kv_cache_block_type="fraction",model="tensorrt_llm",version="1"} %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "used"), [("0.25", 0.25), ("0", 0.0), ("1.000000", 1.0), ("NaN", None), ("7", None), ("x", None)]
+)
+def test_the_used_part_of_the_cache_is_found_among_the_metrics(told: str, used: float | None) -> None:
+    assert cache_used(PAGE % told) == used
+    assert cache_used("") is None
+
+
+async def test_a_metrics_page_is_read_within_bounds_or_not_at_all() -> None:
+    async def page(request: web.Request) -> web.Response:
+        if "full" in request.headers.get("host", ""):
+            return web.Response(status=500)
+        return web.Response(text=PAGE % "0.5" + "#" * 2 * MAX_METRICS)
+
+    async with triton(page, "/metrics") as url, aiohttp.ClientSession() as session:
+        assert await TritonMetrics(session).used(url=url) == 0.5
+        assert await TritonMetrics(session).used(url=f"{url}/elsewhere") is None
+    async with aiohttp.ClientSession() as session:
+        assert await TritonMetrics(session).used(url="http://127.0.0.1:9") is None
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.told: float | None = 0.5
+        self.asked: list[str] = []
+
+    async def used(self, *, url: str) -> float | None:
+        self.asked.append(url)
+        return self.told
+
+
+async def test_caches_are_asked_at_most_once_an_interval_and_old_words_are_forgotten() -> None:
+    clock, reader = Clock(), Reader()
+    book = CacheBook(reader=reader, clock=clock)
+    assert await book.ask({"p": "http://p", "q": "http://q"}) == {"p": 0.5, "q": 0.5}
+    assert await book.ask({"p": "http://p"}) == {"p": 0.5}
+    assert reader.asked == ["http://p", "http://q"]
+    reader.told = None
+    clock.boot += CACHE_SECONDS
+    assert await book.ask({"p": "http://p"}) == {"p": 0.5}, "one silent moment changes nothing"
+    assert len(reader.asked) == 3
+    clock.boot += FRESH_SECONDS - CACHE_SECONDS
+    assert await book.ask({"p": "http://p"}) == {}
