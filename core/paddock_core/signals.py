@@ -50,6 +50,8 @@ class DeploymentSignal(_Document, frozen=True, kw_only=True):
     """Since the last request ended; None if there was none since the gateway started."""
     endpoints: dict[str, int] = {}
     """Requests at each base URL that has any, whether it is routed to still or not."""
+    left: tuple[str, ...] = ()
+    """Of these URLs the ones that the routing no longer has: once there is no request left, none comes again."""
     revisions: tuple[RevisionSignal, ...] = ()
 
 

@@ -1,0 +1,50 @@
+"""Is it known that requests reach the endpoints? Only gateways can say."""
+
+from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds, unknown
+from paddock_core.resources.llamadeployment import RoutingStatus
+
+from paddock_operator.gateways import Gateways
+
+_MOST_NAMED = 5
+
+
+def routable(*, routing: RoutingStatus | None, gateways: Gateways) -> Finding | None:
+    """The condition Routable for the routing that this round tells; None where it does not apply.
+
+    It does not apply without gateways to ask, where nothing was ever served, and where requests are held until the
+    deployment is started.
+    """
+    if routing is None or not gateways.configured:
+        return None
+    if not any(target.endpoints and target.weight > 0 for target in routing.targets):
+        if routing.hold_seconds > 0:
+            return None
+        return fails(
+            ConditionType.ROUTABLE,
+            ConditionReason.NO_ENDPOINT,
+            "no copy answers, so gateways have nowhere to send requests: the condition Serving says why",
+        )
+    fresh = gateways.fresh
+    if not fresh:
+        return unknown(
+            ConditionType.ROUTABLE,
+            ConditionReason.GATEWAY_UNREACHABLE,
+            "no gateway answers the operator, so it is not known whether requests reach the endpoints",
+        )
+    behind = [view.instance for view in fresh if not view.follows(routing.digest)]
+    if behind:
+        return fails(
+            ConditionType.ROUTABLE,
+            ConditionReason.GATEWAY_BEHIND,
+            f"not confirmed yet by {_named(behind)}, of {len(fresh)} gateways that answer",
+        )
+    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, f"confirmed by {_gateways(len(fresh))}")
+
+
+def _named(instances: list[str]) -> str:
+    more = len(instances) - _MOST_NAMED
+    return ", ".join(instances[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _gateways(count: int) -> str:
+    return "the gateway" if count == 1 else f"all {count} gateways"

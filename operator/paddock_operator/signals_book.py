@@ -1,0 +1,117 @@
+"""What gateways told, by deployment. It may be thrown away at any time: gateways tell it again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+from paddock_core.signals import DeploymentSignal, GatewayReport
+
+from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
+from paddock_operator.ports import Clock, Key
+
+FORGET_SECONDS = 3600.0
+"""A gateway that is silent for so long, or whose address is gone for so long, is forgotten."""
+
+
+@dataclass(slots=True)
+class _Gateway:
+    """One address."""
+
+    instance: str
+    started_at: float
+    answered_at: float
+    """When it last answered, by the clock that nobody sets."""
+    synced: bool = False
+    told: dict[str, tuple[float, DeploymentSignal]] = field(default_factory=dict)
+    """By uid: when it was told, and what."""
+
+
+class SignalBook:
+    """The newest report of each gateway. `wake` queues a deployment that should be looked at now."""
+
+    def __init__(self, *, clock: Clock, wake: Callable[[Key], None], configured: bool) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._configured = configured
+        self._gateways: dict[str, _Gateway] = {}
+
+    def take(self, address: str, report: GatewayReport) -> None:
+        """A report that came from an address."""
+        now = self._clock.boottime()
+        known = self._gateways.get(address)
+        if known is None or known.started_at != report.started_at:
+            self._drop_former(report)
+            known = self._gateways[address] = _Gateway(
+                instance=report.instance, started_at=report.started_at, answered_at=now
+            )
+        elif not report.whole:
+            pass
+        else:
+            named = {signal.uid for signal in report.deployments}
+            for uid in [uid for uid in known.told if uid not in named]:
+                self._tell(known.told.pop(uid)[1].name)
+        known.answered_at, known.synced = now, report.synced
+        for signal in report.deployments:
+            before = known.told.get(signal.uid)
+            known.told[signal.uid] = (now, signal)
+            if _matters(None if before is None else before[1], signal):
+                self._tell(signal.name)
+
+    def about(self, uid: str) -> Gateways:
+        """What is known of one deployment."""
+        now, wall = self._clock.boottime(), self._clock.now()
+        self._forget(now)
+        views = tuple(
+            GatewayView(
+                instance=gateway.instance,
+                heard_at=wall - (now - gateway.answered_at),
+                age_seconds=now - gateway.answered_at,
+                synced=gateway.synced,
+                signal=_grown_old(gateway.told.get(uid), now),
+            )
+            for gateway in sorted(self._gateways.values(), key=lambda item: item.instance)
+        )
+        return Gateways(configured=self._configured, views=views)
+
+    def clear(self) -> None:
+        """Forget everything, as when another instance leads: what is not followed grows old unseen."""
+        self._gateways.clear()
+
+    def answering(self) -> int:
+        """Gateways that answer."""
+        now = self._clock.boottime()
+        return sum(now - gateway.answered_at <= FRESH_SECONDS for gateway in self._gateways.values())
+
+    def _drop_former(self, report: GatewayReport) -> None:
+        """The process before this one of the same gateway is gone, and its requests with it."""
+        for address, gateway in list(self._gateways.items()):
+            if gateway.instance == report.instance and gateway.started_at < report.started_at:
+                del self._gateways[address]
+
+    def _forget(self, now: float) -> None:
+        for address in [at for at, item in self._gateways.items() if now - item.answered_at > FORGET_SECONDS]:
+            del self._gateways[address]
+
+    def _tell(self, name: str) -> None:
+        namespace, _, short = name.partition("/")
+        self._wake(Key(namespace, short))
+
+
+def _matters(before: DeploymentSignal | None, after: DeploymentSignal) -> bool:
+    """True if it should be looked at now: another routing confirmed, a request that begins to wait, a drain's end.
+
+    That requests come and go concerns rounds that come anyway.
+    """
+    if before is None:
+        return bool(after.routing or after.held or after.left)
+    waits = after.held > 0 and before.held == 0
+    return before.routing != after.routing or waits or bool(set(before.left) - set(after.left))
+
+
+def _grown_old(told: tuple[float, DeploymentSignal] | None, now: float) -> DeploymentSignal | None:
+    if told is None:
+        return None
+    at, signal = told
+    if signal.idle_seconds is None or signal.in_flight or signal.held:
+        return signal
+    return replace(signal, idle_seconds=signal.idle_seconds + int(now - at))
