@@ -1,0 +1,222 @@
+"""The next step of a deployment's copies: what to make, to drain, to delete, and who gets the requests.
+
+Pure, and without a memory: where a change stands is read from the status and from the copies. That is why a restart,
+another change in the middle, or a way back at any moment need no special case.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from paddock_core.resources.llamadeployment import RolloutStatus
+
+from paddock_operator.decide.rollout.settle import Aim, Settled, alive, settle
+from paddock_operator.decide.rollout.stages import GATE_SECONDS, STRATEGIES, Course, Stage, bounds
+from paddock_operator.decide.rollout.types import Look, Standing, State, Step, Verdict
+from paddock_operator.decide.rollout.weights import by_copies, first_of, serving
+from paddock_operator.times import format_time, parse_time
+
+
+def next_step(look: Look) -> Step:
+    """What to do now. Total: any look has an answer."""
+    way = _way(look)
+    stage = way.stage(_course(look, way))
+    failure = _failure(look, way, stage)
+    if failure:
+        return next_step(replace(look, failed={**look.failed, look.target: failure}))
+    return _step(look, way, stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Way:
+    """From where to where, and how."""
+
+    verdict: Verdict
+    goal: str
+    former: str | None
+    stage: Callable[[Course], Stage]
+    judged: bool = False
+    """Whether the goal can fail: there is something to go back to."""
+    message: str = ""
+
+
+def _way(look: Look) -> _Way:
+    current, target = look.current, look.target
+    if current is None or look.wanted == 0:
+        others = any(copy.revision != target for copy in alive(look))
+        goal = current if current is not None and target in look.failed else target
+        verdict = Verdict.ROLLING if others and look.wanted else Verdict.STEADY
+        return _Way(verdict=verdict, goal=goal, former=None, stage=_steady)
+    if target == current:
+        return _back(look, goal=current, message="")
+    if target not in look.failed:
+        strategy = STRATEGIES[look.spec.strategy]
+        return _Way(verdict=Verdict.ROLLING, goal=target, former=current, stage=strategy, judged=True)
+    why = look.failed[target]
+    if look.spec.rollback:
+        return _back(look, goal=current, message=why)
+    return _Way(verdict=Verdict.STOPPED, goal=target, former=current, stage=_stopped, message=why)
+
+
+def _back(look: Look, *, goal: str, message: str) -> _Way:
+    """Straight to the revision that served last, whether the other one failed or was taken back by its author."""
+    named = look.rollout
+    left = None if named is None else named.former if named.target == goal else named.target
+    others = any(copy.revision != goal for copy in alive(look))
+    failed = look.target in look.failed
+    ended = Verdict.ROLLED_BACK if failed else Verdict.STEADY
+    under_way = others or (named is not None and serving(look, drain=())[goal] < look.wanted)
+    # A revision that failed, or that was only being tried, gets nothing more; one that replaces copy by copy is
+    # trusted as long as its copies are needed.
+    at_once = failed or look.spec.strategy in ("BlueGreen", "Canary")
+    return _Way(
+        verdict=Verdict.GOING_BACK if under_way else ended,
+        goal=goal,
+        former=look.target if failed else left,
+        stage=_at_once if at_once else _steady,
+        message=message,
+    )
+
+
+def _steady(course: Course) -> Stage:
+    """As many copies of the goal as are wanted, and none of another revision; requests by copies."""
+    limit, floor = bounds(course)
+    aim = Aim(new=course.look.wanted, limit=limit, floor=floor)
+    return Stage(aim=aim, weigh=by_copies(course.look, goal=course.goal), last=True)
+
+
+def _at_once(course: Course) -> Stage:
+    """The same, but all requests go to the goal as soon as any copy of it answers."""
+    return replace(_steady(course), weigh=first_of(course.goal))
+
+
+def _stopped(course: Course) -> Stage:
+    """Nothing more is replaced, and requests go where they went. Copies that are lost come back as the former's."""
+    look = course.look
+    there = alive(look)
+    own = sum(1 for copy in there if copy.revision == course.goal)
+    stage = STRATEGIES[look.spec.strategy](replace(course, stopped=True))
+    former = look.wanted - course.serving[course.goal]
+    if look.spec.strategy == "BlueGreen" and course.step == 0:
+        former = look.wanted
+    aim = replace(stage.aim, new=own, old=len(there), former=former)
+    return replace(stage, aim=aim, step=course.step, since=course.since, last=False)
+
+
+def _course(look: Look, way: _Way) -> Course:
+    """With step and since when as the status has them, if it speaks of this change."""
+    course, status = Course(look=look, goal=way.goal, former=way.former), look.rollout
+    if status is None or (status.former, status.target) != (way.former, way.goal):
+        return course
+    return replace(course, step=status.step, since=parse_time(status.step_since) if status.step_since else None)
+
+
+def _failure(look: Look, way: _Way, stage: Stage) -> str:
+    """Why the goal has failed; empty while it has not."""
+    if not way.judged:
+        return ""
+    own = [copy for copy in alive(look) if copy.revision == way.goal and not copy.draining]
+    given_up = next((copy.name for copy in own if copy.failed), None)
+    if given_up is not None:
+        return f"copy {given_up} has been given up after too many failures"
+    answers = any(copy.answering for copy in own)
+    limit = look.spec.deadline_seconds
+    for copy in own:
+        quiet = look.now - max(copy.born_at, copy.quiet_since or 0.0)
+        # Where others of it answer, a lack of devices says nothing about the revision.
+        if copy.answering is False and quiet > limit and not (copy.starved and answers):
+            why = ": there are no devices for it" if copy.starved else ""
+            return f"copy {copy.name} has not answered within {limit} s{why}"
+    return stage.failure
+
+
+def _step(look: Look, way: _Way, stage: Stage) -> Step:
+    weighted = stage.weigh(serving(look, drain={copy.name for copy in look.copies if copy.draining}))
+    settled = settle(look, stage.aim, goal=way.goal, former=way.former, weighted=weighted)
+    weights = stage.weigh(serving(look, drain=settled.drain))
+    done = _done(look, way, stage)
+    verdict = Verdict.STEADY if done else way.verdict
+    under_way = verdict in (Verdict.ROLLING, Verdict.STOPPED, Verdict.GOING_BACK)
+    message = _message(way, stage, verdict)
+    return Step(
+        goal=way.goal,
+        create=settled.create,
+        drain=settled.drain,
+        delete=settled.delete,
+        weights=weights,
+        hold=under_way and look.wanted > 0 and (stage.aim.floor == 0 or not weights),
+        rollout=_status(look, way, stage, message) if under_way and way.former else None,
+        standings=_standings(look, way, done=done),
+        verdict=verdict,
+        message=message,
+        look_after_seconds=_again(look, way, stage, settled),
+    )
+
+
+def _done(look: Look, way: _Way, stage: Stage) -> bool:
+    """True if the goal has taken the place of what was there before."""
+    if way.goal == look.current or way.verdict is Verdict.STOPPED or look.wanted == 0:
+        return False
+    if any(copy.revision != way.goal for copy in alive(look)):
+        return False
+    found = serving(look, drain={copy.name for copy in look.copies if copy.draining})[way.goal]
+    return stage.last and found >= (look.wanted if look.current else 1)
+
+
+def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
+    before = look.rollout
+    same = before is not None and (before.former, before.target) == (way.former, way.goal)
+    return RolloutStatus(
+        former=way.former or "",
+        target=way.goal,
+        strategy=look.spec.strategy,
+        step=stage.step,
+        step_since="" if stage.since is None else format_time(stage.since),
+        started_at=before.started_at if before is not None and same else format_time(look.now),
+        message=message,
+    )
+
+
+def _message(way: _Way, stage: Stage, verdict: Verdict) -> str:
+    match verdict:
+        case Verdict.STEADY:
+            return ""
+        case Verdict.ROLLING:
+            return stage.message or "copies of the present specification replace those of an earlier one"
+        case Verdict.STOPPED:
+            advice = "nothing more is replaced: correct the specification or set it back"
+            return f"{way.message}; {advice}"
+        case Verdict.GOING_BACK:
+            return f"{way.message or 'the specification was set back'}; copies of the former revision come back"
+        case Verdict.ROLLED_BACK:
+            return f"{way.message}; the former revision serves until the specification changes"
+
+
+def _standings(look: Look, way: _Way, *, done: bool) -> tuple[Standing, ...]:
+    """The goal first, then every other revision that is needed still. A failure is forgotten once neither the
+    specification asks for the revision nor a copy of it is there."""
+    # What serves nothing has nothing to go back to.
+    forgotten = done or (look.wanted == 0 and way.goal != look.current and not look.copies)
+    names = [way.goal, look.target, *([look.current] if look.current and not forgotten else [])]
+    names += sorted(copy.revision for copy in look.copies)
+    found = dict.fromkeys(names)
+    return tuple(_standing(look, name, current=way.goal if done else look.current) for name in found)
+
+
+def _standing(look: Look, name: str, *, current: str | None) -> Standing:
+    if name == current:
+        return Standing(revision=name, state=State.CURRENT)
+    if name in look.failed:
+        return Standing(revision=name, state=State.FAILED, message=look.failed[name])
+    state = State.COMING if name == look.target else State.FORMER
+    return Standing(revision=name, state=state)
+
+
+def _again(look: Look, way: _Way, stage: Stage, settled: Settled) -> float | None:
+    """When the clock changes something: a deadline, or what the stage waits for."""
+    found = [] if stage.look_after_seconds is None else [stage.look_after_seconds]
+    if way.judged:
+        for copy in alive(look):
+            if copy.revision == way.goal and copy.answering is False and copy.name not in settled.drain:
+                left = max(copy.born_at, copy.quiet_since or 0.0) + look.spec.deadline_seconds - look.now
+                found.append(max(GATE_SECONDS, left + 1.0))
+    return min(found) if found else None
