@@ -1,0 +1,167 @@
+"""One life of the operator's process: wired as main.py wires it, on the simulated outside."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import httpx2
+from paddock_core.resources.llamadeployment import WeightsStatus
+from paddock_operator.adapters.cluster import LightkubeCluster
+from paddock_operator.errors import ClusterError
+from paddock_operator.events import Heard, Judge
+from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.main import Operator, wired
+from paddock_operator.outside import Outside
+from paddock_operator.ports import Clock
+from paddock_operator.settings import OperatorSettings
+from paddock_operator.telemetry import Telemetry
+
+from faults.cluster.simulated.api import Api, Client
+from faults.cluster.simulated.controlplane import ControlPlane
+
+RETRY_SECONDS = 1.0
+
+
+@cache
+def telemetry() -> Telemetry:
+    """One for all lives: its registry is the process's."""
+    return Telemetry()
+
+
+class Prober:
+    """The port `Prober`: a pod generates where `alive` says so."""
+
+    def __init__(self, alive: Callable[[str], bool]) -> None:
+        self._alive = alive
+
+    async def generates(self, *, url: str, secret: str) -> str | None:
+        del secret
+        await asyncio.sleep(0.05)
+        host = httpx2.URL(url).host
+        return None if self._alive(host) else f"no answer from {url}"
+
+
+class Progress:
+    """The port `ProgressReader`: nobody tells."""
+
+    async def read(self, *, url: str) -> WeightsStatus | None:
+        del url
+        return None
+
+
+class Life:
+    """A process. `kill` is SIGKILL, `stop` SIGTERM."""
+
+    def __init__(
+        self,
+        *,
+        identity: str,
+        api: Api,
+        control_plane: ControlPlane,
+        clock: Clock,
+        settings: OperatorSettings,
+        alive: Any,
+    ) -> None:
+        self.client = Client(identity)
+        self.operator: Operator | None = None
+        self._api = api
+        self._control_plane = control_plane
+        self._clock = clock
+        self._settings = settings
+        self._alive = alive
+        self._ending = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def ended(self) -> bool:
+        return self._task.done()
+
+    async def kill(self) -> None:
+        """Nothing that it still tries arrives anywhere."""
+        self.client.dead = True
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """Let it end in order. Raises what it ended of."""
+        self._ending.set()
+        await self._task
+
+    async def over(self) -> BaseException | None:
+        """Wait for its end; what it ended of."""
+        await asyncio.wait([self._task])
+        return None if self._task.cancelled() else self._task.exception()
+
+    async def _run(self) -> None:
+        async with wired(self._settings, telemetry(), self._surroundings) as operator:
+            self.operator = operator
+            await operator.run()
+
+    @contextlib.asynccontextmanager
+    async def _surroundings(self, settings: OperatorSettings) -> AsyncIterator[Outside]:
+        del settings
+        async with (
+            self._api.client(self.client) as api,
+            self._control_plane.client() as internal,
+            aiohttp.ClientSession() as session,
+        ):
+            yield Outside(
+                clock=self._clock,
+                boot_id="simulated",
+                api=api,
+                internal=internal,
+                session=session,
+                prober=Prober(self._alive),
+                progress=Progress(),
+                follow=self._follow,
+            )
+
+    async def _follow(self, *, settings: OperatorSettings, heard: Heard, judge: Judge) -> None:
+        """Events of LlamaDeployments as kopf delivers them: a list tells only what is there."""
+        del settings, judge
+        following = asyncio.create_task(self._deliver(heard))
+        try:
+            await self._ending.wait()
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _deliver(self, heard: Heard) -> None:
+        async with self._api.client(self.client) as client:
+            cluster = LightkubeCluster(client, may_write=lambda: None, silence_seconds=70.0)
+            while True:
+                with contextlib.suppress(ClusterError):
+                    listing = await cluster.list(LLAMA_DEPLOYMENT)
+                    for item in listing.items:
+                        heard("LISTED", item)
+                    revision = listing.revision
+                    while True:
+                        async for event in cluster.watch(LLAMA_DEPLOYMENT, revision=revision):
+                            revision = event.object["metadata"]["resourceVersion"]
+                            if event.type != "BOOKMARK":
+                                heard(event.type, event.object)
+                await asyncio.sleep(RETRY_SECONDS)
+
+
+def settings_in(folder: Path, **changes: Any) -> OperatorSettings:
+    """Settings of an operator in a simulated world."""
+    for name in ("internal-token", "platform-key", "tls.crt", "tls.key"):
+        (folder / name).write_text("made for a simulated world")
+    values: dict[str, Any] = {
+        "controlplane_url": "http://controlplane.test",
+        "gateway_url": "http://gateway.test",
+        "internal_token_file": folder / "internal-token",
+        "platform_key_file": folder / "platform-key",
+        "webhook_cert_file": folder / "tls.crt",
+        "webhook_key_file": folder / "tls.key",
+        "serving_image": "registry.test/serving:1",
+        "allow_unpinned_images": True,
+        "weights_volume": {"emptyDir": {}},
+        "cache_dir": folder / "cache",
+        "drain_seconds": 3.0,
+    }
+    return OperatorSettings(**{**values, **changes})
