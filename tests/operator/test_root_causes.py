@@ -118,7 +118,7 @@ CAUSES = {
         container(state=BACK_OFF, lastState=ended(1, "WorkerJoinTimeout: 1 of 1 workers did not join within 900 s")),
         "did not join within 900 s",
     ),
-    "GroupFailed": (
+    "RanksLost": (
         container(state=RUNNING, lastState=ended(1, "GroupFailed: chat-0-1.chat is gone: all ranks go")),
         "chat-0-1.chat is gone",
     ),
@@ -196,7 +196,7 @@ def test_a_gpu_without_memory_is_want_of_memory_too(words: str) -> None:
     assert cause.reason == "EngineOOM"
 
 
-@pytest.mark.parametrize("leader", ["WorkerJoinTimeout", "GroupFailed", "CrashLooping"])
+@pytest.mark.parametrize("leader", ["WorkerJoinTimeout", "RanksLost", "CrashLooping"])
 @pytest.mark.parametrize("worker", ["ImagePullFailed", "EngineOOM", "InsufficientGPU", "ContainerConfigInvalid"])
 def test_a_workers_own_trouble_goes_before_what_its_leader_says_of_it(leader: str, worker: str) -> None:
     observed = looked(pod("g-0", CAUSES[leader][0], worker=0), pod("g-0-1", CAUSES[worker][0], worker=1))

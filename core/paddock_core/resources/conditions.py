@@ -95,6 +95,7 @@ class ConditionReason(StrEnum):
     ENGINE_OUT_OF_MEMORY = "EngineOOM"
     ENVIRONMENT_NOT_READY = "EnvironmentNotReady"
     WORKER_JOIN_TIMEOUT = "WorkerJoinTimeout"
+    RANKS_LOST = "RanksLost"
     GROUP_FAILED = "GroupFailed"
     RESTART_DELAYED = "RestartDelayed"
     NODE_LOST = "NodeLost"

@@ -121,8 +121,18 @@ class LightkubeCluster:
         path = kind_of(manifest).path(namespace=metadata.get("namespace"), name=metadata["name"])
         return await self._write("PUT", path, parameters={"fieldManager": OPERATOR}, body=manifest)
 
-    async def delete(self, kind: Kind, *, namespace: str | None, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None,
+        name: str,
+        uid: str | None = None,
+        grace_seconds: int | None = None,
+    ) -> None:
         body: Manifest = {"propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         if uid is not None:
             body["preconditions"] = {"uid": uid}
         with contextlib.suppress(NotFoundError):

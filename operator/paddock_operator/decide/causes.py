@@ -31,15 +31,12 @@ WAITING = {
 """A container's waiting reason that will not mend by waiting alone."""
 
 TOLD = {
-    reason.value: reason
-    for reason in (
-        ConditionReason.ENGINE_INCOMPATIBLE,
-        ConditionReason.ENVIRONMENT_NOT_READY,
-        ConditionReason.GROUP_FAILED,
-        ConditionReason.WORKER_JOIN_TIMEOUT,
-    )
+    "EngineIncompatible": ConditionReason.ENGINE_INCOMPATIBLE,
+    "EnvironmentNotReady": ConditionReason.ENVIRONMENT_NOT_READY,
+    "GroupFailed": ConditionReason.RANKS_LOST,
+    "WorkerJoinTimeout": ConditionReason.WORKER_JOIN_TIMEOUT,
 }
-"""First words that our own containers leave which are reasons of their own."""
+"""First words that our own containers leave, and the reasons that they are. A group that failed once is made anew."""
 
 ENDED = (ConditionReason.CRASH_LOOPING, ConditionReason.ENGINE_OUT_OF_MEMORY)
 """Reasons for a container that ended and said none of its own: of a Job they mean no more than that it failed."""
@@ -58,10 +55,10 @@ WARNINGS = {
 _MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "bad_alloc")
 """Parts of what CUDA, TensorRT-LLM and the C++ library say where an allocation fails; read without regard to case."""
 
-_CONSEQUENCES = {
+_CONSEQUENCES: dict[str, int] = {
     ConditionReason.CRASH_LOOPING: 1,
     ConditionReason.WORKER_JOIN_TIMEOUT: 2,
-    ConditionReason.GROUP_FAILED: 2,
+    ConditionReason.RANKS_LOST: 2,
 }
 """Reasons behind which there may be another pod's: told only where no pod of the copy has a nearer one."""
 
@@ -92,7 +89,12 @@ def root_cause(
     # Of a pod that is over nothing is told once another one is there: it is not coming back.
     alive = [pod for pod in found if not is_over(pod)] or found
     causes = [cause for pod in alive if (cause := _cause(pod, gpu, warned or {})) is not None]
-    return min(causes, key=lambda cause: _CONSEQUENCES.get(cause.reason, 0), default=None)
+    return min(causes, key=lambda cause: distance(cause.reason), default=None)
+
+
+def distance(reason: str) -> int:
+    """How far a reason may be from where the trouble began: 0 for one that speaks of its own pod."""
+    return _CONSEQUENCES.get(reason, 0)
 
 
 def unplaced(pod: dict[str, Any], *, gpu: str = "") -> Cause | None:
@@ -183,11 +185,12 @@ def _of_container(status: dict[str, Any]) -> tuple[ConditionReason | None, str]:
         return reason, str(waiting.get("message") or waiting["reason"])
     for ended in _endings(status):
         if reason is not None or _failed(ended):
-            return _of_ending(ended)
+            return of_ending(ended)
     return reason, str(waiting.get("message") or waiting.get("reason", ""))
 
 
-def _of_ending(ended: dict[str, Any]) -> tuple[ConditionReason, str]:
+def of_ending(ended: Mapping[str, Any]) -> tuple[ConditionReason, str]:
+    """The reason and the words of a container that ended."""
     words = str(ended.get("message") or "").strip()
     if ended.get("reason") == "OOMKilled":
         return ConditionReason.ENGINE_OUT_OF_MEMORY, f"ended for using more memory than its limit. {words}".rstrip()

@@ -1,0 +1,125 @@
+"""What was counted of a copy's pods, so that looking twice counts once: `seen` of its status, made and read here alone.
+
+A failure is an end of a container in a pod that nobody else ended, or a group that its controller made anew. What never
+started (a slow pull), and what was drained, evicted or shut down with its node, is none.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from paddock_operator.decide import evidence
+from paddock_operator.decide.patients import Patient
+
+_NONE = "-"
+_FIELDS = 6
+FAILED, TAKEN = "failed", "taken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counted:
+    """What a record was written by. Empty fields: not known, or none."""
+
+    workload: str = ""
+    """Uid of the object that makes its pods: another one is our own doing, and no failure."""
+    leader: str = ""
+    """Uid of the pod that answers."""
+    ends: int = 0
+    """Ends of containers that were counted, of all its pods while this leader is there."""
+    workers: str = ""
+    """Digest of the workers that it answered with; empty while it has not."""
+    state: str = ""
+    """FAILED since it last answered; TAKEN: somebody else ends its pods, and no end of them is a failure."""
+    retry: str = ""
+    """Digest of what a person had last asked for a new try with."""
+
+    def text(self) -> str:
+        """As one line of six words."""
+        words = (self.workload, self.leader, str(self.ends), self.workers, self.state, self.retry)
+        return " ".join(word or _NONE for word in words)
+
+
+def parse(text: str) -> Counted | None:
+    """Taken apart; None where another version wrote it, so that it says nothing."""
+    words = ["" if word == _NONE else word for word in text.split(" ")]
+    if len(words) != _FIELDS or not words[2].isdigit():
+        return None
+    workload, leader, ends, workers, state, retry = words
+    return Counted(workload=workload, leader=leader, ends=int(ends), workers=workers, state=state, retry=retry)
+
+
+def afresh(patient: Patient, *, retry: str) -> Counted:
+    """Where what its pods show now counts for nothing."""
+    leader = "" if patient.leader is None else patient.leader.uid
+    return Counted(workload=_workload(patient), leader=leader, ends=_ends(patient), retry=retry)
+
+
+def of_new(patient: Patient, *, retry: str) -> Counted:
+    """Where nothing of it was counted yet."""
+    return Counted(workload=_workload(patient), retry=retry)
+
+
+def count(patient: Patient, known: Counted) -> tuple[bool, Counted]:
+    """Whether it has failed once more, and what is counted now."""
+    if not patient.there:
+        return False, known
+    leader = patient.leader
+    if leader is not None and known.leader and leader.uid != known.leader:
+        return _anew(patient, known, leader=leader.uid)
+    known = known if leader is None else replace(known, leader=leader.uid)
+    ends = _ends(patient)
+    if any(evidence.is_excused(pod.manifest) for pod in patient.present()):
+        return False, replace(known, ends=max(ends, known.ends), state=TAKEN)
+    # A group that has answered fails once: whatever else its pods end of follows from that.
+    over = known.state == TAKEN or (known.state == FAILED and known.workers)
+    failed = ends > known.ends and not over
+    return failed, replace(known, ends=max(ends, known.ends), state=FAILED if failed else known.state)
+
+
+def answered(patient: Patient, known: Counted) -> Counted:
+    """What is remembered of one that answers: that it has not failed since, and of a group which pods it is."""
+    leader = patient.leader
+    if leader is None or known.state == TAKEN or (known.workers and known.state == FAILED):
+        return known
+    workers = known.workers or workers_of(patient)
+    return replace(known, workload=_workload(patient), leader=leader.uid, workers=workers, state="")
+
+
+def is_mixed(patient: Patient, known: Counted) -> bool:
+    """True if a group's workers are not those any more that it answered with, and its leader still is."""
+    same = patient.leader is not None and patient.leader.uid == known.leader
+    return same and bool(known.workers) and known.workers != workers_of(patient)
+
+
+def is_broken(patient: Patient, known: Counted) -> bool:
+    """True if a part of a group has ended and its leader is still the former one: such a group computes no more."""
+    same = patient.leader is not None and patient.leader.uid == known.leader
+    return is_mixed(patient, known) or (same and bool(known.workers) and known.state != "")
+
+
+def workers_of(patient: Patient) -> str:
+    """A digest of the workers of a group; empty for a copy of one pod."""
+    return digest(pod.uid for pod in patient.workers) if patient.grouped else ""
+
+
+def digest(words: Iterable[str]) -> str:
+    """A short digest of some words, whatever their order; empty for none."""
+    found = sorted(word for word in words if word)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()[:12] if found else ""
+
+
+def _anew(patient: Patient, known: Counted, *, leader: str) -> tuple[bool, Counted]:
+    """Another pod answers for it. A pod alone is only replaced by somebody else; a group also for what it ended of."""
+    ends = _ends(patient)
+    unexplained = patient.grouped and known.state == ""
+    failed = unexplained or ends > 0
+    fresh = replace(known, leader=leader, ends=ends, workers="", state=FAILED if ends else "")
+    return failed, fresh
+
+
+def _ends(patient: Patient) -> int:
+    return sum(evidence.endings(pod.manifest) for pod in patient.present())
+
+
+def _workload(patient: Patient) -> str:
+    return "" if patient.workload is None else patient.workload.uid

@@ -1,0 +1,121 @@
+"""A copy as healing sees it: the object that makes its pods, and the pods."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paddock_core.resources import names
+
+from paddock_operator.decide.causes import is_over
+from paddock_operator.observed import Child, label_of
+from paddock_operator.times import parse_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """A copy that is wanted, with its pods, also those that are being deleted."""
+
+    name: str
+    revision: str
+    size: int
+    """Pods that make it up."""
+    workload: Child | None
+    """What makes its pods; None while it is not there."""
+    pods: Sequence[Child] = ()
+    answers: bool = False
+    avoids: tuple[str, ...] = ()
+    """Nodes that it was told to keep off when it was made."""
+    gang: bool = False
+    """True where its pods get nodes together or not at all, so that it never holds a part of its devices."""
+
+    @property
+    def there(self) -> bool:
+        """True if there is a workload to be taken down."""
+        return self.workload is not None and not self.workload.going
+
+    @property
+    def grouped(self) -> bool:
+        return self.size > 1
+
+    @property
+    def living(self) -> list[Child]:
+        return [pod for pod in self.pods if not pod.going]
+
+    @property
+    def leader(self) -> Child | None:
+        """The pod that answers for it, unless that is being deleted or over."""
+        first = (pod for pod in self.living if _leads(pod) and not is_over(pod.manifest))
+        return next(first, None)
+
+    @property
+    def workers(self) -> list[Child]:
+        return [pod for pod in self.living if not _leads(pod)]
+
+    @property
+    def nodes(self) -> set[str]:
+        """Nodes that it depends on: of a group also those of pods that are being deleted, for it waits for them."""
+        return {node for pod in (self.pods if self.grouped else self.living) if (node := node_of(pod))}
+
+    def of_workload(self) -> "Patient":
+        """With those pods alone that its workload has made: pods of a former one may take a while to go."""
+        if self.workload is None:
+            return self
+        since = created(self.workload)
+        return replace(self, pods=[pod for pod in self.pods if created(pod) >= since])
+
+    def present(self) -> list[Child]:
+        """Pods whose ends are those of the copy as it is now: of a former group's pods some may still be going."""
+        leader = self.leader
+        if leader is None:
+            return list(self.pods) if self.grouped else []
+        return [pod for pod in self.pods if created(pod) >= created(leader)] if self.grouped else [leader]
+
+
+def node_of(pod: Child) -> str:
+    """The node of a pod; empty where it has none yet."""
+    return str((pod.manifest.get("spec") or {}).get("nodeName") or "")
+
+
+def devices_of(pod: Child) -> int:
+    """Devices that a pod asks for by counted resources."""
+    containers: Iterable[Mapping[str, Any]] = (pod.manifest.get("spec") or {}).get("containers") or ()
+    limits = [(item.get("resources") or {}).get("limits") or {} for item in containers]
+    return sum(int(value) for item in limits for name, value in item.items() if "/" in name and str(value).isdigit())
+
+
+def created(child: Child) -> float:
+    """When an object was made; 0 where it does not say."""
+    text = child.manifest["metadata"].get("creationTimestamp")
+    return parse_time(text) if text else 0.0
+
+
+def ready_since(pod: Child) -> float | None:
+    """Since when the kubelet holds a pod to be ready; None if it does not."""
+    item = _condition(pod, "Ready")
+    return _time(item) if item.get("status") == "True" else None
+
+
+def placed_since(pod: Child) -> float | None:
+    """Since when a pod has a node; None if it has none."""
+    return (_time(_condition(pod, "PodScheduled")) or created(pod)) if node_of(pod) else None
+
+
+def unplaced_since(pod: Child) -> float | None:
+    """Since when the scheduler finds no node for a pod; None if it has one, or none was looked for."""
+    item = _condition(pod, "PodScheduled")
+    if node_of(pod) or item.get("status") == "True" or item.get("reason") != "Unschedulable":
+        return None
+    return _time(item) or created(pod)
+
+
+def _leads(pod: Child) -> bool:
+    return label_of(pod, names.WORKER_INDEX) in ("", names.LEADER_INDEX)
+
+
+def _condition(pod: Child, kind: str) -> Mapping[str, Any]:
+    conditions: Iterable[Mapping[str, Any]] = (pod.manifest.get("status") or {}).get("conditions") or ()
+    return next((item for item in conditions if item["type"] == kind), {})
+
+
+def _time(item: Mapping[str, Any]) -> float | None:
+    return parse_time(item["lastTransitionTime"]) if item.get("lastTransitionTime") else None

@@ -1,0 +1,224 @@
+"""Nodes that are lost or have lost a GPU: what is believed, what not, and what becomes of the copies there."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from paddock_core.resources.llamadeployment import CopyStatus
+from paddock_operator.decide import healing
+from paddock_operator.decide.healing import HealingRules, Verdict
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of
+from paddock_operator.decide.patients import Patient
+from paddock_operator.observed import Child
+from paddock_operator.times import format_time
+
+from tests.operator.test_healing import CRASH, GPU, START, group, pod, unplaced, workload
+
+RULES = FaultRules()
+
+
+def node(name: str, *, silent_for: float | None = None, **status: Any) -> dict[str, Any]:
+    ready = {"type": "Ready", "status": "True" if silent_for is None else "Unknown"}
+    if silent_for is not None:
+        ready["lastTransitionTime"] = format_time(START - silent_for)
+    amounts = {"capacity": {GPU: "8"}, "allocatable": {GPU: "8"}}
+    conditions = [ready, *status.pop("conditions", [])]
+    return {
+        "metadata": {"name": name},
+        "spec": status.pop("spec", {}),
+        "status": {**amounts, **status, "conditions": conditions},
+    }
+
+
+def faults(*nodes: dict[str, Any], fresh: bool = True, rules: FaultRules = RULES) -> NodeFaults:
+    return faults_of(nodes, now=START, fresh=fresh, rules=rules)
+
+
+SOUND = (node("a"), node("b"), node("c"))
+
+
+def test_sound_nodes_have_no_faults() -> None:
+    assert faults(*SOUND) == NodeFaults()
+
+
+def test_a_node_is_lost_after_its_time_and_not_before() -> None:
+    found = faults(*SOUND, node("d", silent_for=59))
+    assert not found.lost
+    assert found.look_after_seconds == 1.0
+    assert set(faults(*SOUND, node("d", silent_for=60)).lost) == {"d"}
+
+
+def test_where_most_nodes_look_lost_none_is_held_to_be() -> None:
+    lost = [node(name, silent_for=600) for name in ("d", "e", "f", "g")]
+    assert set(faults(*SOUND, *lost[:3]).lost) == {"d", "e", "f"}
+    found = faults(*SOUND, *lost)
+    assert not found.lost
+    assert found.distrusted == "4 of 7 GPU nodes look lost at once, so none is held to be: nothing is moved"
+
+
+def test_old_data_says_nothing_of_any_node() -> None:
+    sick = node("e", conditions=[{"type": "XidCriticalError", "status": "True"}])
+    found = faults(*SOUND, node("d", silent_for=600), sick, fresh=False)
+    assert (dict(found.lost), dict(found.broken), found.avoided) == ({}, {}, ())
+    assert found.distrusted
+
+
+@pytest.mark.parametrize("condition", RULES.conditions)
+def test_what_node_monitors_say_of_broken_gpus_is_believed(condition: str) -> None:
+    kind, status = condition.split("=")
+    other = {"True": "False", "False": "True"}[status]
+    said = {"type": kind, "status": status, "reason": "Xid79", "message": "GPU has fallen off the bus"}
+    found = faults(*SOUND, node("d", conditions=[said]))
+    assert "Xid79 GPU has fallen off the bus" in found.broken["d"]
+    assert found.avoided == ("d",)
+    assert not faults(*SOUND, node("d", conditions=[said | {"status": other}])).broken
+
+
+def test_taints_of_the_platforms_own_mean_the_same() -> None:
+    tainted = node("d", spec={"taints": [{"key": "example.test/gpu-fault", "effect": "NoSchedule", "value": "x"}]})
+    assert not faults(tainted).broken
+    assert set(faults(tainted, rules=replace(RULES, taints=("example.test/gpu-fault",))).broken) == {"d"}
+
+
+@pytest.mark.parametrize(("offers", "short"), [("8", None), ("7", 7), ("0", None)])
+def test_a_node_that_offers_fewer_gpus_than_it_has_is_short(offers: str, short: int | None) -> None:
+    """None at all means that the device plugin is being restarted."""
+    assert faults(node("d", allocatable={GPU: offers})).short.get("d") == short
+
+
+def judged(
+    *pods: Child,
+    found: NodeFaults,
+    size: int = 1,
+    answers: bool = False,
+    former: CopyStatus | None = None,
+    made: Child | None = None,
+    avoids: tuple[str, ...] = (),
+) -> Verdict:
+    patient = Patient(
+        name="chat-r-0",
+        revision="chat-r",
+        size=size,
+        workload=made or workload(),
+        pods=pods,
+        answers=answers,
+        avoids=avoids,
+    )
+    return healing.judge(patient, former=former, now=START, gpu=GPU, faults=found, rules=HealingRules())
+
+
+LOST = NodeFaults(lost={"gpu-2": "node gpu-2 has not answered for 61 s"})
+
+
+def test_a_group_with_a_rank_on_a_lost_node_goes_as_a_whole_and_the_lost_pods_are_forced() -> None:
+    pods = [pod("l", worker=0), pod("a", worker=1, node="gpu-2")]
+    verdict = judged(*pods, found=LOST, size=2, answers=True)
+    assert (verdict.down, verdict.silent, verdict.moves) == (True, True, False)
+    assert [item.uid for item in verdict.forced] == ["a"]
+    assert verdict.cause is not None
+    assert verdict.cause.reason == "NodeLost"
+    assert verdict.record is not None
+    assert verdict.record.failures == 0
+
+
+def test_copies_elsewhere_stay_as_they_are() -> None:
+    assert judged(*group(), found=LOST, size=2) == judged(*group(), found=NodeFaults(), size=2)
+
+
+def test_the_loss_of_a_node_is_no_failure_of_the_copy() -> None:
+    first = judged(pod("a", restarts=1, left=CRASH, node="gpu-2"), found=LOST)
+    again = judged(pod("a", restarts=2, left=CRASH, node="gpu-2"), found=LOST, former=first.record)
+    assert again.record == first.record
+    assert again.record is not None
+    assert again.record.failures == 0
+    assert again.record.evidence is not None
+    assert (again.record.evidence.reason, again.record.evidence.node) == ("NodeLost", "gpu-2")
+
+
+def test_until_it_answers_elsewhere_it_is_told_why_it_is_not_there() -> None:
+    first = judged(pod("a", node="gpu-2"), found=LOST)
+    made = workload("w2", born=START)
+    told = judged(pod("b", node=None), found=LOST, former=first.record, made=made)
+    assert told.cause is not None
+    assert told.cause.reason == "NodeLost"
+    assert not told.down
+    assert judged(pod("b"), found=LOST, former=told.record, made=made, answers=True).cause is None
+
+
+def test_a_new_pod_elsewhere_is_not_taken_down_for_the_old_one_that_hangs() -> None:
+    hangs = pod("a", node="gpu-2", going=True)
+    verdict = judged(pod("b"), hangs, found=LOST)
+    assert not verdict.down
+    assert [item.uid for item in verdict.forced] == ["a"]
+
+
+def test_pods_of_a_former_workload_that_hang_on_a_lost_node_are_forced_and_nothing_else() -> None:
+    hangs = pod("a", worker=1, node="gpu-2", born=START - 600, going=True)
+    verdict = judged(*group("l2", "b"), hangs, found=LOST, size=2)
+    assert (verdict.down, verdict.silent) == (False, False)
+    assert [item.uid for item in verdict.forced] == ["a"]
+
+
+def test_no_pod_is_forced_where_its_node_answers() -> None:
+    going = pod("a", going=True)
+    assert judged(going, found=LOST).forced == ()
+
+
+BROKEN = NodeFaults(broken={"gpu-1": "node gpu-1 says XidCriticalError=True"})
+
+
+def test_a_copy_that_still_answers_leaves_a_broken_gpu_without_cutting_requests() -> None:
+    verdict = judged(pod("a"), found=BROKEN, answers=True)
+    assert (verdict.moves, verdict.down, verdict.silent) == (True, False, False)
+    assert verdict.cause is not None
+    assert verdict.cause.reason == "GpuLost"
+    assert verdict.forced == ()
+
+
+def test_one_that_does_not_answer_leaves_it_at_once() -> None:
+    verdict = judged(pod("a"), found=BROKEN)
+    assert (verdict.moves, verdict.down, verdict.silent) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("offers", "answers", "restarts", "leaves"),
+    [(7, True, 0, True), (8, True, 0, False), (8, False, 1, True), (8, False, 0, False)],
+    ids=["holds more than there are", "computes on what works", "ends on it", "still loads"],
+)
+def test_who_leaves_a_node_that_is_short_of_a_gpu(offers: int, answers: bool, restarts: int, leaves: bool) -> None:
+    """Each pod asks for 8."""
+    left = CRASH if restarts else None
+    verdict = judged(pod("a", restarts=restarts, left=left), found=NodeFaults(short={"gpu-1": offers}), answers=answers)
+    assert (verdict.down or verdict.moves) is leaves
+
+
+def test_one_that_finds_no_node_is_made_anew_once_the_node_that_it_avoids_is_mended() -> None:
+    waits = unplaced("a", worker=0, since=START)
+    sound, doubted = NodeFaults(), NodeFaults(distrusted="nodes were not heard of lately")
+    assert judged(waits, found=sound, avoids=("gpu-1",)).down
+    assert not judged(waits, found=sound).down
+    assert not judged(waits, found=BROKEN, avoids=("gpu-1",)).down
+    assert not judged(waits, found=doubted, avoids=("gpu-1",)).down
+    assert not judged(pod("a"), found=sound, avoids=("gpu-1",)).down
+
+
+def test_a_copy_that_is_given_up_stays_given_up_on_a_lost_node() -> None:
+    spent = judged(pod("a", restarts=1, left=CRASH), found=NodeFaults())
+    assert spent.record is not None
+    patient = Patient(
+        name="chat-r-0",
+        revision="chat-r",
+        size=1,
+        workload=None,
+        pods=[pod("a", restarts=1, left=CRASH, node="gpu-2", going=True)],
+    )
+    rules = HealingRules(budget=1)
+    former = healing.judge(
+        replace(patient, workload=workload(), pods=[pod("a", restarts=1, left=CRASH)]),
+        former=None,
+        now=START,
+        rules=rules,
+    ).record
+    verdict = healing.judge(patient, former=former, now=START, faults=LOST, rules=rules)
+    assert verdict.failed_for_good
+    assert [item.uid for item in verdict.forced] == ["a"]
