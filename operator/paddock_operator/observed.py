@@ -1,5 +1,6 @@
 """What one round sees: everything that the decision may know, gathered before it is made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,12 @@ from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.types import Inventory
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import FINALIZER, LlamaDeployment, WeightsStatus
+from paddock_core.resources.llamadeployment import FINALIZER, BenchmarkStatus, LlamaDeployment, WeightsStatus
 
+from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
+from paddock_operator.decide.rollout.types import Health
+from paddock_operator.decide.scaling_advice import Demand
+from paddock_operator.gateways import UNKNOWN, Gateways
 from paddock_operator.kinds import POD, Kind
 from paddock_operator.ports import Key, Manifest, Policy
 
@@ -100,6 +105,20 @@ class Observed:
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
     warned: dict[str, Warned] = field(default_factory=dict)
     """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
+    faults: NodeFaults = NO_FAULTS
+    """What is wrong with nodes."""
+    gateways: Gateways = UNKNOWN
+    """What gateways tell of it; `demand` and `health` are made from this."""
+    demand: Demand | None = None
+    """What is asked of it, by all gateways together; None where none told lately."""
+    health: Mapping[str, Health] = field(default_factory=dict)
+    """How each revision answered lately, by its name."""
+    kv_use: Mapping[str, float] = field(default_factory=dict)
+    """Uid of a pod that answers to the used part of its key-value cache."""
+    benchmarks: Mapping[str, BenchmarkStatus] = field(default_factory=dict)
+    """How revisions did when they were tried, by name, where that was heard since the status was written."""
+    benchmarked: bool = False
+    """True where the first copy of a revision is tried."""
     charged: Charged = Charged()
     """Looked up last: what is decided from it is booked before anything else happens."""
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Status:
     """The whole status after a round."""
     old = observed.live.status
-    found = (*outcome.findings, *progressing(outcome, wanted=observed.live.spec.replicas))
+    found = (*outcome.findings, *progressing(outcome))
     conditions = merge(old=old.conditions, found=found, generation=observed.generation, now=format_time(observed.now))
     selector = names.pod_selector(namespace=observed.key.namespace, name=observed.key.name)
     if outcome.plan is not None and outcome.plan.pods_per_group > 1:
@@ -45,6 +45,12 @@ def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Stat
         served_model_name=observed.live.served_model_name,
         serving_namespace=outcome.serving_namespace,
         routing=outcome.routing,
+        quota=outcome.life.quota,
+        revisions=outcome.life.revisions,
+        rollout=outcome.life.rollout,
+        scaling=outcome.life.scaling,
+        copies=outcome.life.copies,
+        drifted=outcome.life.drifted,
     )
 
 

@@ -24,6 +24,8 @@ class Delete:
     namespace: str
     name: str
     uid: str | None = None
+    forced: bool = False
+    """True for a pod on a node that does not answer: nobody there would ever say that it has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paddock_core.resources import names
+from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import Endpoint
 from paddock_core.serving.contract import HTTP_PORT
 
@@ -59,7 +60,7 @@ class Copy:
     @property
     def starved(self) -> bool:
         """True if it has no nodes because devices are lacking."""
-        return self.unplaced is not None and self.unplaced.reason == causes.ConditionReason.INSUFFICIENT_GPU
+        return self.unplaced is not None and self.unplaced.reason == ConditionReason.INSUFFICIENT_GPU
 
     @property
     def nodes(self) -> frozenset[str]:

@@ -5,9 +5,22 @@ from dataclasses import dataclass, field
 from paddock_core.catalog.images import EngineImage, packaged_images
 from paddock_core.resources import names
 from paddock_core.resources.conditions import Finding
-from paddock_core.resources.llamadeployment import LicenseStatus, PlanStatus, RoutingStatus, WeightsStatus
+from paddock_core.resources.llamadeployment import (
+    CopyStatus,
+    LicenseStatus,
+    PlanStatus,
+    QuotaStatus,
+    RevisionStatus,
+    RolloutStatus,
+    RoutingStatus,
+    ScalingStatus,
+    Status,
+    WeightsStatus,
+)
 
 from paddock_operator.decide.actions import Action
+from paddock_operator.decide.healing import HealingRules
+from paddock_operator.decide.rollout.types import Verdict
 from paddock_operator.networks import PLAIN, Network, offered
 
 
@@ -22,7 +35,10 @@ class Config:
     gateway_url: str
     platform_key: bytes = field(repr=False)
     drain_seconds: float
+    """How long gateways are given to stop sending, where what runs must go and nobody is waited for."""
     probe_interval_seconds: float
+    drain_limit_seconds: float = 900.0
+    """How long the requests of a copy that goes are waited for: as long as the longest request may take."""
     hub_token_secret: str = ""
     """Name of the Secret, in the weights' namespace, with the platform's token for the model hub; empty: none."""
     hub_url: str = ""
@@ -35,14 +51,46 @@ class Config:
     """The network profiles that deployments may name; the first is the one of those that name none."""
     images: tuple[EngineImage, ...] = field(default_factory=packaged_images)
     """The images of GPU engines, with this platform's pins."""
+    tenant_gpus: int = 0
+    """GPUs of each tenant that has no quota of its own."""
     allow_unpinned_images: bool = False
     """True where an image without a digest may run."""
     monitoring_namespace: str = names.PLATFORM_NAMESPACE
     """Namespace whose pods may read the metrics."""
+    healing: HealingRules = field(default_factory=HealingRules)
+    """How patient the platform is with copies that fail."""
+    given_gpus: int = 0
+    """GPUs of a tenant that has no quota of its own."""
+    version: str = ""
+    """Of this operator."""
     endpoint_picker: str = "paddock-endpoint-picker"
     """Name of the Service that picks endpoints of an InferencePool."""
     endpoint_picker_port: int = 9002
     """Its port, without which the API takes no pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Life:
+    """What the status says of copies and revisions, beside the conditions. What a round does not judge stays."""
+
+    revisions: tuple[RevisionStatus, ...] = ()
+    rollout: RolloutStatus | None = None
+    scaling: ScalingStatus | None = None
+    copies: tuple[CopyStatus, ...] = ()
+    quota: QuotaStatus | None = None
+    drifted: bool = False
+
+    @classmethod
+    def former(cls, status: Status) -> "Life":
+        """As the last round left it."""
+        return cls(
+            revisions=status.revisions,
+            rollout=status.rollout,
+            scaling=status.scaling,
+            copies=status.copies,
+            quota=status.quota,
+            drifted=status.drifted,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +103,16 @@ class Outcome:
     plan: PlanStatus | None = None
     weights: WeightsStatus | None = None
     routing: RoutingStatus | None = None
+    life: Life = Life()
+    wanted: int | None = None
+    """Copies that should answer; None where that was not decided."""
     replicas: int = 0
     ready_replicas: int = 0
     groups: int = 0
     ready_groups: int = 0
-    rolling: bool = False
-    """True while pods of another rendering than the one that is asked for are there."""
+    verdict: Verdict = Verdict.STEADY
+    """How far a change is."""
+    note: str = ""
+    """What a change waits for, or why it failed."""
     serving_namespace: str = ""
     look_after_seconds: float | None = None

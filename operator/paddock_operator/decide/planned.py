@@ -10,6 +10,7 @@ from paddock_operator.decide import needs
 from paddock_operator.decide.outcome import Config
 from paddock_operator.observed import Observed
 
+
 def ask_of(spec: Spec) -> Ask:
     """The planner's question, from the specification."""
     return Ask(

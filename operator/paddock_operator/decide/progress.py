@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, fails, holds
 
 from paddock_operator.decide.outcome import Outcome
+from paddock_operator.decide.rollout.types import Verdict
 
 _KIND = ConditionType.PROGRESSING
 
@@ -13,6 +14,7 @@ MOVING = frozenset(
         ConditionReason.DELETING,
         ConditionReason.DRAINING,
         ConditionReason.ENGINE_BUILDING,
+        ConditionReason.GATEWAY_BEHIND,
         ConditionReason.LOADING,
         ConditionReason.PODS_PENDING,
         ConditionReason.QUEUED,
@@ -22,20 +24,32 @@ MOVING = frozenset(
 """Reasons of conditions that do not hold yet, and will by waiting alone."""
 
 
-def progressing(outcome: Outcome, *, wanted: int) -> tuple[Finding, ...]:
+_AT_REST = (ConditionReason.STOPPED, ConditionReason.SCALED_TO_ZERO)
+"""Reasons of Serving for which nothing is to come."""
+_FAILED = {
+    Verdict.STOPPED: ConditionReason.ROLLOUT_FAILED,
+    Verdict.ROLLED_BACK: ConditionReason.ROLLED_BACK,
+}
+
+
+def progressing(outcome: Outcome) -> tuple[Finding, ...]:
     """The condition Progressing; nothing where all is as asked. Its reason is that of the condition it waits for."""
     found = {finding.type: finding for finding in outcome.findings}
     serving = found.get(ConditionType.SERVING)
-    if serving is not None and serving.reason == ConditionReason.STOPPED and _first(outcome.findings) is serving:
+    if serving is not None and serving.reason in _AT_REST and _first(outcome.findings) is serving:
         return ()
-    waits = _first(outcome.findings) or found.get(ConditionType.DEGRADED)
+    waits = _first(outcome.findings)
+    failed = _FAILED.get(outcome.verdict)
+    if waits is None and failed is not None:
+        return (fails(_KIND, failed, outcome.note),)
+    waits = waits or found.get(ConditionType.DEGRADED)
     if waits is not None:
         moves = waits.reason in MOVING
         text = f"{'waits for' if moves else 'does not get on: see'} the condition {waits.type.value}"
         return (holds(_KIND, waits.reason, text) if moves else fails(_KIND, waits.reason, text),)
-    if outcome.rolling or outcome.ready_replicas < wanted:
-        rest = "copies of the former specification are still there" if outcome.rolling else "the others are coming up"
-        text = f"{outcome.ready_replicas} of {wanted} copies answer; {rest}"
+    wanted = outcome.wanted or 0
+    if outcome.verdict is not Verdict.STEADY or outcome.ready_replicas < wanted:
+        text = f"{outcome.ready_replicas} of {wanted} copies answer; {outcome.note or 'the others are coming up'}"
         return (holds(_KIND, ConditionReason.ROLLING_OUT, text),)
     return ()
 

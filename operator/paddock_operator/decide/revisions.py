@@ -211,7 +211,8 @@ def _off(template: dict[str, Any], avoids: Sequence[str]) -> dict[str, Any]:
     nodes = affinity.get("nodeAffinity") or {}
     required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoids)]
-    terms = [{**term, "matchFields": fields} for term in required.get("nodeSelectorTerms") or ({},)]
+    asked: list[dict[str, Any]] = required.get("nodeSelectorTerms") or [{}]
+    terms = [{**term, "matchFields": fields} for term in asked]
     kept = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
     return {**template, "spec": {**pod, "affinity": {**affinity, "nodeAffinity": {**nodes, **kept}}}}
 

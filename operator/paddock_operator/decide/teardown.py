@@ -6,9 +6,9 @@ from dataclasses import replace
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.decide.actions import Action, Delete, RemoveFinalizer
-from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.decide.serving import with_endpoints
-from paddock_operator.decide.workloads import WORKLOADS
+from paddock_operator.decide.outcome import Config, Life, Outcome
+from paddock_operator.decide.revisions import WORKLOADS
+from paddock_operator.decide.routing import emptied, has_endpoints
 from paddock_operator.kinds import POD, SECRET, SERVICE_ACCOUNT
 from paddock_operator.observed import Child, Observed
 from paddock_operator.times import parse_time
@@ -53,11 +53,13 @@ def removals(children: Sequence[Child]) -> tuple[Action, ...]:
 
 def _told(observed: Observed, findings: tuple[Finding, ...], serving: Finding) -> Outcome:
     status = None if observed.deployment is None else observed.deployment.status
-    routing = None if status is None or status.routing is None else with_endpoints(status.routing, ())
+    routing = None if status is None or status.routing is None else emptied(status.routing)
     return Outcome(
         findings=(*findings, serving),
         routing=routing,
         replicas=sum(1 for child in observed.leaders() if not child.going),
+        # Of what is remembered of its copies the records of failures go with them.
+        life=Life() if status is None else replace(Life.former(status), copies=(), rollout=None),
         serving_namespace=observed.children[0].namespace if observed.children else "",
     )
 
@@ -67,7 +69,7 @@ def _draining_seconds(observed: Observed, config: Config) -> float:
     if observed.deployment is None:
         return 0.0
     status = observed.deployment.status
-    if status.routing is not None and status.routing.endpoints:
+    if has_endpoints(status.routing):
         return max(config.drain_seconds, 0.01)
     serving = next((item for item in status.conditions if item.type == ConditionType.SERVING), None)
     if serving is None or serving.reason != ConditionReason.DRAINING:

@@ -1,135 +1,129 @@
-"""What is applied and what goes, where the pods of a deployment hang on objects that cannot be changed in place.
-
-A group is replaced, never changed: its controller would only re-create its pods as well, and an admission queue refuses
-changes. Groups are replaced one after the other, so that a change never takes more than one copy of several away.
-"""
+"""The writes that bring copies about: what all share, the revision's ConfigMap, each copy, and what is left over."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from paddock_core.resources import names
 
 from paddock_operator.decide.actions import Action, Apply, Delete
-from paddock_operator.decide.serving import answers
+from paddock_operator.decide.copies import Copy
+from paddock_operator.decide.revisions import RENDERED_BY, WISH, Revision
 from paddock_operator.kinds import (
-    DEPLOYMENT,
+    CONFIG_MAP,
     INFERENCE_POOL,
-    LEADER_WORKER_SET,
     NETWORK_POLICY,
     POD_GROUP,
     POD_MONITOR,
     RESOURCE_CLAIM_TEMPLATE,
-    Kind,
     kind_of,
 )
 from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.ports import Manifest
+from paddock_operator.times import format_time
 
-WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
-"""Kinds that make the serving pods."""
-_COMES_AND_GOES = (
-    *WORKLOADS,
-    POD_GROUP,
-    RESOURCE_CLAIM_TEMPLATE,
-    NETWORK_POLICY,
-    POD_MONITOR,
-    INFERENCE_POOL,
-)
-"""Kinds of which a deployment has one today and perhaps none tomorrow."""
-_ORDINARY = ("cpu", "memory", "ephemeral-storage")
+_SHARED = (NETWORK_POLICY, POD_MONITOR, INFERENCE_POOL)
+"""Kinds of which all copies together have one today and perhaps none tomorrow."""
+_GUARDS = (NETWORK_POLICY, POD_GROUP)
+"""Kinds that a copy has of its own as long as any pod of it is there."""
 
 
-def actions(observed: Observed, manifests: Sequence[Manifest], *, settled: bool) -> tuple[Action, ...]:
-    """The writes of a round. `settled` says that the pods of these manifests are the ones that requests go to."""
-    groups = [manifest for manifest in manifests if kind_of(manifest) == LEADER_WORKER_SET]
-    replaced = _replaced(observed, groups)
-    kept = {_place(manifest) for manifest in manifests}
-    applied = [Apply(manifest=manifest) for manifest in manifests if _may_apply(observed, manifest)]
-    surplus = [child for child in _surplus(observed, kept) if settled or not _may_wait(child)]
-    going = sorted((*replaced, *surplus), key=_order)
-    return (*applied, *(_delete(child) for child in going))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCopy:
+    """A copy to be made, or to be made again."""
+
+    name: str
+    revision: Revision
+    avoids: tuple[str, ...] = ()
 
 
-def _replaced(observed: Observed, groups: Sequence[Manifest]) -> list[Child]:
-    """Groups that go now because they were rendered otherwise: all that do not answer, and one that does, while every
-    other copy answers."""
-    outdated, others = [], 0
-    for manifest in groups:
-        child = observed.child(LEADER_WORKER_SET, manifest["metadata"]["name"])
-        if child is not None and not child.going and not _same(child, manifest):
-            outdated.append(child)
-        elif child is None or not _group_answers(observed, child.name):
-            others += 1
-    silent = [child for child in outdated if not _group_answers(observed, child.name)]
-    serving = [child for child in outdated if child not in silent]
-    return silent if silent or others else serving[:1]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """How the copies should be."""
+
+    shared: Sequence[Manifest]
+    """What all copies have in common."""
+    needed: Sequence[Revision]
+    """Revisions whose ConfigMaps are to be there, whether they are or not."""
+    wish: str
+    target: Revision
+    create: Sequence[NewCopy] = ()
+    draining: frozenset[str] = frozenset()
+    """Names of the copies that get no request any more."""
+    delete: Sequence[Copy] = ()
+    forced: Sequence[Child] = ()
+    """Pods that nobody else will end."""
 
 
-def _may_apply(observed: Observed, manifest: Manifest) -> bool:
-    """A group is applied only if it is new, with no pod of a former one left, or if its pods stay as they are."""
-    if kind_of(manifest) != LEADER_WORKER_SET:
-        return True
-    name = manifest["metadata"]["name"]
-    child = observed.child(LEADER_WORKER_SET, name)
-    if child is None:
-        return not any(label_of(pod, names.GROUP) == name for pod in observed.pods())
-    return not child.going and _same(child, manifest)
+def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, namespace: str) -> tuple[Action, ...]:
+    """The writes of a round, in order: first what copies need, then copies, then what nobody needs any more."""
+    known = {revision.name: revision for revision in changes.needed}
+    deleted = {copy.name for copy in changes.delete}
+    applied: list[Manifest] = [*changes.shared, *_pinned(changes)]
+    for copy in copies:
+        if not copy.going and copy.name not in deleted and copy.revision in known:
+            since = _since(observed, copy) if copy.name in changes.draining else ""
+            applied += known[copy.revision].copy(copy.name, avoids=copy.avoids, draining_since=since)
+    for new in changes.create:
+        applied += new.revision.copy(new.name, avoids=new.avoids)
+    kept = {_place(manifest) for manifest in applied}
+    left_over = _left_over(observed, copies, kept, namespace, {*known})
+    return (
+        *(Apply(manifest=manifest) for manifest in applied),
+        *(_delete(pod, forced=True) for pod in changes.forced),
+        *(_delete(copy.workload) for copy in changes.delete if copy.workload is not None),
+        *(_delete(child) for child in left_over),
+    )
 
 
-def _same(child: Child, manifest: Manifest) -> bool:
-    """True if it was made from the same rendering. What others changed of it since is put right in place."""
-    live, wanted = (item["metadata"].get("annotations") or {} for item in (child.manifest, manifest))
-    return bool(live.get(names.RENDERING) == wanted[names.RENDERING])
+def _pinned(changes: Changes) -> Iterable[Manifest]:
+    """ConfigMaps that are not there yet, and the present wish on that of the revision that answers it."""
+    for revision in changes.needed:
+        if not revision.created_at:
+            yield revision.manifest
+        elif revision.name == changes.target.name and revision.wish != changes.wish:
+            yield noted(revision, wish=changes.wish)
 
 
-def _group_answers(observed: Observed, group: str) -> bool:
-    leaders = (pod for pod in observed.leaders() if label_of(pod, names.GROUP) == group and not pod.going)
-    return any(answers(observed, pod) for pod in leaders)
+def noted(revision: Revision, *, wish: str) -> Manifest:
+    """Its ConfigMap with another wish that it answers; all else is as it was made."""
+    metadata = revision.manifest["metadata"]
+    kept = {name: metadata[name] for name in ("name", "namespace", "labels")}
+    annotations = {WISH: wish} | {
+        name: value for name, value in (metadata.get("annotations") or {}).items() if name == RENDERED_BY
+    }
+    return {
+        "apiVersion": CONFIG_MAP.api_version,
+        "kind": CONFIG_MAP.name,
+        "metadata": {**kept, "annotations": annotations},
+        "immutable": True,
+        "data": revision.manifest["data"],
+    }
 
 
-def _may_wait(child: Child) -> bool:
-    """True for pods that stand in nobody's way: those of another kind may then serve until the new ones answer."""
-    return child.kind in WORKLOADS and not any(_holds_devices(spec) for spec in _pod_specs(child))
+def _since(observed: Observed, copy: Copy) -> str:
+    return format_time(observed.now if copy.draining_since is None else copy.draining_since)
 
 
-def _surplus(observed: Observed, kept: set[tuple[Kind, str, str]]) -> Iterable[Child]:
-    """What an earlier specification asked for and this one does not, in the namespace of what is rendered."""
-    namespaces = {namespace for _kind, namespace, _name in kept}
+def _left_over(
+    observed: Observed, copies: Sequence[Copy], kept: set[tuple[str, str]], namespace: str, needed: set[str]
+) -> Iterable[Child]:
+    """What no copy and no revision needs any more."""
+    present = {copy.name for copy in copies}
+    running = {copy.revision for copy in copies}
     for child in observed.children:
-        wanted = child.kind not in _COMES_AND_GOES or (child.kind, child.namespace, child.name) in kept
-        if not wanted and not child.going and child.namespace in namespaces and not _guards(observed, child):
-            yield child
+        if child.namespace == namespace and not child.going and (child.kind.name, child.name) not in kept:
+            copy, revision = label_of(child, names.COPY), label_of(child, names.REVISION)
+            guards = bool(copy) and child.kind in _GUARDS and copy not in present
+            shared = not copy and child.kind in _SHARED
+            pinned = child.kind == CONFIG_MAP and revision not in needed | running
+            claims = child.kind == RESOURCE_CLAIM_TEMPLATE and running <= needed
+            if guards or shared or pinned or claims:
+                yield child
 
 
-def _guards(observed: Observed, child: Child) -> bool:
-    """True for what the pods of a group need as long as there are any."""
-    group = label_of(child, names.GROUP)
-    return child.kind not in WORKLOADS and any(group and label_of(pod, names.GROUP) == group for pod in observed.pods())
+def _place(manifest: Manifest) -> tuple[str, str]:
+    return kind_of(manifest).name, str(manifest["metadata"]["name"])
 
 
-def _pod_specs(child: Child) -> Iterable[dict[str, Any]]:
-    spec = child.manifest.get("spec") or {}
-    groups = spec.get("leaderWorkerTemplate") or {}
-    for template in (spec.get("template"), groups.get("leaderTemplate"), groups.get("workerTemplate")):
-        if template:
-            yield template["spec"]
-
-
-def _holds_devices(spec: dict[str, Any]) -> bool:
-    limits = [(item.get("resources") or {}).get("limits") or {} for item in spec.get("containers") or ()]
-    return "resourceClaims" in spec or any(name not in _ORDINARY for item in limits for name in item)
-
-
-def _order(child: Child) -> tuple[int, int, str]:
-    """Pods first; of the groups the last one first."""
-    number = child.name.rpartition("-")[2]
-    return (child.kind not in WORKLOADS, -int(number) if number.isdigit() else 0, child.name)
-
-
-def _place(manifest: Manifest) -> tuple[Kind, str, str]:
-    metadata = manifest["metadata"]
-    return kind_of(manifest), str(metadata.get("namespace", "")), str(metadata["name"])
-
-
-def _delete(child: Child) -> Delete:
-    return Delete(kind=child.kind, namespace=child.namespace, name=child.name, uid=child.uid)
+def _delete(child: Child, *, forced: bool = False) -> Delete:
+    return Delete(kind=child.kind, namespace=child.namespace, name=child.name, uid=child.uid, forced=forced)

@@ -69,6 +69,6 @@ async def _users(name: str, cluster: Cluster) -> tuple[str, ...]:
         deployment, _ = parse(manifest)
         routing = deployment.status.routing
         asked = manifest.get("spec", {}).get("model", {}).get("id")
-        if name in (asked, None if routing is None else routing.model):
+        if name == asked or any(name == target.model for target in (routing.targets if routing else ())):
             found.append(deployment.served_model_name)
     return tuple(sorted(found))

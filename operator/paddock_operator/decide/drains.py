@@ -1,0 +1,28 @@
+"""May a copy that gets no new requests be deleted, by what gateways were told and say?"""
+
+from paddock_operator.decide.copies import Copy
+from paddock_operator.decide.draining import Drain, drained
+from paddock_operator.decide.outcome import Config
+from paddock_operator.observed import Observed
+
+
+def judge(observed: Observed, config: Config, copy: Copy) -> Drain:
+    """Of a copy that bears the mark of a drain."""
+    since, told = copy.draining_since, observed.live.status.routing
+    if since is None:
+        return Drain(over=False)
+    urls = {copy.url} - {""}
+    if told is not None and any(endpoint.url in urls for target in told.targets for endpoint in target.endpoints):
+        # Gateways have not been told yet.
+        return Drain(over=False, note="the routing is about to be told", look_after_seconds=1.0)
+    if not observed.gateways.configured:
+        left = since + config.drain_seconds - observed.now
+        return Drain(over=left <= 0, look_after_seconds=max(left, 0.1))
+    return drained(
+        urls=urls,
+        digest="" if told is None else told.digest,
+        since=since,
+        now=observed.now,
+        limit_seconds=config.drain_limit_seconds,
+        gateways=observed.gateways,
+    )

@@ -1,0 +1,223 @@
+"""The revision that a deployment's copies are to run: the pinned one, or a new one once all that it needs is there.
+
+Weights and an engine are made ready while what runs goes on. What differs from the pinned revision without the tenant
+having asked for it, as after an upgrade, is drift: it waits for a maintenance window.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from paddock_core.catalog.types import ModelEntry
+from paddock_core.planning.types import Plan
+from paddock_core.resources import names
+from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, holds
+from paddock_core.resources.llamadeployment import WeightsStatus
+from paddock_core.serving.contract import deployment_secret
+
+from paddock_operator.decide import causes, engine, images, planned, revisions, weights
+from paddock_operator.decide import copies as copies_of
+from paddock_operator.decide.actions import Action
+from paddock_operator.decide.outcome import Config
+from paddock_operator.decide.revisions import Revision
+from paddock_operator.decide.rollout.types import State
+from paddock_operator.manifests.group_keys import seed
+from paddock_operator.manifests.render import Rendering
+from paddock_operator.observed import Observed
+
+SECRET_ROTATION = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """What is known of a deployment's revisions before anything is prepared."""
+
+    model: ModelEntry
+    tenant: str
+    wish: str
+    known: Mapping[str, Revision]
+    chosen: Revision | None
+    """The revision that answers the present wish."""
+    failed: Mapping[str, str]
+
+    @property
+    def plan(self) -> Plan | None:
+        return None if self.chosen is None else self.chosen.facts.plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """How far the revision is."""
+
+    findings: tuple[Finding, ...]
+    target: Revision | None = None
+    """What copies are to run; None while it cannot be made."""
+    rendering: Rendering | None = field(default=None, repr=False)
+    actions: tuple[Action, ...] = ()
+    drifted: bool = False
+    refused: bool = False
+    """True where servers have said that they cannot load the engine."""
+    progress: WeightsStatus | None = None
+    result: weights.Result | None = None
+    look_after_seconds: float | None = None
+
+
+def pinned(observed: Observed, config: Config, model: ModelEntry, *, tenant: str) -> Pinned:
+    """What there is to go by."""
+    found = revisions.of(observed, namespace=names.serving_namespace(tenant))
+    failed = {item.name: item.message for item in observed.live.status.revisions if item.state == State.FAILED}
+    wish = revisions.wish_of(observed, model, secret=_secret(observed, config))
+    return Pinned(
+        model=model,
+        tenant=tenant,
+        wish=wish,
+        known={item.name: item for item in found},
+        chosen=revisions.chosen(found, wish=wish, failed=failed),
+        failed=failed,
+    )
+
+
+def prepare(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Prepared:
+    """The conditions WeightsReady, ImageAccepted and EngineReady, and the revision once they hold."""
+    fresh = _fresh(observed, config, held, plan)
+    chosen = held.chosen
+    if chosen is None:
+        return fresh
+    if fresh.target is not None and fresh.target.name == chosen.name:
+        return replace(fresh, target=chosen)
+    if fresh.refused or _files_go(observed, held, fresh):
+        return fresh
+    return _drifted(observed, config, held, fresh, chosen)
+
+
+def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, chosen: Revision) -> Prepared:
+    """Another rendering than the pinned one, or one that is not ready: the pinned one stays, unless it may change."""
+    tried = fresh.target is not None and fresh.target.name in held.failed
+    due = _serves_nothing(observed) or in_window(observed, config)
+    if due and fresh.target is not None and not tried:
+        return fresh
+    rendering = _rendering(observed, config, held, chosen.facts.plan, chosen.facts.weights, chosen.facts.compiled)
+    return Prepared(
+        findings=_kept(fresh, chosen),
+        target=chosen,
+        rendering=rendering,
+        # What is prepared costs something: an engine Job takes GPUs. It begins with the window.
+        actions=fresh.actions if due and not tried else (),
+        drifted=True,
+        result=weights.Result(tokenizer=chosen.facts.tokenizer, weights=chosen.facts.weights, bytes=0),
+        look_after_seconds=fresh.look_after_seconds,
+    )
+
+
+def _fresh(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Prepared:
+    """What today's code, settings and catalogue make of the wish."""
+    model = held.model
+    if held.chosen is not None and held.chosen.facts.basis != revisions.basis_of(model):
+        _finding, newer = planned.judge(observed, config, pinned=None)
+        plan = newer or plan
+    prepared = weights.judge(observed, model, plan, endpoints=config.source_endpoints)
+    findings: tuple[Finding, ...] = (prepared.finding,)
+    made = Prepared(
+        findings=findings,
+        actions=prepared.actions,
+        progress=prepared.progress,
+        result=prepared.result,
+        look_after_seconds=prepared.look_after_seconds,
+    )
+    if prepared.result is None:
+        return replace(made, look_after_seconds=prepared.look_after_seconds or 30.0)
+    pictured = images.judge(config, plan.engine)
+    if pictured is not None:
+        findings = (*findings, pictured)
+        made = replace(made, findings=findings)
+        if pictured.status != TRUE:
+            return made
+    compiled = engine.judge(observed, config, model, plan, weights=prepared.result.weights)
+    if compiled.finding is not None:
+        made = replace(made, findings=(*findings, compiled.finding))
+    made = replace(made, actions=(*made.actions, *compiled.actions))
+    if not compiled.ready:
+        wait = compiled.look_after_seconds or 30.0
+        return replace(made, refused=compiled.refused, look_after_seconds=wait)
+    rendering = _rendering(observed, config, held, plan, prepared.result.weights, compiled.key)
+    return replace(made, rendering=rendering, target=_revision(config, held, rendering, prepared.result))
+
+
+def _revision(config: Config, held: Pinned, rendering: Rendering, result: weights.Result) -> Revision:
+    """The revision of a rendering: the one that is there already, where it would be the same."""
+    there = held.known.get(revisions.name_of(rendering, tokenizer=result.tokenizer))
+    if there is not None and not there.going:
+        return there
+    source = names.model_digest(rendering.model, precision=rendering.plan.weights)
+    return revisions.make(rendering, tokenizer=result.tokenizer, wish=held.wish, source=source, version=config.version)
+
+
+def _kept(fresh: Prepared, chosen: Revision) -> tuple[Finding, ...]:
+    """Conditions of the pinned revision: what it needs is there, whatever a newer one waits for."""
+    texts = {
+        ConditionType.WEIGHTS_READY: (
+            ConditionReason.WEIGHTS_PREPARED,
+            f"the weights of revision {chosen.name} were fetched and checked",
+        ),
+        ConditionType.IMAGE_ACCEPTED: (
+            ConditionReason.IMAGE_PINNED,
+            f"revision {chosen.name} runs in the image that it was made with: {chosen.facts.image}",
+        ),
+        ConditionType.ENGINE_READY: (
+            ConditionReason.ENGINE_READY,
+            f"the engine {(chosen.facts.compiled or '')[:12]} of revision {chosen.name} was compiled and verified",
+        ),
+    }
+    made = []
+    for finding in fresh.findings:
+        if finding.status == TRUE or not isinstance(finding.type, ConditionType):
+            made.append(finding)
+        else:
+            reason, text = texts[finding.type]
+            made.append(holds(finding.type, reason, f"{text}; for a newer one: {finding.message}"))
+    return tuple(made)
+
+
+def _files_go(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
+    """True if the pinned revision's own weights are not there: another digest's Job says nothing of them."""
+    if fresh.result is not None or held.chosen is None:
+        return False
+    facts = held.chosen.facts
+    now = held.model.weights.get(facts.plan.weights)
+    same = now is not None and names.model_digest(held.model, precision=facts.plan.weights) == facts.source
+    return same or weights.ordered(observed, held.model.id) is not None
+
+
+def _serves_nothing(observed: Observed) -> bool:
+    """True if a restart can take nothing from anybody: no copy answers, nor is about to."""
+    here = [copy for copy in copies_of.of(observed) if not copy.going]
+    if any(copy.answering is not False for copy in here):
+        return False
+    return all(causes.root_cause(pod.manifest for pod in copy.pods) is not None for copy in here if copy.pods)
+
+
+def in_window(observed: Observed, config: Config) -> bool:
+    """True while the platform may restart copies for its own sake."""
+    return False
+
+
+def _rendering(
+    observed: Observed, config: Config, held: Pinned, plan: Plan, weights_digest: str, compiled: str | None
+) -> Rendering:
+    return Rendering(
+        key=observed.key,
+        uid=observed.uid,
+        tenant=held.tenant,
+        spec=observed.live.spec,
+        model=held.model,
+        plan=plan,
+        weights=weights_digest,
+        secret=_secret(observed, config),
+        config=config,
+        compiled=compiled,
+        group_seed=seed(platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION),
+        apis=observed.apis,
+    )
+
+
+def _secret(observed: Observed, config: Config) -> str:
+    return deployment_secret(platform_key=config.platform_key, deployment_uid=observed.uid, rotation=SECRET_ROTATION)
