@@ -6,16 +6,25 @@ leadership it is counted anew from a list, and until then every round waits.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 from paddock_core.policy.view import PolicyView
 from paddock_core.resources.llamadeployment import QuotaStatus
 
 from paddock_operator.decide.quota import limit_of
+from paddock_operator.errors import ClusterError
 from paddock_operator.index import key_of
+from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.leader import LeaderElector
 from paddock_operator.observed import Charged
-from paddock_operator.ports import Key, Manifest
+from paddock_operator.ports import Cluster, Key, Manifest
+
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
 
 
 class _Waiting(NamedTuple):
@@ -26,8 +35,16 @@ class _Waiting(NamedTuple):
     wanted: int
 
 
+class Mark(NamedTuple):
+    """The moment at which a list was asked for."""
+
+    keys: set[Key]
+    """What had a grant or waited for one."""
+    term: int
+
+
 class GpuLedger:
-    """Grants by deployment. `wake` is told of those that may get what has become free."""
+    """Grants by deployment. `term` counts leaderships; `wake` is told of those that may get what has become free."""
 
     def __init__(self, *, given: int, term: Callable[[], int], wake: Callable[[Key], None]) -> None:
         self._given = given
@@ -39,30 +56,44 @@ class GpuLedger:
         """By namespace, since those of a tenant are added up."""
         self._waiting: dict[Key, _Waiting] = {}
 
-    def keys(self) -> set[Key]:
-        """Every deployment that has a grant, or waits for one."""
-        return {*self._waiting, *(key for grants in self._granted.values() for key in grants)}
+    def mark(self) -> Mark:
+        """To be taken before a list of all deployments is asked for."""
+        granted = (key for grants in self._granted.values() for key in grants)
+        return Mark({*self._waiting, *granted}, self._term_now())
 
-    def listed(self, items: Iterable[Manifest], *, before: set[Key], term: int) -> None:
+    def listed(self, items: Iterable[Manifest], mark: Mark) -> None:
         """Take over a consistent list of all deployments.
 
-        `before` are the `keys` of the moment when it was asked for, `term` counts leaderships as of then. What was
-        granted under the same leadership stays as it is booked: a status may be older than that.
+        What was granted under the same leadership stays as it is booked: a status may be older than that.
         """
-        if term != self._term:
+        if mark.term != self._term:
             self._granted.clear()
             self._waiting.clear()
-            before = set()
         there = set()
         for item in items:
             key = key_of(item)
             there.add(key)
             if key not in self._granted.get(key.namespace, {}) and key not in self._waiting:
                 self._take_over(key, item)
-        for key in before - there:
+        for key in mark.keys - there:
             self._release(key)
-        self._term = term
+        self._term = mark.term
         self._counted.set()
+
+    async def run(self, leader: LeaderElector, cluster: Cluster) -> None:
+        """Count at the beginning of each leadership. Never returns."""
+        while True:
+            await leader.leading.wait()
+            mark = self.mark()
+            try:
+                listing = await cluster.list(LLAMA_DEPLOYMENT)
+            except ClusterError as error:
+                log.warning("GPUs that are granted could not be counted", extra={"error": str(error)})
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            self.listed(listing.items, mark)
+            if mark.term == self._term_now():
+                await leader.following.wait()
 
     async def counted(self) -> None:
         """Wait until the grants of this leadership are counted."""
@@ -108,7 +139,7 @@ class GpuLedger:
         gpus, wanted = int(noted.get("gpus", 0)), int(noted.get("wanted", 0))
         self._put(key, gpus)
         if wanted > gpus:
-            self._waiting[key] = _Waiting(created_of(item), key, wanted)
+            self._waiting[key] = _Waiting(created_of(item["metadata"]), key, wanted)
 
     def _put(self, key: Key, gpus: int) -> None:
         grants = self._granted.setdefault(key.namespace, {})
@@ -130,9 +161,9 @@ class GpuLedger:
                 self._wake(waiting.key)
 
 
-def created_of(manifest: Manifest) -> str:
+def created_of(metadata: Mapping[str, Any]) -> str:
     """When an object was created, as the API server wrote it; compared as text."""
-    return str(manifest["metadata"].get("creationTimestamp", ""))
+    return str(metadata.get("creationTimestamp", ""))
 
 
 def _owned(view: PolicyView, namespace: str, tenant: str) -> bool:

@@ -36,6 +36,8 @@ class LeaderElector:
         self.leading = asyncio.Event()
         self.following = asyncio.Event()
         self.following.set()
+        self.term = 0
+        """How often this process has begun to lead."""
         self._store = store
         self._clock = clock
         self._namespace = namespace
@@ -137,6 +139,7 @@ class LeaderElector:
             return
         if leads:
             self.following.clear()
+            self.term += 1
             self.leading.set()
         else:
             self.leading.clear()

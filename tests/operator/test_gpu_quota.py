@@ -20,7 +20,7 @@ from paddock_core.resources.llamadeployment import QuotaStatus
 from paddock_operator.decide.actions import Action, Apply
 from paddock_operator.decide.outcome import Life, Outcome
 from paddock_operator.decide.quota import Judgement, held, judge, settle
-from paddock_operator.gpu_quota import GpuLedger
+from paddock_operator.gpu_quota import GpuLedger, Mark
 from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
 from paddock_operator.observed import Charged, Child, Observed, parse
 from paddock_operator.ports import Key, Manifest, Policy
@@ -221,7 +221,7 @@ class World:
         """Another process leads: all that it knows is what the statuses say."""
         self.term += 1
         self.ledger = GpuLedger(given=0, term=lambda: self.term, wake=self.woken.add)
-        self.ledger.listed([self.manifest(key) for key in self.wishes], before=set(), term=self.term)
+        self.ledger.listed([self.manifest(key) for key in self.wishes], Mark(set(), self.term))
 
     def manifest(self, key: Key) -> Manifest:
         metadata = {"namespace": key.namespace, "name": key.name, "creationTimestamp": self.created[key], "uid": "u"}
@@ -396,7 +396,7 @@ async def test_a_new_leader_waits_until_it_has_counted() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
     assert not waiting.done()
-    world.ledger.listed([world.manifest(KEYS[0])], before=set(), term=world.term)
+    world.ledger.listed([world.manifest(KEYS[0])], Mark(set(), world.term))
     await waiting
     assert world.ledger.charged(KEYS[1], created="", view=world.view) == Charged(others=8)
 
@@ -406,8 +406,8 @@ def test_a_list_neither_forgets_what_was_just_granted_nor_keeps_what_is_gone() -
     for key in KEYS[:2]:
         world.created[key], world.wishes[key] = "2026-01-01T00:00:00Z", 1
     world.round(KEYS[0])
-    before, listing = world.ledger.keys(), [world.manifest(KEYS[1])]
+    mark, listing = world.ledger.mark(), [world.manifest(KEYS[1])]
     world.round(KEYS[1])
-    world.ledger.listed(listing, before=before, term=world.term)
-    assert world.ledger.keys() == {KEYS[1]}
+    world.ledger.listed(listing, mark)
+    assert world.ledger.mark().keys == {KEYS[1]}
     assert world.ledger.charged(KEYS[1], created="", view=world.view) == Charged(granted=8)

@@ -86,10 +86,10 @@ def settle(observed: Observed, outcome: Outcome) -> Outcome:
     Whatever exists, or is about to, is charged. Where the quota was not judged because something could not be known,
     the grant stays; else it shrinks to what exists.
     """
-    if observed.deployment is None:
-        return outcome
     status = outcome.life.quota
-    if not any(finding.type == ConditionType.QUOTA_AVAILABLE for finding in outcome.findings):
+    if observed.deployment is None:
+        status = QuotaStatus(gpus=0, limit=0)
+    elif not any(finding.type == ConditionType.QUOTA_AVAILABLE for finding in outcome.findings):
         granted, noted = observed.charged.granted, observed.live.status.quota
         unsure = any(finding.status == UNKNOWN for finding in outcome.findings)
         kept = granted if unsure else min(granted, held(observed.children))
