@@ -201,7 +201,12 @@ class Api:
         if self.weather.loses(change):
             return None
         kind = "MODIFIED" if is_in and was_in else "ADDED" if is_in else "DELETED"
-        return encoded({"type": kind, "object": change.object}) + b"\n"
+        told = change.object
+        if kind == "DELETED" and change.old is not None:
+            # As it was when it was picked last, at the revision of what took it away.
+            metadata = {**change.old["metadata"], "resourceVersion": change.object["metadata"]["resourceVersion"]}
+            told = {**change.old, "metadata": metadata}
+        return encoded({"type": kind, "object": told}) + b"\n"
 
 
 class _Transport(httpx2.AsyncBaseTransport):

@@ -10,13 +10,10 @@ from typing import Any
 import aiohttp
 import httpx2
 from paddock_core.resources.llamadeployment import WeightsStatus
-from paddock_operator.adapters.cluster import LightkubeCluster
-from paddock_operator.errors import ClusterError
-from paddock_operator.events import Heard, Judge
-from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.events import Judge
 from paddock_operator.main import Operator, wired
 from paddock_operator.outside import Outside
-from paddock_operator.ports import Clock
+from paddock_operator.ports import Clock, Load, Measured
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
 
@@ -43,6 +40,23 @@ class Prober:
         await asyncio.sleep(0.05)
         host = httpx2.URL(url).host
         return None if self._alive(host) else f"no answer from {url}"
+
+
+class Bencher:
+    """The port `Bencher`: every copy bears its load alike."""
+
+    async def measure(self, *, url: str, secret: str, load: Load) -> Measured:
+        del url, secret
+        await asyncio.sleep(1.0)
+        return Measured(ttft_ms=(20.0,) * load.requests, output_tokens=load.requests * load.output_tokens, seconds=1.0)
+
+
+class Caches:
+    """The port `CacheReader`: nobody tells."""
+
+    async def used(self, *, url: str) -> float | None:
+        del url
+        return None
 
 
 class Progress:
@@ -116,35 +130,16 @@ class Life:
                 internal=internal,
                 session=session,
                 prober=Prober(self._alive),
+                bencher=Bencher(),
+                caches=Caches(),
                 progress=Progress(),
                 follow=self._follow,
             )
 
-    async def _follow(self, *, settings: OperatorSettings, heard: Heard, judge: Judge) -> None:
-        """Events of LlamaDeployments as kopf delivers them: a list tells only what is there."""
+    async def _follow(self, *, settings: OperatorSettings, judge: Judge) -> None:
+        """Nobody asks the webhook here."""
         del settings, judge
-        following = asyncio.create_task(self._deliver(heard))
-        try:
-            await self._ending.wait()
-        finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
-
-    async def _deliver(self, heard: Heard) -> None:
-        async with self._api.client(self.client) as client:
-            cluster = LightkubeCluster(client, may_write=lambda: None, silence_seconds=70.0)
-            while True:
-                with contextlib.suppress(ClusterError):
-                    listing = await cluster.list(LLAMA_DEPLOYMENT)
-                    for item in listing.items:
-                        heard("LISTED", item)
-                    revision = listing.revision
-                    while True:
-                        async for event in cluster.watch(LLAMA_DEPLOYMENT, revision=revision):
-                            revision = event.object["metadata"]["resourceVersion"]
-                            if event.type != "BOOKMARK":
-                                heard(event.type, event.object)
-                await asyncio.sleep(RETRY_SECONDS)
+        await self._ending.wait()
 
 
 def settings_in(folder: Path, **changes: Any) -> OperatorSettings:

@@ -123,10 +123,12 @@ class Server:
 
     def _apply(self, target: Target, body: Manifest, query: Mapping[str, str], by: str) -> Manifest:
         live, wanted = self.store.get(target.place), _without(body, "apiVersion", "kind")
-        if live is None and (target.subresource or body["metadata"].get("uid")):
+        if live is None and body["metadata"].get("uid") and not target.subresource:
+            raise RefusedError(409, "uid mismatch: no existing object was found", "Conflict")
+        if live is None and target.subresource:
             raise RefusedError(404, f'{target.kind.plural} "{target.name}" not found', "NotFound")
         if live is not None:
-            _need_same(live, body)
+            _need_same(live, body, whole=not target.subresource)
         manager = query.get("fieldManager", by)
         uid = "" if live is None else str(live["metadata"]["uid"])
         own = (target.place, uid, target.subresource, manager)
@@ -169,13 +171,13 @@ class Server:
         return _without(body, "status") if target.kind.name in WITH_STATUS else body
 
 
-def _need_same(live: Manifest, body: Manifest) -> None:
-    """Preconditions that stand in an object's own metadata."""
+def _need_same(live: Manifest, body: Manifest, *, whole: bool = True) -> None:
+    """Preconditions that stand in an object's own metadata. A write of a subresource alone looks at no uid."""
     metadata = body.get("metadata") or {}
-    for name in ("uid", "resourceVersion"):
-        wanted = metadata.get(name)
-        if wanted and wanted != live["metadata"][name]:
-            raise RefusedError(409, f"the object has been modified: {name} is another one", "Conflict")
+    if metadata.get("resourceVersion") not in (None, live["metadata"]["resourceVersion"]):
+        raise RefusedError(409, "the object has been modified; please apply your changes to the latest", "Conflict")
+    if whole and metadata.get("uid") not in (None, live["metadata"]["uid"]):
+        raise RefusedError(422, "metadata.uid: Invalid value: field is immutable", "Invalid")
 
 
 def _without(manifest: Manifest, *left_out: str) -> Manifest:

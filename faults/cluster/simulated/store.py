@@ -15,6 +15,8 @@ from paddock_operator.kinds import NAMESPACE, POD, Kind
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.times import format_time
 
+from faults.cluster.simulated.defaulting import with_defaults
+
 MOST_CHANGES = 50_000
 """Older ones are forgotten, as etcd's are compacted."""
 _OWN = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp", "deletionGracePeriodSeconds")
@@ -107,13 +109,14 @@ class Store:
         metadata["name"] = place.name
         if place.kind.namespaced:
             metadata["namespace"] = place.namespace
-        new = {**wanted, "apiVersion": place.kind.api_version, "kind": place.kind.name, "metadata": metadata}
-        if old is not None:
-            metadata |= {name: old["metadata"][name] for name in _OWN if name in old["metadata"]}
-            if _same(old, new):
-                return old
-        else:
+        if old is None:
             metadata |= {"uid": self._uids(), "creationTimestamp": format_time(self._clock.now()), "generation": 0}
+        else:
+            metadata |= {name: old["metadata"][name] for name in _OWN if name in old["metadata"]}
+        head = {"apiVersion": place.kind.api_version, "kind": place.kind.name}
+        new = {**with_defaults({**wanted, **head}, place.kind), "metadata": metadata}
+        if old is not None and _same(old, new):
+            return old
         if old is None or _bare(old) != _bare(new):
             metadata["generation"] = metadata.get("generation", 0) + 1
         return self._step("ADDED" if old is None else "MODIFIED", place, new, old, by)
