@@ -28,7 +28,7 @@ from metering_world import END_USER, answers
 from paddock_core.keys import format_key
 
 HERE = Path(__file__).parent
-GATEWAY, METRICS, WORLD = 7710, 7711, 7715
+GATEWAY, METRICS, INTERNAL, WORLD = 7710, 7711, 7716, 7715
 TOKENS = 16
 PROXY_CORE, OTHER_CORE = 0, 1
 MESSAGE = "What is the capital of Peru? Answer in one short sentence, please."
@@ -119,6 +119,7 @@ def gateway_environment(folder: Path) -> dict[str, str]:
     settings = {
         "PORT": GATEWAY,
         "METRICS_PORT": METRICS,
+        "INTERNAL_PORT": INTERNAL,
         "CONTROLPLANE_URL": world,
         "INTERNAL_TOKEN_FILE": folder / "token",
         "PLATFORM_KEY_FILE": folder / "platform",

@@ -34,7 +34,7 @@ from metering_world import (
 import gateway as base
 
 HERE = Path(__file__).parent
-OFF, OFF_METRICS, LITELLM, UPSTREAM = 7720, 7721, 7722, 7723
+OFF, OFF_METRICS, LITELLM, UPSTREAM, OFF_INTERNAL = 7720, 7721, 7722, 7723, 7724
 ROUNDS = 6
 CONNECTIONS = 64
 STREAMS = 2200
@@ -216,7 +216,7 @@ def gateways(folder: Path, run: Callable[..., int]) -> dict[str, int]:
     run(base.process([*mock, "triton", str(base.MOCK)], core=other, port=base.MOCK, log=folder / "mock.log"))
     run(base.process([*mock, "openai", str(UPSTREAM)], core=other, port=UPSTREAM, log=folder / "openai.log"))
     environment = base.gateway_environment(folder)
-    own = {"PORT": OFF, "METRICS_PORT": OFF_METRICS, "INSTANCE": "off"}
+    own = {"PORT": OFF, "METRICS_PORT": OFF_METRICS, "INTERNAL_PORT": OFF_INTERNAL, "INSTANCE": "off"}
     without = {**environment, **{f"PADDOCK_GATEWAY_{name}": str(value) for name, value in own.items()}}
     on = [python, "-m", "paddock_gateway.main"]
     off = [python, str(HERE / "metering_off.py")]

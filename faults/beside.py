@@ -110,6 +110,7 @@ def beside(
         own |= {
             "INSTANCE": name,
             "METRICS_PORT": str(free_port()),
+            "INTERNAL_PORT": str(free_port()),
             "CACHE_DIR": str(stack.paths.folder("cache") / name),
         }
     process = Beside(stack=stack, part=part, settings=own | settings, clock=clock, log=log)

@@ -195,6 +195,8 @@ class Engine:
         self._idle: dict[str, list[Connection]] = {}
         self._routed: frozenset[str] | None = None
         self.in_flight: dict[str, int] = {}
+        """Requests by base URL, from before the connection is made."""
+        self._claims: dict[tuple[str, ...], int] = {}
         self.doubted = 0
         """Requests of which an engine reported a count that cannot be."""
 
@@ -214,13 +216,25 @@ class Engine:
                 failure = error
         raise failure
 
+    def claim(self, endpoints: tuple[str, ...]) -> None:
+        """A request will be sent to one of these: until `unclaim` it counts at each of them."""
+        self._claims[endpoints] = self._claims.get(endpoints, 0) + 1
+
+    def unclaim(self, endpoints: tuple[str, ...]) -> None:
+        """It was sent, or never will be."""
+        left = self._claims[endpoints] - 1
+        if left:
+            self._claims[endpoints] = left
+        else:
+            del self._claims[endpoints]
+
+    def requests_at(self, url: str) -> int:
+        """Requests that are at a base URL, or may still be sent there."""
+        return self.in_flight.get(url, 0) + sum(count for urls, count in self._claims.items() if url in urls)
+
     def release(self, connection: Connection, *, keep: bool) -> None:
         """A request on this connection is over."""
-        left = self.in_flight.get(connection.url, 1) - 1
-        if left > 0:
-            self.in_flight[connection.url] = left
-        else:
-            self.in_flight.pop(connection.url, None)
+        self._count_down(connection.url)
         routed = self._routed is None or connection.url in self._routed
         if keep and routed and len(self._idle.get(connection.url, ())) < _IDLE_LIMIT:
             self._idle.setdefault(connection.url, []).append(connection)
@@ -249,17 +263,28 @@ class Engine:
                 connection.drop()
 
     async def _start(self, url: str, secret: str, body: bytes, traceparent: str, *, fresh: bool) -> Connection:
-        kept = None if fresh else self._kept(url)
-        connection = kept or await self._connect(url)
         host = urlsplit(url).netloc
         trace = f"traceparent: {traceparent}\r\n" if traceparent else ""
         head = (
             f"POST {_PATH} HTTP/1.1\r\nhost: {host}\r\n{SECRET_HEADER}: {secret}\r\n"
             f"{trace}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         ).encode()
-        connection.send(head, body, reused=kept is not None)
         self.in_flight[url] = self.in_flight.get(url, 0) + 1
+        try:
+            kept = None if fresh else self._kept(url)
+            connection = kept or await self._connect(url)
+            connection.send(head, body, reused=kept is not None)
+        except BaseException:
+            self._count_down(url)
+            raise
         return connection
+
+    def _count_down(self, url: str) -> None:
+        left = self.in_flight.get(url, 1) - 1
+        if left > 0:
+            self.in_flight[url] = left
+        else:
+            self.in_flight.pop(url, None)
 
     def _kept(self, url: str) -> Connection | None:
         """An idle connection that is open as far as we know."""

@@ -9,6 +9,8 @@ NOT_FOUND = "not_found_error"
 RATE_LIMIT = "rate_limit_error"
 INSUFFICIENT_QUOTA = "insufficient_quota"
 SERVER = "server_error"
+CUT_OFF = "RequestCutOff"
+INTERNAL = "InternalError"
 
 
 class PaddockGatewayError(Exception):
@@ -87,7 +89,7 @@ def policy_expired() -> RequestError:
 def cut_off() -> RequestError:
     """A 504 for a request that used up its time."""
     message = "the request ran for too long and was cut off"
-    return RequestError(status=504, code="RequestCutOff", message=message, type=SERVER)
+    return RequestError(status=504, code=CUT_OFF, message=message, type=SERVER)
 
 
 def stopping() -> RequestError:
@@ -97,7 +99,7 @@ def stopping() -> RequestError:
 
 def internal_failure() -> RequestError:
     """A 500 for a bug of ours: the log has the details, the client gets none of them."""
-    return RequestError(status=500, code="InternalError", message="the gateway failed: try again", type=SERVER)
+    return RequestError(status=500, code=INTERNAL, message="the gateway failed: try again", type=SERVER)
 
 
 def told(error: BaseException) -> str:

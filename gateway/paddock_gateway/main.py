@@ -30,6 +30,7 @@ from paddock_gateway.deployments import Routes, follow_deployments
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
 from paddock_gateway.export import Exported, start_export
+from paddock_gateway.internal import internal_port
 from paddock_gateway.journal import Journal
 from paddock_gateway.leases import Leases
 from paddock_gateway.logs import configure_logging
@@ -41,6 +42,7 @@ from paddock_gateway.route import LicenseGate
 from paddock_gateway.secrets import SecretFile, presenting
 from paddock_gateway.settings import Settings
 from paddock_gateway.ship import Shipper
+from paddock_gateway.signals import Signals
 from paddock_gateway.telemetry import Telemetry, start_telemetry
 from paddock_gateway.wiring import Wiring
 
@@ -122,8 +124,8 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     """Everything but the server itself. On the way out: journal closed, records shipped as far as possible."""
     internal = read_secret(settings.internal_token_file)
     folder = settings.journal_dir / settings.instance
-    shown = presenting(SecretFile(settings.internal_token_file, text=internal))
-    async with _lock(folder), aiohttp.ClientSession(trust_env=False, middlewares=(shown,)) as session:
+    secret = SecretFile(settings.internal_token_file, text=internal)
+    async with _lock(folder), aiohttp.ClientSession(trust_env=False, middlewares=(presenting(secret),)) as session:
         journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
         exported = start_export(settings.instance)
         users = ActiveUsers(
@@ -155,8 +157,10 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
         app = App(wiring)
         tasks.append(asyncio.create_task(app.end_with_rights()))
         tasks[-1].add_done_callback(_ended)
+        host, port = settings.internal_host, settings.internal_port
         try:
-            yield app
+            async with internal_port(book=wiring.signals, token=secret, host=host, port=port):
+                yield app
         finally:
             await _stop(tasks, wiring, shipper, session)
 
@@ -173,7 +177,10 @@ def _wire(
     url, cache = settings.controlplane_url, settings.cache_dir
     policy = PolicyFollower(url=url, token=internal, cache_dir=cache, clock=clock, wait=settings.policy_wait_seconds)
     policy.load()
-    routes, catalog = Routes(), packaged_catalog()
+    engine = Engine(connect_timeout=settings.engine_connect_timeout_seconds)
+    signals = Signals(clock=clock, instance=settings.instance, requests_at=engine.requests_at)
+    routes, catalog = Routes(told=signals.routed), packaged_catalog()
+    signals.synced = lambda: routes.synced
 
     def family(model: str) -> str:
         entry = resolve(model=model, registered=policy.view.models, catalog=catalog)
@@ -187,7 +194,6 @@ def _wire(
         shipped=lambda: shipper.recovered,
         view=lambda: policy.view,
     )
-    engine = Engine(connect_timeout=settings.engine_connect_timeout_seconds)
     return Wiring(
         settings=settings,
         clock=clock,
@@ -198,6 +204,7 @@ def _wire(
         leases=leases,
         journal=journal,
         engine=engine,
+        signals=signals,
         telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, engine, exported),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )
@@ -217,7 +224,8 @@ def _background(
     followers = (wiring.policy.follow(session), deployments, shipper.run(session), shipper.users.run(session))
     url, token = wiring.settings.controlplane_url, read_secret(wiring.settings.internal_token_file)
     denials = DenialTeller(book=wiring.licenses.denied, url=url, token=token)
-    return *followers, wiring.leases.run(session), denials.run(session), _forget_caches(wiring)
+    own = (wiring.leases.run(session), denials.run(session), wiring.signals.run(), _forget_caches(wiring))
+    return *followers, *own
 
 
 async def _forget_caches(wiring: Wiring) -> None:

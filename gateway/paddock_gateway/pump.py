@@ -23,6 +23,8 @@ from paddock_gateway.dialects.base import Answer, Usage
 from paddock_gateway.engine import Connection
 from paddock_gateway.engine_events import Chunk, reported
 from paddock_gateway.errors import (
+    CUT_OFF,
+    INTERNAL,
     SERVER,
     EngineError,
     EngineRefusedError,
@@ -73,6 +75,10 @@ class Pump:
         self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
         self._steady_admit = wiring.clock.steady()
         self._connection: Connection | None = None
+        self._meter = wiring.signals.meter(admitted.target.deployment)
+        self._claimed = admitted.revision.endpoints
+        wiring.engine.claim(self._claimed)
+        self._meter.begin()
         self._gone = False
         self._started = False
         self._running = False
@@ -112,6 +118,13 @@ class Pump:
     async def run(self) -> None:
         """Journal, dispatch, pass on, settle, end. Whatever fails, the client is told and the record is written."""
         self._running = True
+        try:
+            await self._run()
+        finally:
+            self._unclaim()
+            self._meter.end()
+
+    async def _run(self) -> None:
         refusal = await self._begin()
         if refusal is not None:
             self._settling = True
@@ -125,6 +138,7 @@ class Pump:
         self._settling = True
         if self._gone:
             status, failure = settlement.CLIENT_GONE, None
+        self._tell(status, failure)
         try:
             await self._settle(status)
         except Exception:  # noqa: BLE001 - logged; a client must never wait for an end that does not come
@@ -198,6 +212,7 @@ class Pump:
         try:
             return await self._ask(self._admitted.revision.endpoints, fresh=False)
         except StaleConnectionError as stale:
+            self._claim((stale.url,))  # before the connection is let go: it never counts as nowhere
             self._let_go()
             if self._gone:
                 raise
@@ -212,9 +227,20 @@ class Pump:
             traceparent="" if span is None else traceparent(span),
             fresh=fresh,
         )
+        self._unclaim()
         if self._gone:
             raise EngineError("the client left before the engine began")
         return await self._connection.read()
+
+    def _claim(self, endpoints: tuple[str, ...]) -> None:
+        self._unclaim()
+        self._claimed = endpoints
+        self._wiring.engine.claim(endpoints)
+
+    def _unclaim(self) -> None:
+        if self._claimed:
+            self._wiring.engine.unclaim(self._claimed)
+            self._claimed = ()
 
     def _let_go(self) -> None:
         """Give the engine's connection back; unless the answer is complete, that cancels the engine."""
@@ -288,6 +314,21 @@ class Pump:
         if new_tokens and due:
             self._checkpoint_tokens, self._checkpoint_at = progress.engine_tokens, progress.at
             self._wiring.journal.checkpoint(progress)
+
+    def _tell(self, status: Status, failure: RequestError | None) -> None:
+        """Count how the revision answered, unless it was the client or this gateway that ended it."""
+        ours = failure is not None and failure.code == INTERNAL
+        if status == settlement.CLIENT_GONE or ours or (self._cut is not None and self._cut.code != CUT_OFF):
+            return
+        progress, began = self._progress, self._intent.t_admit
+        first = progress.first_token_at
+        self._meter.answered(
+            self._admitted.revision.name,
+            failed=status != settlement.OK,
+            ttft_ms=None if first is None else (first - began) * 1000,
+            tokens=progress.engine_tokens,
+            output_ms=0 if first is None else (progress.at - first) * 1000,
+        )
 
     # the client's side
 

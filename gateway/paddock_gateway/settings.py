@@ -23,6 +23,10 @@ class Settings(BaseSettings):
     """Address of the Prometheus exposition."""
     metrics_port: int = Field(default=7411, ge=1, le=65535)
     """Port of the Prometheus exposition (/metrics)."""
+    internal_host: str = "127.0.0.1"
+    """Address of the internal port, which the operator alone asks."""
+    internal_port: int = Field(default=7412, ge=1, le=65535)
+    """Port on which the operator is told what is asked of each deployment, behind the internal API's token."""
     controlplane_url: str = "http://127.0.0.1:7401"
     """Base URL of the control plane."""
     internal_token_file: Path

@@ -11,6 +11,7 @@ from paddock_gateway.leases import Leases
 from paddock_gateway.policy import PolicyFollower
 from paddock_gateway.route import LicenseGate
 from paddock_gateway.settings import Settings
+from paddock_gateway.signals import Signals
 from paddock_gateway.telemetry import Telemetry
 
 
@@ -27,5 +28,6 @@ class Wiring:
     leases: Leases
     journal: Journal
     engine: Engine
+    signals: Signals
     telemetry: Telemetry
     platform_key: bytes

@@ -54,7 +54,7 @@ PARTS = (
     ),
     Part(
         "gateway", PADDOCK, paddock.gateway,
-        ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics"), stop_s=40,
+        ready.http_ok("gateway", "/healthz"), ("gateway", "gateway_metrics", "gateway_internal"), stop_s=40,
     ),
 )  # fmt: skip
 BY_NAME = {part.name: part for part in PARTS}

@@ -26,6 +26,7 @@ OFFSETS = {
     "kwok": 13,
     "lws_webhook": 14,
     "lws_health": 15,
+    "gateway_internal": 16,
 }
 
 

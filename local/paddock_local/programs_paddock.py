@@ -55,6 +55,7 @@ def operator(c: Context) -> Spec:
         WEBHOOK_KEY_FILE=pair.key, HEALTH_PORT=c.ports["operator_health"],
         GATEWAY_URL=f"http://{HOST}:{c.ports['gateway']}", SERVING_IMAGE=SERVING_IMAGE,
         WEIGHTS_VOLUME=json.dumps(volume),
+        GATEWAY_INTERNAL_URLS=json.dumps([f"http://{HOST}:{c.ports['gateway_internal']}"]),
         LEASE_NAMESPACE="paddock-system", CACHE_DIR=p.folder("cache") / "operator",
         # Nodes of the stack pull nothing, and there may be no registry to ask for a digest. A cluster of the person's
         # own does pull.
@@ -68,6 +69,7 @@ def gateway(c: Context) -> Spec:
     p, s = c.paths, c.paths.secret
     env = _prefixed(
         "GATEWAY", HOST=HOST, PORT=c.ports["gateway"], METRICS_PORT=c.ports["gateway_metrics"],
+        INTERNAL_PORT=c.ports["gateway_internal"],
         CONTROLPLANE_URL=f"http://{HOST}:{c.ports['controlplane']}", INTERNAL_TOKEN_FILE=s("internal-token"),
         PLATFORM_KEY_FILE=s("platform-key"), KUBECONFIG=c.kubeconfigs["gateway"], JOURNAL_DIR=p.folder("journal"),
         CACHE_DIR=p.folder("cache") / "gateway", INSTANCE=f"{p.name}-0",

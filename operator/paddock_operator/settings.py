@@ -31,6 +31,11 @@ class OperatorSettings(BaseSettings):
     gateway_url: str
     """Base URL of the gateway, as clients reach it; shown in every deployment's status."""
 
+    gateway_internal_urls: tuple[Annotated[str, Field(max_length=300, pattern=r"^https?://[^@\s]+$")], ...] = ()
+    """Base URLs (JSON list) of the gateways' internal port. Each address of a host name is a gateway, as of a headless
+    Service. Without any it is not known what gateways do: no condition Routable, no scaling by load, and a copy that
+    is taken out of service is only deleted when the limit of its drain is over."""
+
     internal_token_file: Path
     """File with the token of the control plane's internal API."""
 
@@ -127,6 +132,18 @@ class OperatorSettings(BaseSettings):
 
     probe_interval_seconds: float = Field(default=30.0, ge=1, le=3600)
     """How often a serving pod is asked for a token again."""
+
+    benchmark_requests: int = Field(default=8, ge=0, le=1000)
+    """Requests with which the first answering copy of each revision is tried; 0: none is tried."""
+
+    benchmark_concurrency: int = Field(default=4, ge=1, le=1000)
+    """Of them at once."""
+
+    benchmark_tokens: int = Field(default=32, ge=1, le=4096)
+    """Most tokens of each answer."""
+
+    benchmark_seconds: float = Field(default=60.0, ge=1, le=600)
+    """A copy that has not answered them all within so long is not measured."""
 
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is logged."""

@@ -75,6 +75,7 @@ class Stage:
         settings = {
             "PORT": str(port),
             "METRICS_PORT": str(_gateway.free_port()),
+            "INTERNAL_PORT": str(_gateway.free_port()),
             "CONTROLPLANE_URL": self.shell.url,
             "INTERNAL_TOKEN_FILE": str(home / "internal_token"),
             "PLATFORM_KEY_FILE": str(home / "platform_key"),

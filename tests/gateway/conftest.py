@@ -571,6 +571,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     settings = Settings(
         port=port,
         metrics_port=free_port(),
+        internal_port=free_port(),
         controlplane_url=await start(controlplane.app(), runners),
         internal_token_file=tmp_path / "internal",
         platform_key_file=tmp_path / "platform",

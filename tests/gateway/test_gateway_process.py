@@ -20,7 +20,7 @@ HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 
 def environment(world: Any) -> dict[str, str]:
     settings = world.settings
-    names = ("port", "metrics_port", "controlplane_url", "internal_token_file", "platform_key_file")
+    names = ("port", "metrics_port", "internal_port", "controlplane_url", "internal_token_file", "platform_key_file")
     names += ("kubeconfig", "journal_dir", "cache_dir", "instance", "ship_linger_seconds")
     chosen = {f"PADDOCK_GATEWAY_{name.upper()}": str(getattr(settings, name)) for name in names}
     return {"PATH": os.environ["PATH"], **chosen}

@@ -1,0 +1,292 @@
+"""What this gateway tells the operator of each deployment: which routing it follows, what is asked, how it answers.
+
+Counting is on the path of every request, so it is a few integers; all else is done when somebody asks.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+
+import msgspec
+from paddock_core.signals import (
+    TTFT_BOUNDS_MS,
+    WINDOW_SECONDS,
+    DeploymentSignal,
+    GatewayReport,
+    RevisionSignal,
+)
+
+from paddock_gateway.clock import Clock
+from paddock_gateway.deployments import Deployment
+
+SLOT_SECONDS = 10
+SLOTS = WINDOW_SECONDS // SLOT_SECONDS
+TICK_SECONDS = 1.0
+"""Requests that come and go are told at most so often."""
+SWEEP_TICKS = 30
+_SETTLE_SECONDS = 0.02
+"""News that come together are told together."""
+_encoder = msgspec.json.Encoder()
+
+
+class Window:
+    """How one revision answered lately, in slots of time that are used again and again."""
+
+    __slots__ = ("_slots", "_stamps")
+
+    def __init__(self) -> None:
+        self._stamps = [-1] * SLOTS
+        self._slots = [[0] * (4 + len(TTFT_BOUNDS_MS) + 1) for _ in range(SLOTS)]
+
+    def add(self, *, now: float, failed: bool, ttft_ms: float | None, tokens: int, output_ms: float) -> None:
+        """Count one answer that ended. `now` is in seconds of a steady clock; `ttft_ms` None: there was no token."""
+        stamp = int(now) // SLOT_SECONDS
+        place = stamp % SLOTS
+        slot = self._slots[place]
+        if self._stamps[place] != stamp:
+            self._stamps[place] = stamp
+            slot[:] = [0] * len(slot)
+        slot[0] += 1
+        slot[1] += failed
+        slot[2] += tokens
+        slot[3] += int(output_ms)
+        if ttft_ms is not None:
+            slot[4 + bisect_left(TTFT_BOUNDS_MS, ttft_ms)] += 1
+
+    def told(self, revision: str, *, now: float) -> RevisionSignal | None:
+        """The sums of the window; None if nothing ended in it."""
+        oldest = int(now) // SLOT_SECONDS - SLOTS
+        slots = [slot for slot, stamp in zip(self._slots, self._stamps, strict=True) if stamp > oldest]
+        if not slots:
+            return None
+        requests, errors, tokens, milliseconds, *ttft = map(sum, zip(*slots, strict=True))
+        return RevisionSignal(
+            revision=revision,
+            requests=requests,
+            errors=errors,
+            output_tokens=tokens,
+            output_ms=milliseconds,
+            ttft_ms=tuple(ttft) if any(ttft) else (),
+        )
+
+
+class Meter:
+    """The counters of one deployment."""
+
+    __slots__ = (
+        "_book",
+        "cursor",
+        "dirty",
+        "ended_at",
+        "held",
+        "in_flight",
+        "left",
+        "name",
+        "routing",
+        "uid",
+        "urls",
+        "windows",
+    )
+
+    def __init__(self, book: "Signals", *, name: str, uid: str) -> None:
+        self._book = book
+        self.name = name
+        self.uid = uid
+        self.routing = ""
+        self.urls: frozenset[str] = frozenset()
+        self.left: set[str] = set()
+        """URLs that the routing no longer has, with requests at them."""
+        self.in_flight = 0
+        self.held = 0
+        self.ended_at: float | None = None
+        self.windows: dict[str, Window] = {}
+        self.cursor = 0
+        self.dirty = False
+
+    def begin(self) -> None:
+        """A request goes to an engine."""
+        self.in_flight += 1
+        if not self.dirty:
+            self._book.mark(self)
+
+    def end(self) -> None:
+        """It ended, however."""
+        self.in_flight -= 1
+        self.ended_at = self._book.now()
+        if self.left:
+            self._book.look_at_left(self)
+        if not self.dirty:
+            self._book.mark(self)
+
+    def hold(self, change: int) -> None:
+        """So many more requests wait (fewer, if negative). That one waits at all is told at once."""
+        self.held += change
+        if self.held == change > 0:
+            self._book.tell(self)
+        elif not self.dirty:
+            self._book.mark(self)
+
+    def answered(self, revision: str, *, failed: bool, ttft_ms: float | None, tokens: int, output_ms: float) -> None:
+        """An answer of a revision ended."""
+        window = self.windows.get(revision)
+        if window is None:
+            window = self.windows[revision] = Window()
+        window.add(now=self._book.now(), failed=failed, ttft_ms=ttft_ms, tokens=tokens, output_ms=output_ms)
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is left to tell of it."""
+        return not (self.urls or self.routing or self.in_flight or self.held or self.left)
+
+
+class Signals:
+    """Every deployment that is routed, or has a request. Used by the event loop alone.
+
+    `requests_at` tells how many requests are at a URL, or may still be sent there.
+    """
+
+    def __init__(self, *, clock: Clock, instance: str, requests_at: Callable[[str], int]) -> None:
+        self.synced: Callable[[], bool] = lambda: False
+        """Whether the deployments were listed."""
+        self.now = clock.steady
+        self._instance = instance
+        self._started_at = clock.wall()
+        self._requests_at = requests_at
+        self._meters: dict[str, Meter] = {}
+        self._uids: dict[str, str] = {}
+        self._dirty: set[Meter] = set()
+        self._with_left: set[Meter] = set()
+        self._cursor = 1
+        self._floor = 0
+        self._news = asyncio.Event()
+        self._slot = 0
+
+    @property
+    def held(self) -> int:
+        """Requests that wait for an endpoint."""
+        return sum(meter.held for meter in self._meters.values())
+
+    def meter(self, deployment: Deployment) -> Meter:
+        """The counters of a deployment."""
+        return self._meters.get(deployment.uid) or self._new(deployment)
+
+    def routed(self, name: str, deployment: Deployment | None) -> None:
+        """A deployment's route is this from now on; None: it is gone."""
+        former = self._uids.get(name)
+        if former is not None and (deployment is None or deployment.uid != former):
+            del self._uids[name]
+            self._follow(self._meters[former], routing="", urls=())
+        if deployment is not None:
+            self._uids[name] = deployment.uid
+            self._follow(self.meter(deployment), routing=deployment.routing, urls=deployment.endpoints)
+
+    def mark(self, meter: Meter) -> None:
+        """It is to be told with the next tick."""
+        meter.dirty = True
+        self._dirty.add(meter)
+
+    def tell(self, meter: Meter) -> None:
+        """It is to be told at once."""
+        self._cursor += 1
+        meter.cursor, meter.dirty = self._cursor, False
+        self._dirty.discard(meter)
+        self._news.set()
+
+    def look_at_left(self, meter: Meter) -> None:
+        """Whether URLs that left the routing have no request any more."""
+        over = {url for url in meter.left if not self._requests_at(url)}
+        if over:
+            meter.left -= over
+            self.tell(meter)
+        if not meter.left:
+            self._with_left.discard(meter)
+
+    async def run(self) -> None:
+        """Tell what changes by and by, until cancelled."""
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            for meter in list(self._with_left):
+                self.look_at_left(meter)
+            if self._slot != (slot := int(self.now()) // SLOT_SECONDS):
+                self._slot = slot
+                self._grow_old()
+            for meter in list(self._dirty):
+                self.tell(meter)
+            if ticks % SWEEP_TICKS == 0:
+                self._forget()
+
+    async def report(self, *, after: int, wait: float) -> bytes:
+        """The answer to a poll (JSON): what changed after the cursor, waiting so many seconds for something to."""
+        if self._floor <= after == self._cursor:
+            try:
+                async with asyncio.timeout(wait):
+                    while after == self._cursor:
+                        self._news.clear()
+                        await self._news.wait()
+                await asyncio.sleep(_SETTLE_SECONDS)
+            except TimeoutError:
+                pass
+        whole = after < max(1, self._floor) or after > self._cursor
+        told = (meter for meter in self._meters.values() if whole or meter.cursor > after)
+        return _encoder.encode(
+            GatewayReport(
+                instance=self._instance,
+                started_at=self._started_at,
+                cursor=self._cursor,
+                synced=self.synced(),
+                whole=whole,
+                deployments=tuple(map(self._signal, told)),
+            )
+        )
+
+    def _new(self, deployment: Deployment) -> Meter:
+        meter = self._meters[deployment.uid] = Meter(self, name=deployment.name, uid=deployment.uid)
+        return meter
+
+    def _follow(self, meter: Meter, *, routing: str, urls: Iterable[str]) -> None:
+        new = frozenset(urls)
+        if meter.routing == routing and meter.urls == new:
+            return
+        meter.left |= {url for url in meter.urls - new if self._requests_at(url)}
+        meter.left -= new
+        if meter.left:
+            self._with_left.add(meter)
+        meter.routing, meter.urls = routing, new
+        self.tell(meter)
+
+    def _signal(self, meter: Meter) -> DeploymentSignal:
+        now, at = self.now(), self._requests_at
+        requests = {url: count for url in sorted({*meter.urls, *meter.left}) if (count := at(url))}
+        revisions = (window.told(name, now=now) for name, window in meter.windows.items())
+        return DeploymentSignal(
+            name=meter.name,
+            uid=meter.uid,
+            routing=meter.routing,
+            in_flight=meter.in_flight,
+            held=meter.held,
+            idle_seconds=None if meter.ended_at is None else max(0, int(now - meter.ended_at)),
+            endpoints=requests,
+            left=tuple(url for url in requests if url in meter.left),
+            revisions=tuple(revision for revision in revisions if revision is not None),
+        )
+
+    def _grow_old(self) -> None:
+        """A slot has passed: the sums of every window in use are others, though nothing happened."""
+        now = self.now()
+        for meter in self._meters.values():
+            for name in list(meter.windows):
+                if meter.windows[name].told(name, now=now) is None:
+                    del meter.windows[name]
+                self.mark(meter)
+
+    def _forget(self) -> None:
+        """Deployments that are gone. Who does not know that yet gets all that is left."""
+        gone = [uid for uid, meter in self._meters.items() if meter.idle and uid != self._uids.get(meter.name)]
+        for uid in gone:
+            self._dirty.discard(self._meters.pop(uid))
+        if gone:
+            self._cursor += 1
+            self._floor = self._cursor
+            self._news.set()
