@@ -6,7 +6,7 @@ only for what it brings in: what is stored already must stay changeable. Every c
 the control plane, so nothing rests on the webhook.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from paddock_core.catalog.loader import Catalog
@@ -21,6 +21,7 @@ from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import LlamaDeployment
 
 from paddock_operator.decide.license import ask, mismatch
+from paddock_operator.decide.needs import priority_problem
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.models.observed import parse_model
 from paddock_operator.observed import parse
@@ -56,14 +57,21 @@ class _Found:
         return _Found(refusal=self.refusal, lacking=(*self.lacking, *texts), notes=self.notes)
 
 
-def review(*, new: Manifest, old: Manifest | None, policy: Policy, catalog: Catalog) -> Review:
-    """Judge an object that is to be created, or to replace `old`."""
+def review(
+    *,
+    new: Manifest,
+    old: Manifest | None,
+    policy: Policy,
+    catalog: Catalog,
+    priorities: Sequence[str] = (),
+) -> Review:
+    """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named."""
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
     look = _REVIEWS[new["kind"]]
-    found = look(new, policy, catalog)
-    before = _Found() if old is None else look(old, policy, catalog)
+    found = _with_priority(look(new, policy, catalog), new, priorities)
+    before = _Found() if old is None else _with_priority(look(old, policy, catalog), old, priorities)
     if found.refusal is not None and found.refusal != before.refusal:
         return Review(refusal=found.refusal)
     brought = [text for text in found.lacking if text not in before.lacking]
@@ -79,6 +87,14 @@ def _deployment(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:
         return _Found(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
     found = _impossible(deployment, policy, catalog) or _licensed(deployment, policy, catalog)
     return found if found.refusal else found.and_lacking(_unknown_callers(deployment, policy))
+
+
+def _with_priority(found: _Found, document: Manifest, allowed: Sequence[str]) -> _Found:
+    """A priority class that is not offered: the platform may allow it one day, and until then nothing runs."""
+    if document["kind"] != llamadeployment.KIND or found.refusal is not None:
+        return found
+    problem = priority_problem(parse(document)[0].spec.placement, allowed=allowed)
+    return found if problem is None else found.and_lacking((f"{ConditionReason.PRIORITY_NOT_ALLOWED}: {problem}",))
 
 
 def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paddock_core.resources.llamadeployment import BenchmarkStatus
 
@@ -37,28 +37,41 @@ class Candidate:
 @dataclass(slots=True)
 class _Memory:
     asked_at: float
-    task: asyncio.Task[None] | None = None
+    queued: bool = False
     result: BenchmarkStatus | None = None
     failures: int = 0
     failed_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trial:
+    key: Key
+    memory: _Memory
+    url: str
+    secret: str = field(repr=False)
+
+
 class BenchmarkBook:
-    """Who is being tried, and what came of it until the status holds it."""
+    """Who is to be tried, and what came of it until the status holds it."""
 
     def __init__(self, *, bencher: Bencher, clock: Clock, load: Load | None, changed: Callable[[Key], None]) -> None:
-        """`load` None: nobody is tried. `changed` is called when a result is there."""
+        """`load` None: nobody is tried. `changed` is called when a trial is over."""
         self._bencher = bencher
         self._clock = clock
         self._load = load
         self._changed = changed
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._queue = asyncio.Queue[_Trial]()
         self._known: dict[tuple[str, str], _Memory] = {}
+
+    @property
+    def tries(self) -> bool:
+        """Whether copies are tried at all."""
+        return self._load is not None
 
     def ask(
         self, key: Key, *, uid: str, candidates: Iterable[Candidate], known: Collection[str], secret: str
     ) -> dict[str, BenchmarkStatus]:
-        """Results by revision that the status lacks; begins to try each revision that is not in `known`.
+        """Results by revision that the status lacks; each revision that is not in `known` will be tried.
 
         `uid` is the deployment's: one of the same name is another one.
         """
@@ -70,34 +83,33 @@ class BenchmarkBook:
             memory = self._memory(uid, candidate.revision)
             if memory.result is not None:
                 found[candidate.revision] = memory.result
-            elif memory.task is None and self._due(memory):
-                memory.task = asyncio.create_task(self._try(key, memory, candidate, secret, self._load))
+            elif not memory.queued and self._due(memory):
+                memory.queued = True
+                self._queue.put_nowait(_Trial(key=key, memory=memory, url=candidate.url, secret=secret))
         return found
 
-    def trying(self, *, uid: str, revision: str) -> bool:
-        """Whether a result may still come."""
-        memory = self._known.get((uid, revision))
-        return self._load is not None and (memory is None or (memory.result is None and memory.failures < TRIES))
+    async def run(self) -> None:
+        """Try them, until cancelled."""
+        if self._load is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(self._work(self._load))
 
-    async def close(self) -> None:
-        """End what runs."""
-        tasks = [memory.task for memory in self._known.values() if memory.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _try(self, key: Key, memory: _Memory, candidate: Candidate, secret: str, load: Load) -> None:
-        try:
-            async with self._turns:
-                measured = await self._bencher.measure(url=candidate.url, secret=secret, load=load)
-            memory.result = summary(measured, load=load, at=self._clock.now())
-        except BenchmarkError as error:
-            memory.failures += 1
-            memory.failed_at = self._clock.boottime()
-            log.warning("benchmark failed", extra={"key": str(key), "error": str(error), "try": memory.failures})
-        finally:
-            memory.task = None
-        self._changed(key)
+    async def _work(self, load: Load) -> None:
+        while True:
+            trial = await self._queue.get()
+            memory = trial.memory
+            try:
+                measured = await self._bencher.measure(url=trial.url, secret=trial.secret, load=load)
+                memory.result = summary(measured, load=load, at=self._clock.now())
+            except BenchmarkError as error:
+                memory.failures += 1
+                memory.failed_at = self._clock.boottime()
+                words = {"key": str(trial.key), "error": str(error), "try": memory.failures}
+                log.warning("benchmark failed", extra=words)
+            memory.queued = False
+            self._changed(trial.key)
 
     def _memory(self, uid: str, revision: str) -> _Memory:
         now = self._clock.boottime()
@@ -112,7 +124,7 @@ class BenchmarkBook:
 
     def _forget_old(self) -> None:
         limit = self._clock.boottime() - FORGET_SECONDS
-        old = [key for key, memory in self._known.items() if memory.asked_at < limit and memory.task is None]
+        old = [key for key, memory in self._known.items() if memory.asked_at < limit and not memory.queued]
         for key in old:
             del self._known[key]
 

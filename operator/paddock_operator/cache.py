@@ -2,18 +2,26 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
+import msgspec
 from paddock_core.planning.gpus import GPU_RESOURCE, inventory_of
 from paddock_core.planning.types import Inventory
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import eligible
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults
 from paddock_operator.kinds import DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
+from paddock_operator.nodes_book import FaultBook, telling
 from paddock_operator.observed import Child, EngineJob, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
-from paddock_operator.reflector import Reflector
+from paddock_operator.reflector import RELIST_SECONDS, Reflector
 
+MOST_PLACEMENTS = 200
+"""So many different placements are remembered at once."""
+NODES_FRESH_SECONDS = 90.0
+"""Nodes that were not heard of for longer tell nothing; a watch brings a sign of life about every minute."""
 GPU_NODES = "nvidia.com/gpu.product"
 """Label selector: nodes on which GPU feature discovery has found something."""
 
@@ -32,6 +40,8 @@ class Cache:
         changed: Callable[[Key], None],
         job_changed: Callable[[str], None],
         gpu_resource: str = GPU_RESOURCE,
+        fault_rules: FaultRules | None = None,
+        relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self._changed = changed
         self._job_changed = job_changed
@@ -43,16 +53,29 @@ class Cache:
                 changed=self._hear,
                 reduce=_REDUCE.get(kind, _slim),
                 optional=kind in OPTIONAL,
+                relist_seconds=relist_seconds,
             )
             for kind in (*WATCHED, *OPTIONAL)
         }
+        self._clock = clock
+        rules = fault_rules or FaultRules(resource=gpu_resource)
         self._nodes = Reflector(
-            cluster=cluster, kind=NODE, clock=clock, changed=_ignore, selector=GPU_NODES, reduce=_node
+            cluster=cluster,
+            kind=NODE,
+            clock=clock,
+            changed=self._hear_node,
+            selector=GPU_NODES,
+            reduce=partial(_node, rules=rules),
         )
+        self._faults = FaultBook(rules=rules)
         self._classes = Reflector(
             cluster=cluster, kind=DEVICE_CLASS, clock=clock, changed=_ignore, selector="", reduce=_bare, optional=True
         )
         self._gpu_resource = gpu_resource
+        self._inventories: dict[bytes, Inventory] = {}
+        self._inventories_of = (-1, -1, False)
+        self._job_pods: dict[str, Manifest] = {}
+        """By uid, the pods of Jobs: few, but asked for in every round."""
 
     def reflectors(self) -> Iterable[Reflector]:
         """Every reflector, to be run and to be watched over."""
@@ -78,7 +101,7 @@ class Cache:
     def weights(self, job: str) -> WeightsJob:
         """A weights Job and its pods, oldest first."""
         found = self._reflectors[JOB].get(namespace=names.WEIGHTS_NAMESPACE, name=job)
-        pods = [pod for pod in self._reflectors[POD].all() if _job_of(pod) == job]
+        pods = [pod for pod in self._job_pods.values() if _job_of(pod) == job]
         pods.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
         return WeightsJob(job=found, pods=tuple(pods))
 
@@ -110,7 +133,17 @@ class Cache:
         return {owner for reflector in self._reflectors.values() for owner in reflector.owners()}
 
     def inventory(self, placement: PlacementSpec) -> Inventory:
-        """The cluster's GPUs, as far as pods of this placement may run on them."""
+        """The cluster's GPUs, as far as pods of this placement may run on them; kept until a node changes."""
+        seen = (self._nodes.version, self._classes.version, self._classes.served)
+        if seen != self._inventories_of or len(self._inventories) > MOST_PLACEMENTS:
+            self._inventories, self._inventories_of = {}, seen
+        # Specifications hold dicts: their JSON is the same exactly where they are.
+        place = msgspec.json.encode(placement)
+        if place not in self._inventories:
+            self._inventories[place] = self._counted(placement)
+        return self._inventories[place]
+
+    def _counted(self, placement: PlacementSpec) -> Inventory:
         classes = tuple(sorted(str(item["metadata"]["name"]) for item in self._classes.all()))
         nodes = list(self._nodes.all())
         fitting = [node for node in nodes if eligible(node, placement)]
@@ -121,13 +154,40 @@ class Cache:
         )
         return replace(found, left_out=len(nodes) - len(fitting))
 
+    def faults(self) -> NodeFaults:
+        """What is wrong with nodes now, as far as they were heard of lately."""
+        fresh = self._nodes.synced.is_set() and self._nodes.silent_seconds() <= NODES_FRESH_SECONDS
+        return self._faults.look(self._nodes.all(), version=self._nodes.version, now=self._clock.now(), fresh=fresh)
+
+    def _hear_node(self, manifest: Manifest) -> None:
+        """Nodes that come or go change no plan that is rendered. What goes wrong with one concerns the pods there."""
+        if self._faults.is_news(manifest):
+            name = manifest["metadata"]["name"]
+            for pod in self.serving_pods():
+                if (pod.get("spec") or {}).get("nodeName") == name:
+                    self._hear(pod)
+
     def _hear(self, manifest: Manifest) -> None:
         labels = _labels(manifest)
+        if _is_of_job(manifest):
+            self._note_pod(manifest)
         namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
         if namespace and name:
             self._changed(Key(namespace, name))
         elif labels.get(names.COMPONENT) in (names.WEIGHTS, names.ENGINE) and names.MODEL_DIGEST in labels:
             self._job_changed(names.weights_job_name(labels[names.MODEL_DIGEST]))
+
+    def _note_pod(self, pod: Manifest) -> None:
+        metadata = pod["metadata"]
+        if self.find(POD, namespace=metadata["namespace"], name=metadata["name"]) is pod:
+            self._job_pods[metadata["uid"]] = pod
+        else:
+            self._job_pods.pop(metadata["uid"], None)
+
+
+def _is_of_job(manifest: Manifest) -> bool:
+    """True for a pod of a Job on the weights volume. Among what is followed only pods have containers as their own."""
+    return "containers" in (manifest.get("spec") or {}) and _labels(manifest).get(names.COMPONENT) != names.SERVING
 
 
 def _labels(manifest: Manifest) -> dict[str, str]:
@@ -145,7 +205,7 @@ def _job_of(pod: Manifest) -> str | None:
 
 
 def _ignore(_manifest: Manifest) -> None:
-    """Nodes that come or go change no plan that is rendered; a deployment that waits for GPUs looks again by itself."""
+    """Device classes that come or go change no plan that is rendered; who waits for GPUs looks again by itself."""
 
 
 def _slim(manifest: Manifest) -> Manifest:
@@ -167,14 +227,9 @@ def _pod(manifest: Manifest) -> Manifest:
     return {"metadata": slim["metadata"], "spec": spec, "status": slim["status"]}
 
 
-def _node(manifest: Manifest) -> Manifest:
+def _node(manifest: Manifest, *, rules: FaultRules) -> Manifest:
     metadata = manifest["metadata"]
     spec, status = manifest.get("spec") or {}, manifest.get("status") or {}
-    ready = [
-        {"type": item["type"], "status": item["status"]}
-        for item in status.get("conditions") or ()
-        if item["type"] == "Ready"
-    ]
     return {
         "metadata": {
             "name": metadata["name"],
@@ -182,7 +237,11 @@ def _node(manifest: Manifest) -> Manifest:
             "labels": metadata.get("labels") or {},
         },
         "spec": {"unschedulable": spec.get("unschedulable", False), "taints": spec.get("taints") or []},
-        "status": {"allocatable": status.get("allocatable") or {}, "conditions": ready},
+        "status": {
+            "allocatable": status.get("allocatable") or {},
+            "capacity": {rules.resource: (status.get("capacity") or {}).get(rules.resource, "0")},
+            "conditions": telling(status.get("conditions") or (), rules=rules),
+        },
     }
 
 

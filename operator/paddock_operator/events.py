@@ -1,4 +1,4 @@
-"""The edge to kopf: it logs in, delivers events of LlamaDeployments, serves the webhooks. Nothing is decided here."""
+"""The edge to kopf: it serves the webhooks and ends the process in order. Nothing is decided here."""
 
 import asyncio
 import logging
@@ -26,19 +26,17 @@ NEVER_SECONDS = 1e7
 WEBHOOK_PATH = "/admit"
 """The webhook's URL ends with `<WEBHOOK_PATH>/<one of WEBHOOK_IDS>`."""
 
-Heard = Callable[[str, dict[str, Any]], None]
-"""Told the type of an event (DELETED or anything else) and the object."""
 Judge = Callable[[dict[str, Any], dict[str, Any] | None], Review]
 """Judges a new object and the one that it replaces."""
 
 
-async def follow(*, settings: OperatorSettings, heard: Heard, judge: Judge) -> None:
+async def follow(*, settings: OperatorSettings, judge: Judge) -> None:
     """Run kopf until SIGTERM or SIGINT, or until it fails."""
     served = ServedCertificate(certificate=settings.webhook_cert_file, key=settings.webhook_key_file)
     following = asyncio.create_task(served.follow())
     try:
         await kopf.operator(
-            registry=registry(kubeconfig=settings.kubeconfig, heard=heard, judge=judge),
+            registry=registry(kubeconfig=settings.kubeconfig, judge=judge),
             settings=kopf_settings(settings, served.context),
             clusterwide=True,
             standalone=True,
@@ -47,17 +45,13 @@ async def follow(*, settings: OperatorSettings, heard: Heard, judge: Judge) -> N
         following.cancel()
 
 
-def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.OperatorRegistry:
-    """All our handlers. They only hand on: kopf drops the errors of event handlers, so nothing may fail here."""
+def registry(*, kubeconfig: Path | None, judge: Judge) -> kopf.OperatorRegistry:
+    """All our handlers. kopf watches nothing: what is followed is listed anew after a gap, which it is not there."""
     handlers = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=handlers)
     def log_in(**_: object) -> kopf.ConnectionInfo:
         return login(kubeconfig)
-
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=handlers)
-    async def changed(type: str | None, body: kopf.Body, **_: object) -> None:  # noqa: A002 - kopf's word
-        heard(type or "LISTED", dict(body))
 
     async def admit(body: kopf.Body, warnings: list[str], **more: Any) -> None:
         old = more.get("old")
@@ -73,7 +67,7 @@ def registry(*, kubeconfig: Path | None, heard: Heard, judge: Judge) -> kopf.Ope
 
 
 def kopf_settings(settings: OperatorSettings, webhook: ssl.SSLContext) -> kopf.OperatorSettings:
-    """kopf reduced to an event source: no state of its own on objects, no peering, no scanning, bounded waits."""
+    """kopf reduced to a server of webhooks: no state of its own on objects, no peering, no scanning, bounded waits."""
     own = kopf.OperatorSettings()
     own.peering.standalone = True
     own.scanning.disabled = True

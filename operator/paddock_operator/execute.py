@@ -22,6 +22,7 @@ from paddock_operator.decide.actions import (
     StartWeights,
 )
 from paddock_operator.decide.outcome import Config
+from paddock_operator.documents import Documents
 from paddock_operator.errors import ClusterError, ControlPlaneError
 from paddock_operator.kinds import EXTRAS, JOB, LLAMA_DEPLOYMENT, SECRET, Kind, kind_of
 from paddock_operator.manifests.render import WeightsRendering, render_weights
@@ -53,12 +54,14 @@ class Executor:
         cluster: Cluster,
         control_plane: ControlPlane,
         cache: Cache,
+        documents: Documents,
         config: Config,
         time: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
         self._control_plane = control_plane
         self._cache = cache
+        self._documents = documents
         self._config = config
         self._time = time
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
@@ -118,7 +121,13 @@ class Executor:
         return live is not None and "deletionTimestamp" not in live["metadata"] and contains(live, manifest)
 
     async def _delete(self, action: Delete) -> None:
-        await self._cluster.delete(action.kind, namespace=action.namespace, name=action.name, uid=action.uid)
+        await self._cluster.delete(
+            action.kind,
+            namespace=action.namespace,
+            name=action.name,
+            uid=action.uid,
+            grace_seconds=0 if action.forced else None,
+        )
         self._written.pop((action.namespace, action.name), None)
 
     async def _finalizers(self, observed: Observed, version: str, *, wanted: bool) -> None:
@@ -126,7 +135,8 @@ class Executor:
         finalizers = [*others, FINALIZER] if wanted else others
         patch: Manifest = {"metadata": {"finalizers": finalizers or None, "resourceVersion": version}}
         key = observed.key
-        await self._cluster.merge(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name, patch=patch)
+        written = await self._cluster.merge(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name, patch=patch)
+        self._documents.wrote(written)
 
     async def _start_weights(self, action: StartWeights) -> int:
         token = await self._control_plane.download_token(model=action.model.id, entity=action.entity)

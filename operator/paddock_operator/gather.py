@@ -1,53 +1,81 @@
 """The reads of a round."""
 
+from collections.abc import Iterable
+from itertools import zip_longest
+
 from paddock_core.catalog.loader import Catalog
 from paddock_core.planning.fit import loaded
 from paddock_core.resources import names
-from paddock_core.serving.contract import deployment_secret
+from paddock_core.resources.llamadeployment import BenchmarkStatus
+from paddock_core.serving.contract import METRICS_PORT, deployment_secret
 
+from paddock_operator.benchmarking import BenchmarkBook, Candidate
 from paddock_operator.cache import Cache
-from paddock_operator.decide.desired import SECRET_ROTATION
+from paddock_operator.cache_use import CacheBook
+from paddock_operator.decide.copies import pod_url
 from paddock_operator.decide.planned import ask_of
-from paddock_operator.errors import NotFoundError
-from paddock_operator.kinds import LLAMA_DEPLOYMENT
-from paddock_operator.observed import Observed, WeightsJob, parse
-from paddock_operator.ports import Clock, Cluster, Key, PolicySource
+from paddock_operator.decide.prepare import SECRET_ROTATION
+from paddock_operator.decide.rollout.gate import health_of
+from paddock_operator.decide.rollout.types import Health
+from paddock_operator.decide.scaling_advice import Demand
+from paddock_operator.documents import Documents
+from paddock_operator.gateways import Gateways
+from paddock_operator.gpu_quota import GpuLedger, created_of
+from paddock_operator.observed import Charged, Child, Observed, WeightsJob, label_of, parse
+from paddock_operator.ports import Clock, Cluster, Key, Manifest, PolicySource
 from paddock_operator.probing import ProbeBook
+from paddock_operator.signals_book import SignalBook
 from paddock_operator.stuck import EventBook, of_children, of_jobs
 from paddock_operator.weights_progress import ProgressBook
 
+Revisions = tuple[tuple[str, str], frozenset[tuple[str, str]]]
+"""Uid and revision of an object, and of all that belongs to it."""
+
 
 class Gatherer:
-    """Looks at everything that bears on one key: the object itself freshly, the rest from the caches."""
+    """Looks at everything that bears on one key: the object and what belongs to it in the caches, the rest in books."""
 
     def __init__(
         self,
         *,
         cluster: Cluster,
         cache: Cache,
+        documents: Documents,
         policy: PolicySource,
         catalog: Catalog,
         probes: ProbeBook,
         progress: ProgressBook,
+        signals: SignalBook,
+        ledger: GpuLedger,
+        caches: CacheBook,
+        benchmarks: BenchmarkBook,
         clock: Clock,
         platform_key: bytes,
     ) -> None:
-        self._cluster = cluster
         self._cache = cache
+        self._documents = documents
+        self._seen: dict[Key, Revisions] = {}
         self._policy = policy
         self._catalog = catalog
         self._probes = probes
         self._progress = progress
+        self._signals = signals
+        self._ledger = ledger
+        self._caches = caches
+        self._benchmarks = benchmarks
         self._clock = clock
         self._platform_key = platform_key
         self._events = EventBook(cluster=cluster, clock=clock)
 
     async def gather(self, key: Key) -> Observed:
-        """One look. Raises ClusterError where the API server does not answer."""
-        children = self._cache.children(key)
-        try:
-            document = await self._cluster.get(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name)
-        except NotFoundError:
+        """One look. Raises ClusterError where the API server does not answer.
+
+        What is granted is looked up last, with no `await` before the caller can book what it decides from that.
+        """
+        await self._ledger.counted()
+        children, document = self._cache.children(key), self._documents.get(key)
+        if document is None:
+            self._seen.pop(key, None)
             return Observed(
                 key=key,
                 now=self._clock.now(),
@@ -55,6 +83,7 @@ class Gatherer:
                 policy=self._policy.current(),
                 children=children,
             )
+        self._seen[key] = _revisions(document, children)
         deployment, problem = parse(document)
         looked = Observed(
             key=key,
@@ -69,20 +98,37 @@ class Gatherer:
         )
         return await self._with_probes(looked)
 
+    def knows(self, key: Key) -> bool:
+        """True if the last look at a key saw what the caches hold now of it and of its children."""
+        document = self._documents.get(key)
+        return document is not None and self._seen.get(key) == _revisions(document, self._cache.children(key))
+
     async def _with_probes(self, looked: Observed) -> Observed:
         probes: dict[str, str | None] = {}
+        benchmarks: dict[str, BenchmarkStatus] = {}
+        kv_use: dict[str, float] = {}
         pods = looked.leaders()
         if pods and not looked.deleting:
             secret = deployment_secret(
                 platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION
             )
             probes = await self._probes.ask(pods, secret=secret)
+            answering = [pod for pod in pods if pod.uid in probes and probes[pod.uid] is None]
+            benchmarks = self._benchmarks.ask(
+                looked.key,
+                uid=looked.uid,
+                candidates=[Candidate(revision=label_of(pod, names.REVISION), url=pod_url(pod)) for pod in answering],
+                known=[item.name for item in looked.live.status.revisions if item.benchmark is not None],
+                secret=secret,
+            )
+            kv_use = await self._caches.ask(_cache_urls(looked, answering))
         weights, model = await self._weights(looked), names.model_label(looked.live.spec.model.id)
         stuck = (
             *of_children(self._cache.children(looked.key), now=looked.now),
             *of_jobs(weights, self._cache.engines(model), now=looked.now),
         )
         warned = await self._events.ask(() if looked.deleting else stuck)
+        gateways = self._signals.about(looked.uid)
         # All that was asked takes time: the caches may know better by now.
         return Observed(
             key=looked.key,
@@ -98,7 +144,18 @@ class Gatherer:
             engines=self._cache.engines(model),
             probes=probes,
             warned=warned,
+            gateways=gateways,
+            demand=_demand(gateways),
+            health=_health(gateways),
+            charged=self._charged(looked),
+            faults=self._cache.faults(),
+            kv_use=kv_use,
+            benchmarks=benchmarks,
+            benchmarked=self._benchmarks.tries,
         )
+
+    def _charged(self, looked: Observed) -> Charged:
+        return self._ledger.charged(looked.key, created=created_of(looked.metadata), view=self._policy.current().view)
 
     async def _weights(self, looked: Observed) -> WeightsJob:
         model = looked.model
@@ -107,3 +164,37 @@ class Gatherer:
             return WeightsJob(job=None)
         digest = names.model_digest(model, precision=precision)
         return await self._progress.asked(self._cache.weights(names.weights_job_name(digest)))
+
+
+def _cache_urls(looked: Observed, answering: Iterable[Child]) -> dict[str, str]:
+    """Metrics of each pod, by its uid, where the deployment is scaled by the use of its caches."""
+    scaling = looked.live.spec.scaling
+    if scaling is None or scaling.kv_use_percent is None:
+        return {}
+    return {pod.uid: pod_url(pod, port=METRICS_PORT) for pod in answering}
+
+
+def _demand(gateways: Gateways) -> Demand | None:
+    """What is asked, by all gateways together; None where none answers."""
+    if not gateways.fresh:
+        return None
+    ttft = [revision.ttft_ms for revision in gateways.revisions]
+    return Demand(
+        in_flight=gateways.in_flight,
+        held=gateways.held,
+        idle_seconds=gateways.idle_seconds,
+        ttft_ms=tuple(map(sum, zip_longest(*ttft, fillvalue=0))),
+    )
+
+
+def _health(gateways: Gateways) -> dict[str, Health]:
+    """How each revision answers, by all gateways together."""
+    revisions = gateways.revisions
+    names_ = dict.fromkeys(item.revision for item in revisions)
+    return {name: health_of(item for item in revisions if item.revision == name) for name in names_}
+
+
+def _revisions(document: Manifest, children: Iterable[Child]) -> Revisions:
+    metadata = document["metadata"]
+    own = (metadata["uid"], metadata["resourceVersion"])
+    return own, frozenset((child.uid, child.manifest["metadata"]["resourceVersion"]) for child in children)

@@ -20,26 +20,35 @@ class Index:
         self._catalog = catalog
         self._registered = registered
         self._models: dict[Key, str] = {}
+        self._scaled: set[Key] = set()
 
     def put(self, manifest: Manifest) -> Key:
         """Note an object."""
         key = key_of(manifest)
-        self._models[key] = str(manifest.get("spec", {}).get("model", {}).get("id", ""))
+        spec = manifest.get("spec", {})
+        self._models[key] = str(spec.get("model", {}).get("id", ""))
+        (self._scaled.add if spec.get("scaling") else self._scaled.discard)(key)
         return key
 
     def drop(self, key: Key) -> None:
         """Forget an object."""
         self._models.pop(key, None)
+        self._scaled.discard(key)
 
     def replace(self, manifests: Iterable[Manifest]) -> None:
         """Forget everything and note these."""
         self._models.clear()
+        self._scaled.clear()
         for manifest in manifests:
             self.put(manifest)
 
     def keys(self) -> list[Key]:
         """All keys."""
         return list(self._models)
+
+    def is_scaled(self, key: Key) -> bool:
+        """True if the number of its copies follows what is asked of it."""
+        return key in self._scaled
 
     def waiting_for(self, job: str) -> list[Key]:
         """Keys whose model's weights this Job prepares."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from typing import Any
+from collections.abc import Callable
 
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -13,22 +13,41 @@ from paddock_operator.errors import ClusterError, NotLeadingError, OperatorError
 from paddock_operator.index import Index, concerned, key_of
 from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.leader import LeaderElector
-from paddock_operator.ports import Clock, Cluster, Key
+from paddock_operator.ports import Clock, Cluster, Key, Manifest
 from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
+Known = Callable[[Key], bool]
+"""Whether the last look at a key saw what is there now."""
+
+
+def _none(_key: Key) -> bool:
+    return False
+
+
 RESYNC_SPREAD_SECONDS = 20.0
 RESYNC_RETRY_SECONDS = 5.0
 NOT_LEADING_SECONDS = 1.0
+LAG_SECONDS = 0.25
+LOAD_SECONDS = 1.0
+"""Requests come and go all the time: so often at most they move a round."""
+CHILD_SECONDS = 0.2
+"""A pod that comes up changes half a dozen times within a second, and its controllers' objects with it."""
 
 
 class Loop:
     """Level-triggered: events only say which key to look at."""
 
     def __init__(
-        self, *, cluster: Cluster, queue: WorkQueue, index: Index, clock: Clock, resync_seconds: float
+        self,
+        *,
+        cluster: Cluster,
+        queue: WorkQueue,
+        index: Index,
+        clock: Clock,
+        resync_seconds: float,
     ) -> None:
         self.queue = queue
         self._cluster = cluster
@@ -38,18 +57,27 @@ class Loop:
         self._resynced_at = clock.boottime()
         self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
 
-    def heard(self, kind: str, manifest: dict[str, Any]) -> None:
-        """An event of a LlamaDeployment."""
-        if kind == "DELETED":
-            key = key_of(manifest)
+    def heard(self, manifest: Manifest, gone: bool) -> None:  # noqa: FBT001 - as caches tell
+        """A LlamaDeployment changed, or went."""
+        key = key_of(manifest)
+        if gone:
             self._index.drop(key)
         else:
-            key = self._index.put(manifest)
+            self._index.put(manifest)
         self.queue.add(key)
 
     def child_changed(self, key: Key) -> None:
-        """Something that belongs to a deployment changed."""
+        """Something that belongs to a deployment changed: a moment later, since such changes rarely come alone."""
+        self.queue.add(key, after_seconds=CHILD_SECONDS)
+
+    def wanted(self, key: Key) -> None:
+        """Somebody waits for this deployment: at once."""
         self.queue.add(key)
+
+    def loaded(self, key: Key) -> None:
+        """More or less is asked of a deployment: that concerns those that are scaled by it."""
+        if self._index.is_scaled(key):
+            self.queue.add(key, after_seconds=LOAD_SECONDS)
 
     def job_changed(self, job: str) -> None:
         """A weights Job or its pod changed."""
@@ -66,22 +94,25 @@ class Loop:
         """Since the last full look."""
         return self._clock.boottime() - self._resynced_at
 
-    async def resync(self, cache: Cache, *, spread_seconds: float) -> None:
-        """Look at everything: all deployments, and all that own objects though they may be gone (orphans)."""
+    async def resync(self, cache: Cache, *, spread_seconds: float, known: Known = _none) -> None:
+        """Look at everything: all deployments, and all that own objects though they may be gone (orphans). One of
+        which nothing is new, and whose next look is due anyway, is left in peace."""
         listing = await self._cluster.list(LLAMA_DEPLOYMENT)
         self._index.replace(listing.items)
         self._resynced_at = self._clock.boottime()
         for key in {*self._index.keys(), *cache.owners()}:
+            if key in self.queue and known(key):
+                continue
             self.queue.add(key, after_seconds=self._random.uniform(0, spread_seconds))
 
-    async def resync_forever(self, cache: Cache, leader: LeaderElector) -> None:
-        """Whenever leadership is gained, and every so often after that."""
+    async def resync_forever(self, cache: Cache, leader: LeaderElector, known: Known = _none) -> None:
+        """Whenever leadership is gained, and every so often after that. The caches list anew by themselves."""
         while True:
             await leader.leading.wait()
             try:
                 await self.resync(cache, spread_seconds=0.0)
                 while not await self._lost_before_next(leader):
-                    await self.resync(cache, spread_seconds=RESYNC_SPREAD_SECONDS)
+                    await self.resync(cache, spread_seconds=RESYNC_SPREAD_SECONDS, known=known)
             except ClusterError as error:
                 log.warning("resync failed", extra={"error": str(error)})
                 await asyncio.sleep(RESYNC_RETRY_SECONDS)
@@ -94,6 +125,13 @@ class Loop:
         except TimeoutError:
             return False
         return True
+
+    async def measure_lag(self, lagged: Callable[[float], None]) -> None:
+        """Never returns. A loop that comes back late has something in it that should be shorter."""
+        while True:
+            begin = self._clock.boottime()
+            await asyncio.sleep(LAG_SECONDS)
+            lagged(max(0.0, self._clock.boottime() - begin - LAG_SECONDS))
 
     async def work(self, reconciler: Reconciler, leader: LeaderElector) -> None:
         """One worker. Never returns."""

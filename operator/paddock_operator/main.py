@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from paddock_core.catalog.packaged import packaged_catalog
@@ -15,14 +15,19 @@ from pydantic import ValidationError
 
 from paddock_operator.adapters.cluster import LightkubeCluster
 from paddock_operator.adapters.controlplane import HttpControlPlane
+from paddock_operator.adapters.gateways import GatewayFollower
 from paddock_operator.adapters.policy import PolicyFollower
 from paddock_operator.admission import Review, review
+from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
+from paddock_operator.cache_use import CacheBook
 from paddock_operator.decide.outcome import Config
 from paddock_operator.denying import Denials
-from paddock_operator.errors import ClusterError, OperatorError
+from paddock_operator.documents import Documents
+from paddock_operator.errors import OperatorError
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
+from paddock_operator.gpu_quota import GpuLedger
 from paddock_operator.health import Health
 from paddock_operator.index import Index
 from paddock_operator.leader import LeaderElector
@@ -33,14 +38,16 @@ from paddock_operator.models.reconcile import ModelReconciler
 from paddock_operator.networks import offered
 from paddock_operator.outside import Follow, Outside, Surroundings, real
 from paddock_operator.pod_times import PodTimes
-from paddock_operator.ports import Clock, Manifest
+from paddock_operator.ports import Clock, Load, Manifest
 from paddock_operator.probing import ProbeBook
 from paddock_operator.purging import Purger
 from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.reflector import Reflector
 from paddock_operator.report import Reporter
+from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
+from paddock_operator.signals_book import SignalBook
 from paddock_operator.telemetry import Telemetry
 from paddock_operator.weights_progress import ProgressBook
 
@@ -48,7 +55,8 @@ log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 180.0
 RESYNCS_TO_MISS = 3
-START_RETRY_SECONDS = 2.0
+RELISTS_BEFORE_RESYNC = 0.8
+"""The caches list anew a little more often than everything is looked at, so each look rests on a new list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,8 @@ class Operator:
     leader: LeaderElector
     policy: PolicyFollower
     cache: Cache
+    documents: Documents
+    gatherer: Gatherer
     loop: Loop
     reconciler: Reconciler
     models: ModelLoop
@@ -67,17 +77,28 @@ class Operator:
     purger: Purger
     denials: Denials
     pod_times: PodTimes
+    signals: SignalBook
+    gateways: GatewayFollower
+    ledger: GpuLedger
+    benchmarks: BenchmarkBook
     clock: Clock
+    telemetry: Telemetry
     follow: Follow
 
     def reflectors(self) -> tuple[Reflector, ...]:
         """Everything that is followed."""
-        return (*self.cache.reflectors(), self.models.reflector)
+        return (self.documents.reflector, *self.cache.reflectors(), self.models.reflector)
 
     def judge(self, new: Manifest, old: Manifest | None) -> Review:
         """The webhook's question."""
         policy = self.policy.current()
-        answer = review(new=new, old=old, policy=policy, catalog=packaged_catalog())
+        answer = review(
+            new=new,
+            old=old,
+            policy=policy,
+            catalog=packaged_catalog(),
+            priorities=self.settings.priority_classes,
+        )
         if answer.refusal is not None:
             self.denials.refused(new, answer.refusal, policy)
         return answer
@@ -85,13 +106,14 @@ class Operator:
     async def run(self) -> None:
         """Until SIGTERM; any part that fails ends all, and whoever supervises the process starts it again."""
         self.policy.load()
-        await self._until_installed()
         async with asyncio.TaskGroup() as group:
             # All tasks begin before kopf does: at its end it waits for those that began after it.
             tasks = [group.create_task(reflector.run()) for reflector in self.reflectors()]
             tasks.append(group.create_task(self.policy.run()))
             tasks.append(group.create_task(self._lead()))
-            tasks.append(group.create_task(self.loop.resync_forever(self.cache, self.leader)))
+            resyncing = self.loop.resync_forever(self.cache, self.leader, self.gatherer.knows)
+            tasks.append(group.create_task(resyncing))
+            tasks.append(group.create_task(self.loop.measure_lag(self.telemetry.lagged)))
             tasks.extend(
                 group.create_task(self.loop.work(self.reconciler, self.leader)) for _ in range(self.settings.workers)
             )
@@ -99,8 +121,11 @@ class Operator:
             tasks.append(group.create_task(self.purger.run(self.leader)))
             tasks.append(group.create_task(self.denials.run(self.leader)))
             tasks.append(group.create_task(self.pod_times.run(self.leader)))
+            tasks.append(group.create_task(self.gateways.run(self.leader)))
+            tasks.append(group.create_task(self.ledger.run(self.leader, self.cluster)))
+            tasks.append(group.create_task(self.benchmarks.run()))
             await asyncio.sleep(0)
-            await self.follow(settings=self.settings, heard=self.loop.heard, judge=self.judge)
+            await self.follow(settings=self.settings, judge=self.judge)
             for task in tasks:
                 task.cancel()
 
@@ -109,16 +134,6 @@ class Operator:
         for reflector in self.reflectors():
             await reflector.synced.wait()
         await self.leader.run()
-
-    async def _until_installed(self) -> None:
-        """kopf looks for the custom resource only once, so wait for it."""
-        while True:
-            try:
-                await self.loop.resync(self.cache, spread_seconds=0.0)
-                return
-            except ClusterError as error:
-                log.warning("the API server or our custom resource is not there yet", extra={"error": str(error)})
-                await asyncio.sleep(START_RETRY_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -144,14 +159,25 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
     )
     cluster = LightkubeCluster(outside.api, may_write=leader.check)
     index = Index(catalog, registered=lambda: policy.current().view.models)
-    loop = Loop(cluster=cluster, queue=_queue(clock), index=index, clock=clock, resync_seconds=settings.resync_seconds)
+    ledger = GpuLedger(given=config.given_gpus, term=lambda: leader.term, wake=lambda key: loop.wanted(key))  # noqa: PLW0108 - made later
+    loop = Loop(
+        cluster=cluster,
+        queue=_queue(clock, waited=telemetry.waited),
+        index=index,
+        clock=clock,
+        resync_seconds=settings.resync_seconds,
+    )
     models = ModelLoop(cluster=cluster, clock=clock, queue=_queue(clock))
+    relist_seconds = settings.resync_seconds * RELISTS_BEFORE_RESYNC
+    documents = Documents(cluster=cluster, clock=clock, changed=loop.heard, relist_seconds=relist_seconds)
     cache = Cache(
         cluster=cluster,
         clock=clock,
         changed=loop.child_changed,
         job_changed=loop.job_changed,
         gpu_resource=settings.gpu_resource,
+        fault_rules=settings.fault_rules(),
+        relist_seconds=relist_seconds,
     )
     settings.cache_dir.mkdir(parents=True, exist_ok=True)
     control_plane = HttpControlPlane(outside.internal)
@@ -174,26 +200,39 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         config=config,
     )
     denials = Denials(control_plane=control_plane)
+    signals = SignalBook(
+        clock=clock, wake=loop.wanted, loaded=loop.loaded, configured=bool(settings.gateway_internal_urls)
+    )
+    benchmarks = BenchmarkBook(bencher=outside.bencher, clock=clock, load=_load(settings), changed=loop.child_changed)
     probes = ProbeBook(prober=outside.prober, clock=clock, interval_seconds=settings.probe_interval_seconds)
+    gatherer = Gatherer(
+        cluster=cluster,
+        cache=cache,
+        documents=documents,
+        policy=policy,
+        catalog=catalog,
+        probes=probes,
+        progress=ProgressBook(reader=outside.progress, clock=clock),
+        signals=signals,
+        ledger=ledger,
+        caches=CacheBook(reader=outside.caches, clock=clock),
+        benchmarks=benchmarks,
+        clock=clock,
+        platform_key=config.platform_key,
+    )
     reconciler = Reconciler(
-        gatherer=Gatherer(
-            cluster=cluster,
-            cache=cache,
-            policy=policy,
-            catalog=catalog,
-            probes=probes,
-            progress=ProgressBook(reader=outside.progress, clock=clock),
-            clock=clock,
-            platform_key=config.platform_key,
-        ),
+        gatherer=gatherer,
+        documents=documents,
         executor=Executor(
             cluster=cluster,
             control_plane=control_plane,
             cache=cache,
+            documents=documents,
             config=config,
             time=clock.boottime,
         ),
-        reporter=Reporter(cluster=cluster, gateway_url=settings.gateway_url),
+        reporter=Reporter(cluster=cluster, documents=documents, gateway_url=settings.gateway_url),
+        ledger=ledger,
         config=config,
         telemetry=telemetry,
         denied=denials.note,
@@ -204,6 +243,9 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         leader=leader,
         policy=policy,
         cache=cache,
+        documents=documents,
+        gatherer=gatherer,
+        telemetry=telemetry,
         loop=loop,
         reconciler=reconciler,
         models=models,
@@ -213,13 +255,35 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         purger=purger,
         denials=denials,
         pod_times=PodTimes(cache=cache, control_plane=control_plane, clock=clock, gpu_resource=settings.gpu_resource),
+        signals=signals,
+        ledger=ledger,
+        gateways=GatewayFollower(
+            session=outside.session,
+            urls=settings.gateway_internal_urls,
+            token=SecretFile(lambda: settings.read_secret(settings.internal_token_file)).read,
+            book=signals,
+        ),
+        benchmarks=benchmarks,
         clock=clock,
         follow=outside.follow,
     )
 
 
-def _queue(clock: Clock) -> WorkQueue:
-    return WorkQueue(time=clock.boottime, random_source=random.Random())  # noqa: S311 - spreads retries
+def _queue(clock: Clock, waited: Callable[[float], None] = lambda _seconds: None) -> WorkQueue:
+    spread = random.Random()  # noqa: S311 - spreads retries
+    return WorkQueue(time=clock.boottime, random_source=spread, waited=waited)
+
+
+def _load(settings: OperatorSettings) -> Load | None:
+    """What copies are tried with; None where they are not."""
+    if settings.benchmark_requests == 0:
+        return None
+    return Load(
+        requests=settings.benchmark_requests,
+        concurrency=min(settings.benchmark_concurrency, settings.benchmark_requests),
+        output_tokens=settings.benchmark_tokens,
+        seconds=settings.benchmark_seconds,
+    )
 
 
 def config_of(settings: OperatorSettings) -> Config:
@@ -228,12 +292,16 @@ def config_of(settings: OperatorSettings) -> Config:
         serving_image=settings.serving_image,
         image_pull_policy=settings.image_pull_policy,
         images=settings.read_images(),
+        given_gpus=settings.tenant_gpus,
+        priority_classes=settings.priority_classes,
+        cluster_queue=settings.cluster_queue,
         allow_unpinned_images=settings.allow_unpinned_images,
         weights_volume=settings.weights_volume,
         serving_controlplane_url=settings.serving_controlplane_url or settings.controlplane_url,
         gateway_url=settings.gateway_url.rstrip("/"),
         platform_key=settings.read_secret(settings.platform_key_file),
         drain_seconds=settings.drain_seconds,
+        healing=settings.healing_rules(),
         probe_interval_seconds=settings.probe_interval_seconds,
         hub_token_secret=settings.hub_token_secret,
         hub_url=settings.hub_url,
@@ -261,6 +329,7 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     telemetry.gauge("paddock_operator_queue_depth", "Keys that wait", lambda: float(len(loop.queue)))
     telemetry.gauge("paddock_operator_queue_age", "Age of the oldest due key, s", loop.queue.oldest_age_seconds)
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
+    telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))
     telemetry.gauge(
         "paddock_operator_policy_age", "Seconds since the policy was confirmed", operator.policy.age_seconds
     )

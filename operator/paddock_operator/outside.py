@@ -1,4 +1,4 @@
-"""What lies outside the process: clocks, the API server, the control plane, pods, and where events come from.
+"""What lies outside the process: clocks, the API server, the control plane, pods, and who asks the webhook.
 
 `real` makes it for a process of its own. Tests of faults put a simulated cluster here, under a clock of their own: what
 runs on top of it is wired as ever.
@@ -15,19 +15,20 @@ import httpx2
 
 from paddock_operator import events
 from paddock_operator.adapters import cluster, controlplane
+from paddock_operator.adapters.benchmark import TritonBencher
 from paddock_operator.adapters.clock import SystemClock, boot_id
 from paddock_operator.adapters.progress import HttpProgressReader
-from paddock_operator.adapters.triton import TritonProber
-from paddock_operator.events import Heard, Judge
-from paddock_operator.ports import Clock, Prober, ProgressReader
+from paddock_operator.adapters.triton import TritonMetrics, TritonProber
+from paddock_operator.events import Judge
+from paddock_operator.ports import Bencher, CacheReader, Clock, Prober, ProgressReader
 from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 
 
 class Follow(Protocol):
-    """Delivers events of LlamaDeployments and asks the webhook's question, until the process is to end."""
+    """Asks the webhook's question, until the process is to end."""
 
-    def __call__(self, *, settings: OperatorSettings, heard: Heard, judge: Judge) -> Awaitable[None]:
+    def __call__(self, *, settings: OperatorSettings, judge: Judge) -> Awaitable[None]:
         """Returns when the process is to end in order."""
 
 
@@ -44,6 +45,8 @@ class Outside:
     session: aiohttp.ClientSession
     """For pods and gateways."""
     prober: Prober
+    bencher: Bencher
+    caches: CacheReader
     progress: ProgressReader
     follow: Follow
 
@@ -65,6 +68,8 @@ async def real(settings: OperatorSettings) -> AsyncIterator[Outside]:
             internal=internal,
             session=session,
             prober=TritonProber(session),
+            bencher=TritonBencher(session),
+            caches=TritonMetrics(session),
             progress=HttpProgressReader(session),
             follow=events.follow,
         )

@@ -16,16 +16,28 @@ class WorkQueue:
     """Coalescing and delayed, with a back-off for each key. Belongs to one event loop.
 
     `time` is a monotonic clock; `random_source` spreads retries: keys that failed together do not return together.
+    `waited` is told for how many seconds each key was due before it was taken.
     """
 
-    def __init__(self, *, time: Callable[[], float], random_source: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        time: Callable[[], float],
+        random_source: random.Random,
+        waited: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
         self._time = time
+        self._waited = waited
         self._random = random_source
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._running: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._wake = asyncio.Event()
+
+    def __contains__(self, key: Key) -> bool:
+        """True if a round for this key is to come, now or later."""
+        return key in self._due
 
     def __len__(self) -> int:
         return len(self._due)
@@ -84,6 +96,7 @@ class WorkQueue:
             # An entry that an earlier wish has overtaken, or whose key is being worked on, is left over.
             if self._due.get(key) == at and key not in self._running:
                 del self._due[key]
+                self._waited(self._time() - at)
                 return key
         return None
 

@@ -1,13 +1,16 @@
 """One round for one key: gather, decide, execute, report. Nothing is remembered that the cluster does not hold."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, fails
 
+from paddock_operator.decide.actions import Action, AddFinalizer, Delete
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.quota import settle
+from paddock_operator.documents import Documents
 from paddock_operator.errors import (
     ClusterError,
     ConflictError,
@@ -17,6 +20,7 @@ from paddock_operator.errors import (
 )
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
+from paddock_operator.gpu_quota import GpuLedger, created_of
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Key
 from paddock_operator.report import Reporter
@@ -26,6 +30,8 @@ log = logging.getLogger(__name__)
 
 DENIED_RETRY_SECONDS = 60.0
 REFUSED_RETRY_SECONDS = 60.0
+OUTDATED_RETRY_SECONDS = 0.1
+"""The round saw an object that has changed since: the next one sees the change."""
 
 
 class Reconciler:
@@ -35,15 +41,19 @@ class Reconciler:
         self,
         *,
         gatherer: Gatherer,
+        documents: Documents,
         executor: Executor,
         reporter: Reporter,
+        ledger: GpuLedger,
         config: Config,
         telemetry: Telemetry,
         denied: Callable[[Observed, Outcome], None],
     ) -> None:
         self._gatherer = gatherer
+        self._documents = documents
         self._executor = executor
         self._reporter = reporter
+        self._ledger = ledger
         self._config = config
         self._telemetry = telemetry
         self._denied = denied
@@ -52,23 +62,54 @@ class Reconciler:
         """One round; after how many seconds to look again, None if only on change. Raises OperatorError: try again."""
         with self._telemetry.round(key):
             observed = await self._gatherer.gather(key)
-            outcome = decide(observed, self._config)
+            outcome = settle(observed, decide(observed, self._config))
+            self._ledger.book(key, outcome.life.quota, created=created_of(observed.metadata))
+            if await self._is_outdated(observed, outcome):
+                return OUTDATED_RETRY_SECONDS
             self._denied(observed, outcome)
+            decided, told = outcome, False
             failure: OperatorError | None = None
             try:
-                writes, refused = await self._executor.execute(outcome.actions, observed)
+                told, actions = await self._tell_grant(observed, outcome)
+                writes, refused = await self._executor.execute(actions, observed)
                 outcome = _with_refused(outcome, refused)
             except (ClusterError, ControlPlaneError) as error:
                 failure, writes = error, 0
                 outcome = _told(outcome, error)
-            if not isinstance(failure, ConflictError) and not _finalizer_removed(observed, outcome):
-                changed = await self._reporter.report(observed, outcome)
+            done = (told and outcome is decided) or _finalizer_removed(observed, outcome)
+            if not isinstance(failure, ConflictError) and not done:
+                try:
+                    changed = await self._reporter.report(observed, outcome)
+                except ConflictError:
+                    await self._documents.fresh(key)
+                    return OUTDATED_RETRY_SECONDS
                 log.debug("round", extra={"key": str(key), "writes": writes, "status_changed": changed})
         if isinstance(failure, DownloadDeniedError):
             return DENIED_RETRY_SECONDS
         if failure is not None:
             raise failure
         return outcome.look_after_seconds
+
+    async def _tell_grant(self, observed: Observed, outcome: Outcome) -> tuple[bool, Sequence[Action]]:
+        """Write the status first where GPUs were granted, so that a crash before the next write forgets none of them.
+
+        Whether it was written, and the actions that are left: the finalizer goes on before the object is another one.
+        """
+        quota, noted = outcome.life.quota, None if observed.deployment is None else observed.live.status.quota
+        if quota is None or quota.gpus <= (0 if noted is None else noted.gpus) or observed.deployment is None:
+            return False, outcome.actions
+        first = [action for action in outcome.actions if isinstance(action, AddFinalizer)]
+        await self._executor.execute(first, observed)
+        told = await self._reporter.report(observed, outcome)
+        return told, [action for action in outcome.actions if not isinstance(action, AddFinalizer)]
+
+    async def _is_outdated(self, observed: Observed, outcome: Outcome) -> bool:
+        """What is taken away does not come back, so nothing is taken by an old look at what is wished."""
+        if observed.deployment is None or not any(isinstance(action, Delete) for action in outcome.actions):
+            return False
+        document = await self._documents.fresh(observed.key)
+        seen = observed.metadata["resourceVersion"]
+        return document is None or document["metadata"]["resourceVersion"] != seen
 
 
 def _finalizer_removed(observed: Observed, outcome: Outcome) -> bool:

@@ -16,6 +16,8 @@ RETRY_FIRST_SECONDS = 0.5
 RETRY_MAX_SECONDS = 30.0
 ABSENT_SECONDS = 30.0
 """How often it is asked whether an API that was not there has come."""
+RELIST_SECONDS = 480.0
+"""How often everything is listed again, whatever was heard: within it, a lost event of a watch is made up for."""
 MISSED_TO_WARN = 2
 """So many silent watches in a row, each followed by a list with news, mean that watches do not work here. One may be
 chance: the change may have come between the watch and the list."""
@@ -25,7 +27,8 @@ Changed = Callable[[Manifest], None]
 
 
 class Reflector:
-    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept.
+    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept; a change of
+    what was dropped is told to nobody.
 
     Of an `optional` kind the cluster may lack the API: then there are no objects, and `served` is false.
     """
@@ -40,8 +43,11 @@ class Reflector:
         selector: str = names.SELECTOR,
         reduce: Callable[[Manifest], Manifest] = lambda manifest: manifest,
         optional: bool = False,
+        relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self.kind = kind
+        self.version = 0
+        """Another number after every change that was told."""
         self.served = False
         self.synced = asyncio.Event()
         self._cluster = cluster
@@ -50,6 +56,8 @@ class Reflector:
         self._selector = selector
         self._reduce = reduce
         self._optional = optional
+        self._relist_seconds = relist_seconds
+        self._listed_at = 0.0
         self._objects: dict[tuple[str, str], Manifest] = {}
         self._by_owner: dict[Key, dict[tuple[str, str], Manifest]] = {}
         self._heard_at = clock.boottime()
@@ -88,6 +96,7 @@ class Reflector:
                     self._note_missed()
                 delay, silent = RETRY_FIRST_SECONDS, False
                 await self._follow(revision)
+                log.debug("listing again", extra={"kind": self.kind.plural})
             except SilentError as error:
                 # A kind of which nothing is heard because nothing happens: no trouble, as long as the list agrees.
                 silent = True
@@ -117,7 +126,7 @@ class Reflector:
 
     async def _replace(self) -> str:
         listing = await self._cluster.list(self.kind, selector=self._selector)
-        self._heard_at = self._clock.boottime()
+        self._heard_at = self._listed_at = self._clock.boottime()
         found = {_place(manifest): manifest for manifest in listing.items}
         for place in set(self._objects) - set(found):
             self._drop(place)
@@ -134,8 +143,9 @@ class Reflector:
             log.warning(text, extra={"kind": self.kind.plural, "times": self._missed})
 
     async def _follow(self, revision: str) -> None:
-        """Watch until the server is asked for something that it no longer knows; a watch that ends in order goes on."""
-        while True:
+        """Watch until it is time to list again, or the server is asked for something that it no longer knows; a watch
+        that ends in order goes on."""
+        while not self._is_old():
             async for event in self._cluster.watch(self.kind, selector=self._selector, revision=revision):
                 self._heard_at = self._clock.boottime()
                 self._missed = 0
@@ -144,29 +154,42 @@ class Reflector:
                     self._keep(event.object)
                 elif event.type == "DELETED":
                     self._drop(_place(event.object))
+                if self._is_old():
+                    return
             # A server that is stopping ends each watch at once: do not ask it in a hot loop.
             await asyncio.sleep(RETRY_FIRST_SECONDS / 2)
 
+    def _is_old(self) -> bool:
+        return self._clock.boottime() - self._listed_at >= self._relist_seconds
+
     def _keep(self, manifest: Manifest) -> None:
-        place = _place(manifest)
+        place, revision = _place(manifest), manifest["metadata"]["resourceVersion"]
         before = self._objects.get(place)
-        if before is not None and before["metadata"].get("resourceVersion") == manifest["metadata"]["resourceVersion"]:
+        if before is not None and before["metadata"].get("resourceVersion") == revision:
             return
         self._changes += 1
         reduced = self._reduce(manifest)
+        if before is not None and _same(before, reduced):
+            # The one that is kept stays the same object, by which others notice that nothing has changed.
+            before["metadata"]["resourceVersion"] = revision
+            return
         self._forget_owner(place)
         self._objects[place] = reduced
         owner = owner_of(reduced)
         if owner is not None:
             self._by_owner.setdefault(owner, {})[place] = reduced
-        self._changed(reduced)
+        self._tell(reduced)
 
     def _drop(self, place: tuple[str, str]) -> None:
         self._forget_owner(place)
         manifest = self._objects.pop(place, None)
         if manifest is not None:
             self._changes += 1
-            self._changed(manifest)
+            self._tell(manifest)
+
+    def _tell(self, manifest: Manifest) -> None:
+        self.version += 1
+        self._changed(manifest)
 
     def _forget_owner(self, place: tuple[str, str]) -> None:
         manifest = self._objects.get(place)
@@ -191,6 +214,12 @@ def owner_uid(manifest: Manifest) -> str | None:
     labels = manifest["metadata"].get("labels") or {}
     uid: str | None = labels.get(names.DEPLOYMENT_UID)
     return uid
+
+
+def _same(before: Manifest, after: Manifest) -> bool:
+    """True if two forms of an object differ in their revision alone."""
+    revision = {"resourceVersion": before["metadata"].get("resourceVersion")}
+    return before == {**after, "metadata": {**after["metadata"], **revision}}
 
 
 def _place(manifest: Manifest) -> tuple[str, str]:

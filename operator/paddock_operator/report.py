@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 from paddock_core.resources import names
-from paddock_core.resources.conditions import ConditionType, is_well, merge, phase
+from paddock_core.resources.conditions import ConditionReason, ConditionType, is_well, merge, phase
 from paddock_core.resources.llamadeployment import Condition, Status
 
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.progress import progressing
+from paddock_operator.documents import Documents
 from paddock_operator.errors import ClusterError, ConflictError
 from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT
 from paddock_operator.observed import Observed
@@ -18,6 +19,20 @@ from paddock_operator.ports import Cluster, Manifest
 from paddock_operator.times import format_time
 
 log = logging.getLogger(__name__)
+
+ON_THE_WAY = frozenset(
+    {
+        ConditionReason.WEIGHTS_PREPARING,
+        ConditionReason.ENGINE_BUILDING,
+        ConditionReason.PODS_PENDING,
+        ConditionReason.LOADING,
+        ConditionReason.NOT_SERVED,
+        ConditionReason.NO_ENDPOINT,
+        ConditionReason.GATEWAY_BEHIND,
+        ConditionReason.ROLLING_OUT,
+    }
+)
+"""Reasons of conditions that do not hold yet, or only because an earlier one does not."""
 
 
 def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Status:
@@ -57,28 +72,31 @@ def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Stat
 class Reporter:
     """Writes statuses and Events."""
 
-    def __init__(self, *, cluster: Cluster, gateway_url: str) -> None:
+    def __init__(self, *, cluster: Cluster, documents: Documents, gateway_url: str) -> None:
         self._cluster = cluster
+        self._documents = documents
         self._gateway_url = gateway_url
 
     async def report(self, observed: Observed, outcome: Outcome) -> bool:
-        """Write the status if it changed; whether it did. Raises ClusterError."""
+        """Write the status if it changed; whether it did. Raises ClusterError: ConflictError where somebody has
+        changed the object since it was looked at."""
         if observed.deployment is None or not outcome.findings:
             return False
         old = observed.live.status
         new = status_of(observed, outcome, gateway_url=self._gateway_url)
         if new == old:
             return False
-        await self._cluster.apply(
-            {
-                "apiVersion": LLAMA_DEPLOYMENT.api_version,
-                "kind": LLAMA_DEPLOYMENT.name,
-                # The uid is a precondition: the status of a deleted object must not land on its successor.
-                "metadata": {"namespace": observed.key.namespace, "name": observed.key.name, "uid": observed.uid},
-                "status": msgspec.to_builtins(new),
-            },
-            subresource="status",
-        )
+        metadata = {
+            "namespace": observed.key.namespace,
+            "name": observed.key.name,
+            # Both are preconditions: the status of a deleted object must not land on its successor, nor one that was
+            # found by an old specification on a new one.
+            "uid": observed.uid,
+            "resourceVersion": self._documents.revision_after(observed.key, str(observed.metadata["resourceVersion"])),
+        }
+        kind = {"apiVersion": LLAMA_DEPLOYMENT.api_version, "kind": LLAMA_DEPLOYMENT.name}
+        document = {**kind, "metadata": metadata, "status": msgspec.to_builtins(new)}
+        self._documents.wrote(await self._cluster.apply(document, subresource="status"))
         for condition in transitions(old.conditions, new.conditions):
             await self._tell(observed, condition)
         return True
@@ -94,10 +112,25 @@ class Reporter:
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Condition]:
-    """Conditions whose status or reason differs from before. Progressing only repeats another one: it is left out."""
-    before = {item.type: (item.status, item.reason) for item in old}
-    told = [item for item in new if item.type != ConditionType.PROGRESSING]
-    return [item for item in told if before.get(item.type) != (item.status, item.reason)]
+    """What is worth an Event: troubles, that one is over, and that it serves. What merely comes about by itself stands
+    in the status, and would be a dozen Events for every deployment that comes up."""
+    before = {item.type: item for item in old}
+    return [item for item in new if _is_news(item, before.get(item.type))]
+
+
+def _is_news(item: Condition, former: Condition | None) -> bool:
+    if item.type == ConditionType.PROGRESSING:
+        # It only repeats another one.
+        return False
+    if former is not None and (former.status, former.reason) == (item.status, item.reason):
+        return False
+    if is_well(item):
+        return item.type == ConditionType.SERVING or (former is not None and _is_trouble(former))
+    return _is_trouble(item)
+
+
+def _is_trouble(item: Condition) -> bool:
+    return not is_well(item) and item.reason not in ON_THE_WAY
 
 
 def event(observed: Observed, condition: Condition) -> Manifest:

@@ -11,6 +11,8 @@ from paddock_core.planning.types import GPU_RESOURCE
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from paddock_operator.decide.healing import HealingRules
+from paddock_operator.decide.node_faults import FaultRules
 from paddock_operator.networks import PLAIN
 
 
@@ -75,6 +77,15 @@ class OperatorSettings(BaseSettings):
 
     tenant_gpus: int = Field(default=0, ge=0, le=1_000_000)
     """GPUs of each tenant for which `paddock quota set --gpus` set no quota of its own; 0: none."""
+
+    priority_classes: tuple[str, ...] = Field(default=("paddock-standard", "paddock-batch"), max_length=50)
+    """Priority classes (JSON list) that deployments may name; the chart makes paddock-critical too."""
+
+    cluster_queue: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
+    """ClusterQueue of Kueue in which deployments that name no queue of their own wait for GPUs; empty: in none."""
+
+    tenant_pods: int = Field(default=1000, ge=1, le=1_000_000)
+    """Pods that may exist in each tenant's serving namespace."""
 
     weights_volume: dict[str, Any]
     """Volume source (JSON, as in a pod's `volumes`, without the name) that holds the weights of all models."""
@@ -145,8 +156,49 @@ class OperatorSettings(BaseSettings):
     benchmark_seconds: float = Field(default=60.0, ge=1, le=600)
     """A copy that has not answered them all within so long is not measured."""
 
+    restart_budget: int = Field(default=6, ge=1, le=100)
+    """So many failures of a copy in a row, and it is not started again until a person or another specification says so."""
+
+    restart_pause_seconds: float = Field(default=10.0, ge=1, le=600)
+    """How long a copy is left alone after its second failure; after each further one twice as long, up to 10 minutes."""
+
+    restart_forget_seconds: float = Field(default=600.0, ge=10, le=86400)
+    """A copy that has answered for so long has its failures forgotten."""
+
+    partial_group_seconds: float = Field(default=90.0, ge=10, le=3600)
+    """So long a group may hold GPUs while other pods of it find none; then it gives them back and is tried later."""
+
+    node_lost_seconds: float = Field(default=60.0, ge=10, le=3600)
+    """A node that is not ready for so long is lost: the copies on it are placed elsewhere."""
+
+    gpu_fault_conditions: tuple[Annotated[str, Field(pattern=r"^[\w./-]{1,200}=(True|False|Unknown)$")], ...] = (
+        FaultRules().conditions
+    )
+    """Node conditions (JSON list of `<type>=<status>`) that mean a GPU is broken: copies leave the node."""
+
+    gpu_fault_taints: tuple[Annotated[str, Field(min_length=1, max_length=316)], ...] = ()
+    """Keys of node taints (JSON list) that mean the same."""
+
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Least level that is logged."""
+
+    def healing_rules(self) -> HealingRules:
+        """How patient the platform is with copies."""
+        return HealingRules(
+            budget=self.restart_budget,
+            first_pause_seconds=self.restart_pause_seconds,
+            forget_seconds=self.restart_forget_seconds,
+            partial_seconds=self.partial_group_seconds,
+        )
+
+    def fault_rules(self) -> FaultRules:
+        """What counts as a fault of a node."""
+        return FaultRules(
+            lost_seconds=self.node_lost_seconds,
+            conditions=self.gpu_fault_conditions,
+            taints=self.gpu_fault_taints,
+            resource=self.gpu_resource,
+        )
 
     def read_images(self) -> tuple[EngineImage, ...]:
         """The table of images with this platform's pins. Raises ValueError for a pin that makes no sense."""

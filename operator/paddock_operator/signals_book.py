@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 from paddock_core.signals import DeploymentSignal, GatewayReport
 
+from paddock_operator.decide.scaling_advice import TOLERANCE
 from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
 from paddock_operator.ports import Clock, Key
 
@@ -27,11 +28,22 @@ class _Gateway:
 
 
 class SignalBook:
-    """The newest report of each gateway. `wake` queues a deployment that should be looked at now."""
+    """The newest report of each gateway. `wake` queues a deployment that should be looked at now, `loaded` one of which
+    more or less is asked than before."""
 
-    def __init__(self, *, clock: Clock, wake: Callable[[Key], None], configured: bool) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        wake: Callable[[Key], None],
+        configured: bool,
+        loaded: Callable[[Key], None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._wake = wake
+        self._loaded = loaded
+        self._loads: dict[str, int] = {}
+        """By uid: the requests of which `loaded` was last told."""
         self._configured = configured
         self._gateways: dict[str, _Gateway] = {}
 
@@ -49,6 +61,7 @@ class SignalBook:
         else:
             named = {signal.uid for signal in report.deployments}
             for uid in [uid for uid in known.told if uid not in named]:
+                self._loads.pop(uid, None)
                 self._tell(known.told.pop(uid)[1].name)
         known.answered_at, known.synced = now, report.synced
         for signal in report.deployments:
@@ -56,6 +69,7 @@ class SignalBook:
             known.told[signal.uid] = (now, signal)
             if _matters(None if before is None else before[1], signal):
                 self._tell(signal.name)
+            self._tell_load(signal)
 
     def about(self, uid: str) -> Gateways:
         """What is known of one deployment."""
@@ -76,6 +90,7 @@ class SignalBook:
     def clear(self) -> None:
         """Forget everything, as when another instance leads: what is not followed grows old unseen."""
         self._gateways.clear()
+        self._loads.clear()
 
     def answering(self) -> int:
         """Gateways that answer."""
@@ -92,9 +107,29 @@ class SignalBook:
         for address in [at for at, item in self._gateways.items() if now - item.answered_at > FORGET_SECONDS]:
             del self._gateways[address]
 
+    def _tell_load(self, signal: DeploymentSignal) -> None:
+        """Only of what may change the number of copies: less than scaling's tolerance changes nothing."""
+        load = sum(
+            told[1].in_flight + told[1].held
+            for gateway in self._gateways.values()
+            if (told := gateway.told.get(signal.uid)) is not None
+        )
+        before = self._loads.get(signal.uid, 0)
+        if abs(load - before) <= TOLERANCE * before:
+            return
+        if load:
+            self._loads[signal.uid] = load
+        else:
+            self._loads.pop(signal.uid, None)
+        self._loaded(_key(signal.name))
+
     def _tell(self, name: str) -> None:
-        namespace, _, short = name.partition("/")
-        self._wake(Key(namespace, short))
+        self._wake(_key(name))
+
+
+def _key(name: str) -> Key:
+    namespace, _, short = name.partition("/")
+    return Key(namespace, short)
 
 
 def _matters(before: DeploymentSignal | None, after: DeploymentSignal) -> bool:

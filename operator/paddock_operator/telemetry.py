@@ -16,6 +16,7 @@ from paddock_core import telemetry_names
 from paddock_operator.ports import Key
 
 Gauge = Callable[[], float]
+WAIT_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class Telemetry:
@@ -31,6 +32,18 @@ class Telemetry:
         self._seconds = self._meter.create_histogram(
             "paddock_operator_round_duration", unit="s", description="Duration of a round"
         )
+        self._waits = self._meter.create_histogram(
+            "paddock_operator_queue_wait",
+            unit="s",
+            description="For how long a key was due before its round began",
+            explicit_bucket_boundaries_advisory=WAIT_BOUNDS,
+        )
+        self._lags = self._meter.create_histogram(
+            "paddock_operator_loop_lag",
+            unit="s",
+            description="How much later than asked the event loop came back",
+            explicit_bucket_boundaries_advisory=WAIT_BOUNDS,
+        )
 
     @contextlib.contextmanager
     def round(self, key: Key) -> Iterator[None]:
@@ -45,6 +58,14 @@ class Telemetry:
             finally:
                 self._rounds.add(1)
                 self._seconds.record(time.monotonic() - begin)
+
+    def waited(self, seconds: float) -> None:
+        """A key was due for so long before its round began."""
+        self._waits.record(seconds)
+
+    def lagged(self, seconds: float) -> None:
+        """The event loop came back so much later than asked."""
+        self._lags.record(seconds)
 
     def gauge(self, name: str, description: str, read: Gauge) -> None:
         """A gauge that is read when the metrics are asked for."""

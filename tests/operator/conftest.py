@@ -54,6 +54,12 @@ def pairs() -> Any:
 
 
 @pytest.fixture(scope="session")
+def worlds() -> Any:
+    """The module `worlds`: a cluster for decisions alone."""
+    return _load("worlds")
+
+
+@pytest.fixture(scope="session")
 def optional_kinds() -> Any:
     """The module `optional_kinds`: custom resource definitions of other projects."""
     return _load("optional_kinds")

@@ -8,8 +8,10 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Engine, Inventory, Plan, Refusal
+from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import EngineSpec, ModelSpec, ParallelismSpec, PlacementSpec, Spec
 from paddock_core.serving.contract import MODEL_NAME
+from paddock_operator.decide import revisions
 from paddock_operator.decide.outcome import Config
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.kinds import OPTIONAL
@@ -86,7 +88,18 @@ def rendered(spec: Spec, inventory: Inventory, **changes: Any) -> list[Manifest]
     """The manifests of a specification that can be planned."""
     answer = planned(spec, inventory)
     assert isinstance(answer, Plan), answer
-    return render_serving(rendering(spec, answer, **changes))
+    return manifests_of(rendering(spec, answer, **changes))
+
+
+def manifests_of(made: Rendering) -> list[Manifest]:
+    """All that the operator applies for a rendering: what copies share, the revision, and each copy."""
+    revision = revisions.make(made, tokenizer="sha256:" + "7" * 64, wish="w" * 16, source="s" * 64, version="1.0.0")
+    key = made.key
+    copies = [
+        names.copy_name(namespace=key.namespace, name=key.name, revision=revision.name, index=index)
+        for index in range(made.spec.replicas)
+    ]
+    return [*render_serving(made), revision.manifest, *(item for name in copies for item in revision.copy(name))]
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
@@ -106,7 +119,8 @@ def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:
 def repository(manifests: list[Manifest]) -> dict[str, str]:
     """Triton's model repository, by path."""
     data = of_kind(manifests, "ConfigMap")[0]["data"]
-    return {key.replace("__", "/"): text for key, text in data.items()}
+    own = (revisions.FACTS_KEY, revisions.TEMPLATE_KEY)
+    return {key.replace("__", "/"): text for key, text in data.items() if key not in own}
 
 
 def summary(manifests: list[Manifest]) -> dict[str, Any]:

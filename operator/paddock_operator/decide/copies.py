@@ -141,11 +141,11 @@ def is_ready(pod: Child) -> bool:
     return ready and bool(status.get("podIP"))
 
 
-def pod_url(pod: Child) -> str:
-    """Triton's HTTP address in a pod; empty while it has none."""
+def pod_url(pod: Child, *, port: int = HTTP_PORT) -> str:
+    """Triton's HTTP address in a pod, or that of another port; empty while it has none."""
     address = str((pod.manifest.get("status") or {}).get("podIP") or "")
     host = f"[{address}]" if ":" in address else address
-    return f"http://{host}:{HTTP_PORT}" if host else ""
+    return f"http://{host}:{port}" if host else ""
 
 
 def _size(workload: Child) -> int:

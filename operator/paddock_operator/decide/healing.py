@@ -85,6 +85,7 @@ def judge(
         verdict = _broken_up(patient, verdict, known, now=now, rules=rules)
         verdict = _partly_placed(patient, verdict, known, now=now, gpu=gpu, rules=rules)
         verdict = _let_back(patient, verdict, faults=faults)
+        verdict = _on_silent_node(patient, verdict, faults=faults)
         verdict = replace(verdict, record=_signed(verdict.record, known))
     gone = verdict.down or not patient.there
     return replace(verdict, forced=tuple(pod for pod in forced if gone or pod.going))
@@ -271,6 +272,17 @@ def _let_back(patient: Patient, verdict: Verdict, *, faults: NodeFaults) -> Verd
     if verdict.held or not mended or not waits or faults.distrusted:
         return verdict
     return replace(verdict, down=patient.there)
+
+
+def _on_silent_node(patient: Patient, verdict: Verdict, *, faults: NodeFaults) -> Verdict:
+    """A node that will soon count as lost is looked at again then; one that is not believed to be lost is told of."""
+    waits = [faults.waiting[node] for node in patient.nodes if node in faults.waiting]
+    verdict = _look(verdict, min(waits)) if waits else verdict
+    doubted = sorted(patient.nodes & faults.doubted)
+    if not doubted or verdict.cause is not None:
+        return verdict
+    text = f"copy {patient.name}: node {doubted[0]} does not answer; {faults.distrusted}"
+    return replace(verdict, cause=Cause(reason=ConditionReason.NODE_LOST, message=text))
 
 
 def _placed(verdict: Verdict, *, complete: bool) -> Verdict:

@@ -1,5 +1,7 @@
 """What a plan and a placement need of the cluster and of the platform beside nodes."""
 
+from collections.abc import Sequence
+
 from paddock_core.planning.types import Plan
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
 from paddock_core.resources.llamadeployment import PlacementSpec
@@ -21,6 +23,7 @@ def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], conf
         or _exclusive(placement)
         or _queue(placement, apis)
         or _network(placement, config)
+        or _priority(placement, config)
     )
     if found is None:
         return None
@@ -84,3 +87,19 @@ def _network(placement: PlacementSpec, config: Config) -> _Lack:
         " these, or ask the platform team for it (PADDOCK_OPERATOR_NETWORKS)"
     )
     return ConditionReason.NETWORK_NOT_ALLOWED, text
+
+
+def priority_problem(placement: PlacementSpec, *, allowed: Sequence[str]) -> str | None:
+    """Why the priority class may not be named, or None: those of the system would let a tenant push anything away."""
+    asked = placement.priority_class_name
+    if asked is None or asked in allowed:
+        return None
+    return (
+        f"spec.placement.priorityClassName is {asked}, and the platform allows {', '.join(allowed) or 'none'}: choose"
+        " one of these or leave it out, or ask the platform team for it (PADDOCK_OPERATOR_PRIORITY_CLASSES)"
+    )
+
+
+def _priority(placement: PlacementSpec, config: Config) -> _Lack:
+    text = priority_problem(placement, allowed=config.priority_classes)
+    return None if text is None else (ConditionReason.PRIORITY_NOT_ALLOWED, text)

@@ -46,10 +46,12 @@ class NodeFaults:
     """A fatal fault of a GPU is told: no copy stays there."""
     short: Mapping[str, int] = field(default_factory=dict)
     """GPUs that a node still offers, where that is fewer than it has."""
+    waiting: Mapping[str, float] = field(default_factory=dict)
+    """Nodes that do not answer, and in how many seconds they will count as lost."""
+    doubted: frozenset[str] = frozenset()
+    """Nodes that look lost and are not held to be."""
     distrusted: str = ""
     """Why faults that seem to be there are not believed; empty where nothing is doubted."""
-    look_after_seconds: float | None = None
-    """When a node that does not answer will count as lost."""
 
     @property
     def avoided(self) -> tuple[str, ...]:
@@ -67,17 +69,18 @@ def faults_of(nodes: Iterable[Mapping[str, Any]], *, now: float, fresh: bool, ru
     found = list(nodes)
     silent = {_name(node): since for node in found if (since := _silent_since(node)) is not None}
     lost = {name: since for name, since in silent.items() if now - since >= rules.lost_seconds}
-    distrusted = ""
+    distrusted, doubted = "", frozenset[str]()
     if len(lost) * 2 > len(found):
         distrusted = f"{len(lost)} of {len(found)} GPU nodes look lost at once, so none is held to be: nothing is moved"
-        lost = {}
-    waits = [rules.lost_seconds - (now - since) for since in silent.values() if now - since < rules.lost_seconds]
+        doubted, lost = frozenset(lost), {}
+    waits = {name: since + rules.lost_seconds - now for name, since in silent.items()}
     return NodeFaults(
         lost={name: f"node {name} has not answered for {now - since:.0f} s" for name, since in lost.items()},
         broken={_name(node): why for node in found if (why := _broken(node, rules))},
         short={_name(node): count for node in found if (count := _short(node, rules)) is not None},
+        waiting={name: wait for name, wait in waits.items() if wait > 0},
+        doubted=doubted,
         distrusted=distrusted,
-        look_after_seconds=max(1.0, min(waits)) if waits else None,
     )
 
 

@@ -51,8 +51,10 @@ class Config:
     """The network profiles that deployments may name; the first is the one of those that name none."""
     images: tuple[EngineImage, ...] = field(default_factory=packaged_images)
     """The images of GPU engines, with this platform's pins."""
-    tenant_gpus: int = 0
-    """GPUs of each tenant that has no quota of its own."""
+    priority_classes: tuple[str, ...] = ()
+    """Priority classes that deployments may name."""
+    cluster_queue: str = ""
+    """Kueue's ClusterQueue for deployments that name no queue; empty: they are not queued."""
     allow_unpinned_images: bool = False
     """True where an image without a digest may run."""
     monitoring_namespace: str = names.PLATFORM_NAMESPACE

@@ -58,6 +58,7 @@ class ModelLoop:
 
 
 def _name_alone(manifest: Manifest) -> Manifest:
-    """Every round reads the object freshly."""
+    """Every round reads the object freshly, so its revision stands for all of it."""
     metadata = manifest["metadata"]
-    return {"metadata": {"name": metadata["name"], "resourceVersion": metadata["resourceVersion"]}}
+    revision = metadata["resourceVersion"]
+    return {"metadata": {"name": metadata["name"], "resourceVersion": revision}, "revision": revision}

@@ -122,8 +122,8 @@ def _failure(look: Look, way: _Way, stage: Stage) -> str:
     limit = look.spec.deadline_seconds
     for copy in own:
         quiet = look.now - max(copy.born_at, copy.quiet_since or 0.0)
-        # Where others of it answer, a lack of devices says nothing about the revision.
-        if copy.answering is False and quiet > limit and not (copy.starved and answers):
+        # Where others of it answer and nobody else is needed, a lack of devices says nothing about the revision.
+        if copy.answering is False and quiet > limit and not (copy.starved and answers and stage.last):
             why = ": there are no devices for it" if copy.starved else ""
             return f"copy {copy.name} has not answered within {limit} s{why}"
     return stage.failure

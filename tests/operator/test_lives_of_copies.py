@@ -1,0 +1,340 @@
+"""What becomes of the copies of one deployment over many rounds: they come, change, are scaled and go."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources import names
+from paddock_operator.decide import revisions
+from paddock_operator.decide.outcome import Config
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET
+from paddock_operator.ports import Policy
+
+CONFIG = Config(
+    serving_image="registry.test/serving:1",
+    image_pull_policy="IfNotPresent",
+    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
+    serving_controlplane_url="http://control-plane.test",
+    gateway_url="http://gateway.test",
+    platform_key=b"key",
+    drain_seconds=3.0,
+    probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
+    given_gpus=1000,
+    version="1.0.0",
+)
+DEMO = {"model": {"id": "smollm2-135m-instruct"}}
+
+
+@pytest.fixture(scope="module")
+def policy(helpers: Any) -> Policy:
+    return licensed(helpers, for_both=True)
+
+
+@pytest.fixture
+def world(worlds: Any, policy: Policy) -> Any:
+    return worlds.World(config=CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
+
+
+def revision_of(name: str) -> str:
+    return name.split("-")[-2]
+
+
+def test_copies_come_up_and_are_routed_to(world: Any) -> None:
+    world.rounds()
+    assert len(world.names(DEPLOYMENT)) == 2
+    status = world.parsed()
+    assert (status.phase, status.replicas, status.ready_replicas) == ("Serving", 2, 2)
+    assert [len(target.endpoints) for target in status.routing.targets] == [2]
+    assert [(item.state, item.replicas) for item in status.revisions] == [("Current", 2)]
+
+
+def templates(world: Any) -> list[Any]:
+    return [
+        item["spec"].get("template") or item["spec"]["leaderWorkerTemplate"]
+        for (kind, _name), item in world.objects.items()
+        if kind in (DEPLOYMENT, LEADER_WORKER_SET)
+    ]
+
+
+OTHER_SETTINGS: dict[str, Any] = {
+    "serving_image": "registry.test/serving:2",
+    "weights_volume": {"nfs": {"server": "s", "path": "/"}},
+    "image_pull_policy": "Always",
+}
+
+
+@pytest.mark.parametrize("setting", sorted(OTHER_SETTINGS))
+def test_other_settings_restart_nothing_and_are_told_as_drift(world: Any, setting: str) -> None:
+    world.rounds()
+    before, copies = templates(world), world.names(DEPLOYMENT)
+    assert not world.parsed().drifted
+    world.written.clear()
+    world.config = replace(CONFIG, version="2.0.0", **{setting: OTHER_SETTINGS[setting]})
+    world.rounds()
+    assert (templates(world), world.names(DEPLOYMENT), world.written) == (before, copies, [])
+    status = world.parsed()
+    assert (status.drifted, status.phase) == (True, "Serving")
+    assert [item.rendered_by for item in status.revisions] == ["1.0.0"]
+
+
+def test_an_operator_that_renders_the_same_is_no_drift(world: Any) -> None:
+    world.rounds()
+    world.written.clear()
+    world.config = replace(CONFIG, version="2.0.0")
+    world.rounds()
+    assert (world.parsed().drifted, world.written) == (False, [])
+
+
+def test_a_copy_that_is_lost_comes_back_as_it_was_made_not_as_it_would_be_made_now(world: Any) -> None:
+    world.rounds()
+    before = templates(world)
+    lost = world.names(DEPLOYMENT)[0]
+    world.config = replace(CONFIG, serving_image="registry.test/serving:2")
+    world.objects = {place: item for place, item in world.objects.items() if not place[1].startswith(lost)}
+    world.rounds()
+    assert lost in world.names(DEPLOYMENT)
+    assert templates(world) == [before[1], before[0]] or templates(world) == before
+
+
+def test_drift_is_applied_where_nothing_is_served(world: Any) -> None:
+    world.rounds()
+    (former,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    world.spec = {**DEMO, "replicas": 0}
+    world.rounds()
+    assert world.names(DEPLOYMENT) == []
+    world.config = replace(CONFIG, serving_image="registry.test/serving:2")
+    world.rounds()
+    world.spec = {**DEMO, "replicas": 2}
+    world.rounds()
+    assert {revision_of(name) for name in world.names(DEPLOYMENT)} != {former}
+    assert not world.parsed().drifted
+
+
+def test_a_change_replaces_copies_one_by_one_and_the_former_revision_goes(world: Any) -> None:
+    world.rounds()
+    (former,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}}
+    least = []
+    for _ in range(60):
+        world.round()
+        least.append(world.parsed().ready_replicas)
+        world.pods_come()
+        world.now += 5
+    assert min(least) == 2, "there is room for one more copy at a time, so none is missing"
+    (present,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    assert present != former
+    assert [
+        world.objects[CONFIG_MAP, name]["metadata"]["labels"][names.REVISION] for name in world.names(CONFIG_MAP)
+    ] == [present]
+    (target,) = world.parsed().routing.targets
+    assert (target.revision, target.context_length, target.weight) == (present, 1024, 100)
+
+
+def test_a_change_taken_back_half_way_goes_back_to_the_copies_that_are_there(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}}
+    world.round()
+    world.now += 5
+    assert len(world.names(DEPLOYMENT)) == 3, "a copy of the new revision comes beside the former ones"
+    world.spec = {**DEMO, "replicas": 2}
+    world.written.clear()
+    world.rounds()
+    assert world.names(DEPLOYMENT) == before
+    assert not [text for text in world.written if text.startswith("create Deployment")]
+    assert world.parsed().rollout is None
+
+
+def test_a_change_that_never_answers_leaves_what_serves_and_is_told(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}, "rollout": {"deadlineSeconds": 600}}
+    for _ in range(400):
+        world.round()
+        assert world.parsed().ready_replicas == 2
+        new = [name for name in world.names(DEPLOYMENT) if name not in before]
+        world.pods_come(but=new)
+        world.now += 5
+    status = world.parsed()
+    assert world.names(DEPLOYMENT) == before
+    assert {item.name: item.state for item in status.revisions}[revision_of(before[0])] == "Current"
+    assert sorted(item.state for item in status.revisions) == ["Current", "Failed"]
+    progressing = next(item for item in status.conditions if item.type == "Progressing")
+    assert (progressing.status, progressing.reason) == ("False", "RolledBack")
+
+
+def test_copies_that_are_too_many_are_drained_before_they_go(world: Any) -> None:
+    world.spec = {**DEMO, "replicas": 3}
+    world.rounds()
+    world.spec = {**DEMO, "replicas": 1}
+    world.written.clear()
+    world.round()
+    assert not [text for text in world.written if text.startswith("delete Deployment")]
+    (target,) = world.parsed().routing.targets
+    assert len(target.endpoints) == 1, "they get no requests from the moment that they are to go"
+    marked = [
+        name
+        for (kind, name), item in world.objects.items()
+        if kind == DEPLOYMENT and names.DRAINING in item["metadata"]["annotations"]
+    ]
+    assert len(marked) == 2
+    world.rounds()
+    assert len(world.names(DEPLOYMENT)) == 1
+
+
+def test_a_copy_that_drains_is_taken_back_where_it_is_wanted_again(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    world.spec = {**DEMO, "replicas": 1}
+    world.round()
+    world.spec = {**DEMO, "replicas": 2}
+    world.written.clear()
+    world.rounds()
+    assert (world.names(DEPLOYMENT), world.written) == (before, [])
+    assert world.parsed().ready_replicas == 2
+
+
+def test_too_few_copies_are_not_serving(world: Any) -> None:
+    world.spec = {**DEMO, "replicas": 3, "minAvailable": 2}
+    world.rounds()
+
+    def serving() -> tuple[str, str]:
+        found = next(item for item in world.parsed().conditions if item.type == "Serving")
+        return found.status, found.reason
+
+    assert serving() == ("True", "Serving")
+    for name in world.names(DEPLOYMENT)[:2]:
+        world.answer(name, "hangs")
+    world.round()
+    assert serving() == ("False", "TooFewAvailable")
+    world.answer(world.names(DEPLOYMENT)[0], None)
+    world.round()
+    assert serving() == ("True", "Serving")
+    world.spec = {**DEMO, "replicas": 1, "minAvailable": 2}
+    world.rounds()
+    assert serving() == ("True", "Serving"), "no more can be asked for than are wanted"
+
+
+def licensed(helpers: Any, *, for_both: bool) -> Policy:
+    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
+    if for_both:
+        objects += [
+            *helpers.accepted("platform", role="operator", license_id="llama3.2"),
+            *helpers.accepted("acme-inc", license_id="llama3.2"),
+        ]
+    changes = [
+        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+        for number, item in enumerate(objects, start=1)
+    ]
+    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+
+
+LLAMA = "llama-3.2-1b-instruct"
+
+
+@pytest.mark.parametrize("for_both", [True, False])
+def test_copies_of_a_former_model_get_requests_only_as_long_as_it_may_be_used(
+    worlds: Any, helpers: Any, pairs: Any, for_both: bool
+) -> None:
+    made = worlds.World(
+        config=CONFIG,
+        policy=licensed(helpers, for_both=True),
+        spec={"model": {"id": LLAMA}, "replicas": 2},
+        inventory=pairs.one_each(),
+    )
+    made.rounds()
+    former = made.names(DEPLOYMENT)
+    assert made.parsed().ready_replicas == 2
+    made.policy, made.spec = licensed(helpers, for_both=for_both), {**DEMO, "replicas": 2}
+    made.round()
+    models = {target.model for target in made.parsed().routing.targets if target.endpoints}
+    assert models == ({LLAMA} if for_both else set())
+    made.now += 4
+    made.round()
+    assert bool(set(former) & set(made.names(DEPLOYMENT))) is for_both, (
+        "they are waited for no longer than gateways need"
+    )
+    made.rounds()
+    assert not set(former) & set(made.names(DEPLOYMENT))
+    assert [target.model for target in made.parsed().routing.targets] == ["smollm2-135m-instruct"]
+
+
+@pytest.mark.parametrize("steps", [["scale"], ["change"], ["scale", "change"], ["change", "back"]])
+def test_a_process_that_dies_after_any_write_is_continued_to_the_same_end(world: Any, steps: list[str]) -> None:
+    specs = {
+        "scale": {**DEMO, "replicas": 3},
+        "change": {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}},
+        "back": {**DEMO, "replicas": 2},
+    }
+    world.rounds()
+    for step in steps[:-1]:
+        world.spec = specs[step]
+        world.round()
+        world.pods_come()
+        world.now += 5
+    world.spec = specs[steps[-1]]
+    expected = world.copy()
+    expected.rounds()
+    for writes in range(1, 40):
+        other = world.copy()
+        for _ in range(6):
+            other.round(only=writes)
+            other.pods_come()
+            other.now += 5
+        other.rounds()
+        assert sorted(map(str, other.shape())) == sorted(map(str, expected.shape())), writes
+        assert other.parsed().routing.targets[0].revision == expected.parsed().routing.targets[0].revision
+
+
+def test_what_runs_goes_on_while_the_weights_of_another_model_are_fetched(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    world.spec = {"model": {"id": "smollm2-135m-instruct"}, "engine": {"contextLength": 256}, "replicas": 2}
+    world.seen["weights"] = type(world.seen["weights"])(job=None)
+    world.round()
+    assert world.names(DEPLOYMENT) == before
+    assert world.parsed().ready_replicas == 2
+
+
+def test_a_lost_configmap_is_no_reason_to_stop_what_runs(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    (pinned,) = world.names(CONFIG_MAP)
+    del world.objects[CONFIG_MAP, pinned]
+    world.rounds()
+    assert world.names(CONFIG_MAP) == [pinned]
+    assert world.names(DEPLOYMENT) == before
+
+
+def test_the_same_revision_answers_another_wish_that_renders_the_same(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT, CONFIG_MAP)
+    plan = world.parsed().plan
+    world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": plan.context_length, "type": plan.engine}}
+    world.written.clear()
+    world.rounds()
+    assert (world.names(DEPLOYMENT, CONFIG_MAP), world.written) == (before, [])
+    (pinned,) = world.names(CONFIG_MAP)
+    found = revisions.read(world.objects[CONFIG_MAP, pinned])
+    assert found is not None
+    assert found.wish == world.objects[CONFIG_MAP, pinned]["metadata"]["annotations"][revisions.WISH]
+
+
+def test_nodes_that_are_not_to_be_used_are_kept_off_for_the_life_of_a_copy(world: Any) -> None:
+    from paddock_operator.decide.node_faults import NodeFaults
+
+    world.seen["faults"] = NodeFaults(broken={"bad": "its GPU fell off the bus"})
+    world.rounds()
+    world.seen.pop("faults")
+    world.written.clear()
+    world.rounds()
+    assert world.written == []
+    for (kind, _name), item in world.objects.items():
+        if kind == DEPLOYMENT:
+            terms = item["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+            (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+            assert term["matchFields"] == [{"key": "metadata.name", "operator": "NotIn", "values": ["bad"]}]
