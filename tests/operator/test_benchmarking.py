@@ -11,7 +11,7 @@ from aiohttp import web
 from paddock_core.serving import contract
 from paddock_operator.adapters.benchmark import TritonBencher
 from paddock_operator.adapters.triton import MAX_METRICS, TritonMetrics, cache_used
-from paddock_operator.benchmarking import RETRY_SECONDS, TRIES, BenchmarkBook, Candidate, summary
+from paddock_operator.benchmarking import AT_ONCE, RETRY_SECONDS, TRIES, BenchmarkBook, Candidate, summary
 from paddock_operator.cache_use import FRESH_SECONDS, CacheBook
 from paddock_operator.decide.scaling import CACHE_SECONDS
 from paddock_operator.errors import BenchmarkError
@@ -53,9 +53,9 @@ class Bencher:
 class Tried:
     """A book, and who was told that there is news."""
 
-    def __init__(self, *, load: Load | None = SMALL) -> None:
+    def __init__(self) -> None:
         self.clock, self.bencher, self.news = Clock(), Bencher(), asyncio.Queue[Key]()
-        self.book = BenchmarkBook(bencher=self.bencher, clock=self.clock, load=load, changed=self.news.put_nowait)
+        self.book = BenchmarkBook(bencher=self.bencher, clock=self.clock, load=SMALL, changed=self.news.put_nowait)
 
     def ask(self, *revisions: str, known: tuple[str, ...] = (), uid: str = "u") -> list[str]:
         found = self.book.ask(
@@ -68,25 +68,30 @@ class Tried:
         return sorted(found)
 
 
+@pytest.fixture
+async def tried() -> AsyncIterator[Tried]:
+    found = Tried()
+    task = asyncio.create_task(found.book.run())
+    yield found
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def heard(tried: Tried) -> None:
     assert await asyncio.wait_for(tried.news.get(), 20) == KEY
 
 
-async def test_a_revision_is_tried_once_and_never_holds_up_a_round() -> None:
-    tried = Tried()
+async def test_a_revision_is_tried_once_and_never_holds_up_a_round(tried: Tried) -> None:
     assert tried.ask("new") == []
     assert tried.ask("new") == []
-    assert tried.book.trying(uid="u", revision="new")
     tried.bencher.go.set()
     await heard(tried)
     assert tried.ask("new", "new") == ["new"]
-    assert not tried.book.trying(uid="u", revision="new")
     assert tried.ask("new", known=("new",)) == []
     assert tried.bencher.asked == ["http://new"]
 
 
-async def test_each_revision_and_each_deployment_is_tried_by_itself() -> None:
-    tried = Tried()
+async def test_each_revision_and_each_deployment_is_tried_by_itself(tried: Tried) -> None:
     tried.bencher.go.set()
     tried.ask("old", "new")
     tried.ask("new", uid="another of the same name")
@@ -96,8 +101,7 @@ async def test_each_revision_and_each_deployment_is_tried_by_itself() -> None:
     assert sorted(tried.bencher.asked) == ["http://new", "http://new", "http://old"]
 
 
-async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_serves_unmeasured() -> None:
-    tried = Tried()
+async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_serves_unmeasured(tried: Tried) -> None:
     tried.bencher.go.set()
     tried.bencher.problem = BenchmarkError("no token")
     for number in range(TRIES):
@@ -106,24 +110,28 @@ async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_serves_
         assert tried.ask("new") == []
         assert len(tried.bencher.asked) == number + 1, "not again at once"
         tried.clock.boot += RETRY_SECONDS
-    assert not tried.book.trying(uid="u", revision="new")
     assert tried.ask("new") == []
     assert len(tried.bencher.asked) == TRIES
 
 
 async def test_it_can_be_switched_off() -> None:
-    tried = Tried(load=None)
-    assert tried.ask("new") == []
-    assert tried.bencher.asked == []
-    assert not tried.book.trying(uid="u", revision="new")
+    book = BenchmarkBook(bencher=Bencher(), clock=Clock(), load=None, changed=lambda _: None)
+    candidates = [Candidate(revision="new", url="http://new")]
+    assert book.ask(KEY, uid="u", candidates=candidates, known=(), secret="s") == {}
+    assert not book.tries
+    await asyncio.wait_for(book.run(), 20)
 
 
-async def test_what_runs_ends_with_the_book() -> None:
-    tried = Tried()
-    tried.ask("new")
-    await asyncio.sleep(0)
-    await asyncio.wait_for(tried.book.close(), 20)
-    assert tried.news.empty()
+async def test_a_few_are_tried_at_once(tried: Tried) -> None:
+    names = [f"r{number}" for number in range(AT_ONCE + 3)]
+    tried.ask(*names)
+    for _ in range(10 * len(names)):
+        await asyncio.sleep(0)
+    assert len(tried.bencher.asked) == AT_ONCE
+    tried.bencher.go.set()
+    for _ in names:
+        await heard(tried)
+    assert tried.ask(*names) == names
 
 
 def test_the_summary_is_by_the_nearest_rank() -> None:
