@@ -13,19 +13,6 @@ ORDER = 2
 
 def render(rendering: Rendering) -> Manifest:
     """Ingress rules of the pods that answer; of a group, the other pods hear nobody but each other."""
-    platform = _namespace(names.PLATFORM_NAMESPACE)
-    callers = {
-        **platform,
-        "podSelector": {
-            "matchExpressions": [
-                {
-                    "key": "app.kubernetes.io/name",
-                    "operator": "In",
-                    "values": ["paddock-gateway", "paddock-operator"],
-                }
-            ]
-        },
-    }
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -34,11 +21,21 @@ def render(rendering: Rendering) -> Manifest:
             "podSelector": {"matchLabels": rendering.endpoints},
             "policyTypes": ["Ingress"],
             "ingress": [
-                {"from": [callers], "ports": [_port(HTTP_PORT), _port(GRPC_PORT)]},
-                {"from": [_namespace(rendering.config.monitoring_namespace)], "ports": [_port(METRICS_PORT)]},
+                {"from": [_platform("paddock-gateway", names.OPERATOR)], "ports": [_port(HTTP_PORT), _port(GRPC_PORT)]},
+                {
+                    # The operator scales by the use of the cache, which is told there.
+                    "from": [_namespace(rendering.config.monitoring_namespace), _platform(names.OPERATOR)],
+                    "ports": [_port(METRICS_PORT)],
+                },
             ],
         },
     }
+
+
+def _platform(*parts: str) -> dict[str, Any]:
+    """Pods of these parts of the platform."""
+    named = {"key": "app.kubernetes.io/name", "operator": "In", "values": list(parts)}
+    return {**_namespace(names.PLATFORM_NAMESPACE), "podSelector": {"matchExpressions": [named]}}
 
 
 def _namespace(name: str) -> dict[str, Any]:
