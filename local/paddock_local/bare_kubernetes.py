@@ -224,8 +224,9 @@ def _install(api: KubeApi) -> None:
     checkout = find_checkout()
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "paddock-system"}}
     done = [api.apply(namespace)]
-    done.append(api.kubectl("apply", "--server-side", "-f", str(checkout / "crds")))
-    done.append(api.kubectl("apply", "--server-side", "-f", str(checkout / "charts/paddock/files/rbac")))
+    files = checkout / "charts/paddock/files"
+    for folder in (checkout / "crds", files / "rbac", files / "priorities"):
+        done += [api.kubectl("apply", "--server-side", "-f", str(folder))]
     for name in ("llamadeployments", "llamamodels"):
         wanted = f"crd/{name}.paddock.dev"
         done.append(api.kubectl("wait", "--for=condition=Established", wanted, "--timeout=30s"))

@@ -14,7 +14,11 @@ from paddock_local import kubectl
 from paddock_local.paths import StackPaths
 
 NAMESPACE = "paddock-system"
-MANIFESTS = (Path("crds"), Path("charts", "paddock", "files", "rbac"))
+MANIFESTS = (
+    Path("crds"),
+    Path("charts", "paddock", "files", "rbac"),
+    Path("charts", "paddock", "files", "priorities"),
+)
 WEBHOOK = Path("charts", "paddock", "files", "webhook.yaml")
 APPLY = ("apply", "--server-side", "--force-conflicts", "--field-manager=paddock-local", "-f", "-")
 

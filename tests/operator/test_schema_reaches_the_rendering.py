@@ -49,7 +49,7 @@ CHANGED: dict[str, tuple[Any, dict[str, Any]]] = {
     "placement.topologyKey": ("zone", {}),
     "placement.exclusiveTopology": (True, {}),
     "placement.schedulerName": ("volcano", {}),
-    "placement.priorityClassName": ("high", {}),
+    "placement.priorityClassName": ("paddock-batch", {}),
     "placement.queue": ("gold", {}),
     "placement.network": ("efa", {}),
     "replicas": (3, {}),
