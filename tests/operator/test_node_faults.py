@@ -44,7 +44,7 @@ def test_sound_nodes_have_no_faults() -> None:
 def test_a_node_is_lost_after_its_time_and_not_before() -> None:
     found = faults(*SOUND, node("d", silent_for=59))
     assert not found.lost
-    assert found.look_after_seconds == 1.0
+    assert found.waiting == {"d": 1.0}
     assert set(faults(*SOUND, node("d", silent_for=60)).lost) == {"d"}
 
 
@@ -53,6 +53,7 @@ def test_where_most_nodes_look_lost_none_is_held_to_be() -> None:
     assert set(faults(*SOUND, *lost[:3]).lost) == {"d", "e", "f"}
     found = faults(*SOUND, *lost)
     assert not found.lost
+    assert found.doubted == {"d", "e", "f", "g"}
     assert found.distrusted == "4 of 7 GPU nodes look lost at once, so none is held to be: nothing is moved"
 
 
@@ -119,6 +120,21 @@ def test_a_group_with_a_rank_on_a_lost_node_goes_as_a_whole_and_the_lost_pods_ar
     assert verdict.cause.reason == "NodeLost"
     assert verdict.record is not None
     assert verdict.record.failures == 0
+
+
+def test_a_copy_on_a_node_that_fell_silent_is_looked_at_when_that_counts_as_lost() -> None:
+    silent = NodeFaults(waiting={"gpu-1": 40.0, "gpu-7": 3.0})
+    assert judged(pod("a"), found=silent).look_after_seconds == 40.0
+    assert judged(pod("a"), found=NodeFaults()).look_after_seconds is None
+
+
+def test_a_copy_on_a_node_that_is_not_believed_to_be_lost_stays_and_says_so() -> None:
+    found = NodeFaults(doubted=frozenset({"gpu-1"}), distrusted="4 of 7 GPU nodes look lost at once")
+    verdict = judged(pod("a"), found=found)
+    assert (verdict.down, verdict.moves, verdict.silent) == (False, False, False)
+    assert verdict.cause is not None
+    assert verdict.cause.reason == "NodeLost"
+    assert "4 of 7 GPU nodes" in verdict.cause.message
 
 
 def test_copies_elsewhere_stay_as_they_are() -> None:

@@ -91,6 +91,15 @@ def judge(
     return replace(verdict, forced=tuple(pod for pod in forced if gone or pod.going))
 
 
+def judge_leaving(patient: Patient, *, faults: NodeFaults) -> Verdict:
+    """What becomes of a copy that is being drained: only its nodes matter still, and nothing of it is remembered."""
+    forced = tuple(pod for pod in patient.pods if node_of(pod) in faults.lost)
+    patient = patient.of_workload()
+    verdict = _on_bad_node(patient, None, Counted(), now=0.0, faults=faults) or Verdict(record=None)
+    gone = verdict.down or not patient.there
+    return replace(verdict, record=None, cause=None, forced=tuple(pod for pod in forced if gone or pod.going))
+
+
 def pause_seconds(failures: int, *, rules: HealingRules) -> float:
     """How long a copy is left alone after so many failures: after the first one not at all."""
     doublings = min(failures - 2, 32)

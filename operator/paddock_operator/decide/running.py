@@ -15,6 +15,7 @@ from paddock_core.resources.llamadeployment import CopyStatus, RevisionStatus, R
 from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide import drains, healing, license, routable, routing, scaling, serving, workloads  # noqa: A004
 from paddock_operator.decide.actions import Action
+from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.draining import Drain
 from paddock_operator.decide.outcome import Config, Life, Outcome
@@ -71,6 +72,10 @@ class _Seen:
         """True if no request is left in it, or the limit for them is over."""
         return name in self.drains and self.drains[name].over
 
+    def moves(self, name: str) -> bool:
+        verdict = self.verdicts.get(name)
+        return verdict is not None and verdict.moves
+
     def silent(self, name: str) -> bool:
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.silent
@@ -89,7 +94,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         seen.copies,
         wanted=_wanted(observed, course.target, wanted),
         endpoints=endpoints,
-        told=[verdict.cause for verdict in seen.verdicts.values() if verdict.cause is not None],
+        told=_troubles(seen, step),
         note=step.message,
         probe_interval_seconds=config.probe_interval_seconds,
     )
@@ -183,13 +188,15 @@ def _healed(observed: Observed, config: Config, course: Course, found: Sequence[
     retry = str((observed.metadata.get("annotations") or {}).get(names.RETRY, ""))
     gang = observed.live.spec.placement.scheduler_name == VOLCANO or observed.live.spec.placement.queue is not None
     patients = [_patient(copy, gang=gang) for copy in found if not copy.draining]
+    leaving = [_patient(copy, gang=gang) for copy in found if copy.draining]
     there = {copy.name for copy in found}
     patients += [
         Patient(name=record.name, revision=record.revision, size=1, workload=None)
         for record in records.values()
         if record.name not in there and record.revision in course.known
     ]
-    return {
+    judged = {patient.name: healing.judge_leaving(patient, faults=observed.faults) for patient in leaving}
+    return judged | {
         patient.name: healing.judge(
             patient,
             former=records.get(patient.name),
@@ -210,7 +217,9 @@ def _patient(copy: Copy, *, gang: bool) -> Patient:
         size=copy.size,
         workload=copy.workload,
         pods=(*copy.pods, *copy.leaving),
-        answers=bool(copy.answering),
+        # One that is ready and was not asked yet is not cut off for that.
+        answers=copy.answering is not False,
+        avoids=copy.avoids,
         gang=gang,
     )
 
@@ -270,6 +279,7 @@ def _within(spec: RolloutSpec, wanted: int, spare: int | None) -> RolloutSpec:
 
 def _copy_look(copy: Copy, seen: _Seen) -> CopyLook:
     verdict = seen.verdicts.get(copy.name, healing.Verdict(record=None))
+    goes = copy.going or verdict.down or verdict.moves
     return CopyLook(
         name=copy.name,
         revision=copy.revision,
@@ -280,7 +290,8 @@ def _copy_look(copy: Copy, seen: _Seen) -> CopyLook:
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
         drained=seen.is_drained(copy.name),
-        going=copy.going or verdict.down or copy.revision in seen.denied,
+        # One that has failed keeps its place while it is taken down: what was counted is kept by its name.
+        going=copy.revision in seen.denied or (goes and not (verdict.record and verdict.record.failures)),
     )
 
 
@@ -306,7 +317,7 @@ def _routing(observed: Observed, course: Course, seen: _Seen, step: Step) -> Rou
     hold_seconds = scaled.hold_seconds if scaled is not None and scaled.min_replicas == 0 else 0
     return routing.of_step(
         course.known,
-        [copy for copy in seen.routable if copy.name not in step.drain],
+        [copy for copy in seen.routable if copy.name not in step.drain and not seen.moves(copy.name)],
         weights=step.weights,
         goal=step.goal,
         hold_seconds=max(hold_seconds, HOLD_SECONDS if step.hold else 0),
@@ -330,6 +341,8 @@ def _actions(observed: Observed, config: Config, course: Course, seen: _Seen, st
     down = {name for name, verdict in seen.verdicts.items() if verdict.down}
     # A copy of a model that may no longer be used goes as soon as gateways were told: nothing more is waited for.
     ended = {copy.name for copy in seen.copies if copy.revision in seen.denied and _told_of(observed, config, copy)}
+    moves = {name for name in by_name if seen.moves(name)}
+    ended |= {name for name in moves if seen.is_drained(name)}
     delete = [by_name[name] for name in sorted({*step.delete, *down, *ended}) if name in by_name]
     denied = {copy.name for copy in seen.copies if copy.revision in seen.denied}
     key, avoids = observed.key, observed.faults.avoided
@@ -349,7 +362,7 @@ def _actions(observed: Observed, config: Config, course: Course, seen: _Seen, st
         wish=course.wish,
         target=course.target,
         create=create,
-        draining=frozenset({*step.drain, *denied}),
+        draining=frozenset({*step.drain, *denied, *moves}),
         delete=[copy for copy in delete if not copy.going],
         forced=[pod for verdict in seen.verdicts.values() for pod in verdict.forced],
     )
@@ -365,15 +378,27 @@ def _life(observed: Observed, course: Course, seen: _Seen, step: Step, scaled: s
         revisions=_revisions(observed, course, seen, step),
         rollout=step.rollout,
         scaling=scaled.status,
-        copies=_records(seen),
+        copies=_records(seen, step),
         quota=course.quota.status,
         drifted=course.drifted,
     )
 
 
-def _records(seen: _Seen) -> tuple[CopyStatus, ...]:
-    found = (verdict.record for _name, verdict in sorted(seen.verdicts.items()))
+def _records(seen: _Seen, step: Step) -> tuple[CopyStatus, ...]:
+    found = (verdict.record for name, verdict in sorted(seen.verdicts.items()) if not _forgone(seen, step, name))
     return tuple(record for record in found if record is not None)
+
+
+def _troubles(seen: _Seen, step: Step) -> list[Cause]:
+    """What is known of copies in trouble; first of those that only a person brings back."""
+    found = [item for name, item in sorted(seen.verdicts.items()) if not _forgone(seen, step, name)]
+    ordered = sorted(found, key=lambda verdict: not verdict.failed_for_good)
+    return [verdict.cause for verdict in ordered if verdict.cause is not None]
+
+
+def _forgone(seen: _Seen, step: Step, name: str) -> bool:
+    """True for a copy that was taken down and that nobody wants back."""
+    return name in step.drain and all(copy.name != name for copy in seen.copies)
 
 
 def _revisions(observed: Observed, course: Course, seen: _Seen, step: Step) -> tuple[RevisionStatus, ...]:

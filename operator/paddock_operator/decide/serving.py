@@ -58,7 +58,7 @@ def judge(
     soon = RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0
     return Judgement(
         findings=(
-            *_scheduled(observed, pods, wanted),
+            *(() if told and not pods else _scheduled(observed, pods, wanted)),
             _serving(pods, endpoints, wanted, trouble=trouble, note=note),
             *_degraded(endpoints, wanted, trouble),
         ),

@@ -1,0 +1,51 @@
+"""Faults of nodes, kept for a moment, and which change of a node is news. All of it can be thrown away."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of
+from paddock_operator.ports import Manifest
+
+KEEP_SECONDS = 1.0
+"""So long the faults of all nodes are taken for the same, unless a node changes: many deployments ask for them."""
+
+
+class FaultBook:
+    """What is wrong with nodes, looked at once for all who ask at about the same time."""
+
+    def __init__(self, *, rules: FaultRules) -> None:
+        self._rules = rules
+        self._seen: tuple[int, bool, float] | None = None
+        self._found = NodeFaults()
+        self._known: dict[str, object] = {}
+
+    def look(self, nodes: Iterable[Manifest], *, version: int, now: float, fresh: bool) -> NodeFaults:
+        """The faults. `version` differs after every change of nodes; `fresh` says that they were heard of lately."""
+        if self._seen is None or self._seen[:2] != (version, fresh) or not 0 <= now - self._seen[2] < KEEP_SECONDS:
+            self._seen = (version, fresh, now)
+            self._found = faults_of(nodes, now=now, fresh=fresh, rules=self._rules)
+        return self._found
+
+    def is_news(self, node: Manifest) -> bool:
+        """True if something that can be a fault is another than when it was last asked about; not for a new node."""
+        name, told = str(node["metadata"]["name"]), _telling(node, self._rules)
+        before = self._known.get(name)
+        self._known[name] = told
+        return before is not None and before != told
+
+
+def telling(conditions: Iterable[Mapping[str, Any]], *, rules: FaultRules) -> list[dict[str, Any]]:
+    """Those of a node's conditions that bear on faults, without what changes with every heartbeat."""
+    fields = ("type", "status", "reason", "message", "lastTransitionTime")
+    return [
+        {name: item[name] for name in fields if name in item}
+        for item in conditions
+        if item["type"] == "Ready" or f"{item['type']}={item['status']}" in rules.conditions
+    ]
+
+
+def _telling(node: Manifest, rules: FaultRules) -> object:
+    status, spec = node.get("status") or {}, node.get("spec") or {}
+    counts = [(status.get(field) or {}).get(rules.resource) for field in ("capacity", "allocatable")]
+    conditions = [(item["type"], item["status"]) for item in status.get("conditions") or ()]
+    return conditions, counts, sorted(str(taint.get("key")) for taint in spec.get("taints") or ())
