@@ -302,6 +302,7 @@ def config_of(settings: OperatorSettings) -> Config:
         platform_key=settings.read_secret(settings.platform_key_file),
         drain_seconds=settings.drain_seconds,
         healing=settings.healing_rules(),
+        maintenance=settings.read_maintenance(),
         probe_interval_seconds=settings.probe_interval_seconds,
         hub_token_secret=settings.hub_token_secret,
         hub_url=settings.hub_url,

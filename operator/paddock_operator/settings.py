@@ -8,10 +8,12 @@ from typing import Annotated, Any
 import msgspec
 from paddock_core.catalog.images import EngineImage, Pin, packaged_images, with_pins
 from paddock_core.planning.types import GPU_RESOURCE
+from paddock_core.resources.llamadeployment import MaintenanceSpec
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from paddock_operator.decide.healing import HealingRules
+from paddock_operator.decide.maintenance import read_maintenance
 from paddock_operator.decide.node_faults import FaultRules
 from paddock_operator.networks import PLAIN
 
@@ -141,6 +143,11 @@ class OperatorSettings(BaseSettings):
     drain_seconds: float = Field(default=3.0, ge=0, le=600)
     """How long gateways are given to stop sending, before pods are deleted."""
 
+    maintenance: dict[str, Any] | None = None
+    """When copies may be restarted for the platform's own sake, as after an upgrade (JSON: days, start, hours; UTC), of
+    deployments that say nothing themselves. Unset: never; they go on as they were rendered until somebody changes them.
+    """
+
     probe_interval_seconds: float = Field(default=30.0, ge=1, le=3600)
     """How often a serving pod is asked for a token again."""
 
@@ -157,10 +164,10 @@ class OperatorSettings(BaseSettings):
     """A copy that has not answered them all within so long is not measured."""
 
     restart_budget: int = Field(default=6, ge=1, le=100)
-    """So many failures of a copy in a row, and it is not started again until a person or another specification says so."""
+    """After so many failures in a row a copy is not started again, until a person or another specification says so."""
 
     restart_pause_seconds: float = Field(default=10.0, ge=1, le=600)
-    """How long a copy is left alone after its second failure; after each further one twice as long, up to 10 minutes."""
+    """How long a copy is left alone after its second failure; after each further one twice as long, at most 600 s."""
 
     restart_forget_seconds: float = Field(default=600.0, ge=10, le=86400)
     """A copy that has answered for so long has its failures forgotten."""
@@ -203,6 +210,10 @@ class OperatorSettings(BaseSettings):
     def read_images(self) -> tuple[EngineImage, ...]:
         """The table of images with this platform's pins. Raises ValueError for a pin that makes no sense."""
         return with_pins(packaged_images(), msgspec.convert(self.images, dict[str, Pin]))
+
+    def read_maintenance(self) -> MaintenanceSpec | None:
+        """The platform's window. Raises ValueError for one that makes no sense."""
+        return None if self.maintenance is None else read_maintenance(self.maintenance)
 
     def read_secret(self, file: Path) -> bytes:
         """The content of a secret file without surrounding white space. Raises ValueError if it is missing or empty."""

@@ -1,12 +1,13 @@
 """Maintenance windows: open when the specification says so, over midnight and over the week's end too."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import MaintenanceSpec
-from paddock_operator.decide.maintenance import DAYS, is_open, next_window
+from paddock_operator.decide.maintenance import DAYS, is_open, next_window, read_maintenance
 
 HOUR = 3600.0
 
@@ -56,6 +57,29 @@ def test_the_next_one_is_told() -> None:
 def test_without_a_specification_there_is_never_one() -> None:
     assert next_window(None, now=moment("2026-11-25T03:30:00")) is None
     assert not is_open(None, now=moment("2026-11-25T03:30:00"))
+
+
+def test_the_platforms_window_is_read() -> None:
+    assert read_maintenance({"days": ["Sat", "Sun"], "start": "22:30", "hours": 6}) == MaintenanceSpec(
+        days=("Sat", "Sun"), start="22:30", hours=6
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        ({"day": ["Sat"]}, "and no day"),
+        ({"days": ["Someday"]}, "among Mon, Tue"),
+        ({"start": "24:00"}, "as 02:30"),
+        ({"start": "2:30"}, "as 02:30"),
+        ({"hours": 0}, "1 to 24"),
+        ({"hours": 25}, "1 to 24"),
+        ({"hours": "four"}, "Expected `int`"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(document: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read_maintenance(document)
 
 
 SPECS = st.builds(

@@ -8,6 +8,7 @@ from paddock_core.resources.conditions import Finding
 from paddock_core.resources.llamadeployment import (
     CopyStatus,
     LicenseStatus,
+    MaintenanceSpec,
     PlanStatus,
     QuotaStatus,
     RevisionStatus,
@@ -61,6 +62,8 @@ class Config:
     """Namespace whose pods may read the metrics."""
     healing: HealingRules = field(default_factory=HealingRules)
     """How patient the platform is with copies that fail."""
+    maintenance: MaintenanceSpec | None = None
+    """When copies of deployments that say nothing of it may be restarted for the platform's sake; None: never."""
     given_gpus: int = 0
     """GPUs of a tenant that has no quota of its own."""
     version: str = ""

@@ -19,7 +19,7 @@ from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.draining import Drain
 from paddock_operator.decide.outcome import Config, Life, Outcome
-from paddock_operator.decide.patients import Patient, ready_since
+from paddock_operator.decide.patients import Patient, ready_since, unready_since
 from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.revisions import Revision
 from paddock_operator.decide.rollout.plan import next_step
@@ -28,7 +28,7 @@ from paddock_operator.decide.scaling_advice import Answering
 from paddock_operator.manifests.placement import VOLCANO
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
-from paddock_operator.times import format_time
+from paddock_operator.times import format_time, parse_time
 
 HOLD_SECONDS = 120
 """So long requests wait where a rollout itself leaves no copy for a while."""
@@ -286,6 +286,7 @@ def _copy_look(copy: Copy, seen: _Seen) -> CopyLook:
         index=copy.index,
         born_at=copy.born_at,
         answering=False if verdict.silent else copy.answering,
+        quiet_since=None if copy.leader is None else unready_since(copy.leader),
         starved=copy.starved,
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
@@ -304,7 +305,8 @@ def _held_back(course: Course, seen: _Seen) -> list[CopyLook]:
             name=name,
             revision=verdict.record.revision,
             index=int(name.rpartition("-")[2]),
-            born_at=0.0,
+            # It is given time anew: how often it may fail is what its budget is for.
+            born_at=parse_time(verdict.record.failed_at),
             failed=not verdict.record.retry_at,
         )
         for name, verdict in held.items()
