@@ -33,6 +33,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    given_gpus=100_000,
     allow_unpinned_images=True,
     networks=offered(("tcp", "infiniband", "efa")),
 )

@@ -9,14 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.planning.fit import plan
-from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType
-from paddock_core.resources.llamadeployment import ModelSpec, Spec
-from paddock_core.serving.contract import deployment_secret
+from paddock_core.resources.llamadeployment import Condition
+from paddock_operator.decide import copies, revisions
 from paddock_operator.decide.actions import (
     AddFinalizer,
     Apply,
@@ -27,15 +25,15 @@ from paddock_operator.decide.actions import (
 )
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT, kind_of
-from paddock_operator.manifests.render import Rendering
-from paddock_operator.manifests.serving_pods import restart_digest
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT
 from paddock_operator.observed import Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
 NOW = 1_800_000_000.0
+MODEL = "smollm2-135m-instruct"
 KEY = Key("acme", "chat")
 NAME = names.serving_name(namespace="acme", name="chat")
+COPY = names.copy_name(namespace="acme", name="chat", revision="0123abcd", index=0)
 RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
 CONFIG = Config(
     serving_image="registry.test/serving:1",
@@ -46,6 +44,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    given_gpus=100_000,
     allow_unpinned_images=True,
 )
 
@@ -111,18 +110,12 @@ def child(kind: Any, *, uid: str = "c1", owner: str = "u1", name: str = NAME, **
     return Child(kind=kind, manifest={"metadata": {**metadata, **more.pop("metadata", {})}, **more})
 
 
-def pod(*, uid: str = "p1", ready: bool = True, rendering: str = "", **more: Any) -> Child:
-    metadata = {"annotations": {names.RENDERING: rendering or CURRENT}}
+def pod(*, uid: str = "p1", copy: str = COPY, ready: bool = True, **more: Any) -> Child:
+    """A pod of a copy."""
     status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": "10.0.0.9"}
-    return child(
-        POD,
-        uid=uid,
-        name=f"{NAME}-{uid}",
-        spec={"nodeName": "n"},
-        status=more.pop("status", status),
-        metadata=metadata,
-        **more,
-    )
+    made = child(POD, uid=uid, name=f"{copy}-{uid}", spec={"nodeName": "n"}, status=more.pop("status", status), **more)
+    made.manifest["metadata"]["labels"] |= {names.COPY: copy, names.REVISION: copy.split("-")[-2]}
+    return made
 
 
 def job(**changes: Any) -> WeightsJob:
@@ -131,29 +124,11 @@ def job(**changes: Any) -> WeightsJob:
 
 
 DONE = job(annotations={names.RESULT: RESULT})
-FORMER_MODEL = "llama-3.2-1b-instruct"
 
 
-def current_rendering() -> str:
-    """What pods of `look` carry."""
-    model = packaged_catalog().models["smollm2-135m-instruct"]
-    answer = plan(model=model, ask=Ask(), inventory=Inventory())
-    assert isinstance(answer, Plan)
-    made = Rendering(
-        key=KEY,
-        uid="u1",
-        tenant="acme",
-        spec=Spec(model=ModelSpec(id=model.id)),
-        model=model,
-        plan=answer,
-        weights="b1" * 32,
-        secret=deployment_secret(platform_key=CONFIG.platform_key, deployment_uid="u1", rotation=0),
-        config=CONFIG,
-    )
-    return restart_digest(made)
-
-
-CURRENT = current_rendering()
+def endpoints(outcome: Outcome) -> list[str]:
+    targets = () if outcome.routing is None else outcome.routing.targets
+    return [endpoint.url for target in targets for endpoint in target.endpoints]
 
 
 def reasons(outcome: Outcome) -> dict[str, str]:
@@ -306,55 +281,56 @@ def test_files_of_another_model_have_a_reason_of_their_own(policies: dict[str, P
     assert text in finding.message
 
 
-def serving(policies: dict[str, Policy], policy: str = "licensed", **changes: Any) -> Observed:
-    """A look at a deployment that serves with one pod."""
-    children = (child(DEPLOYMENT), child(NETWORK_POLICY, uid="c2"), child(SERVICE_ACCOUNT, uid="c3"), pod())
-    status = {
-        "routing": {
-            "model": "smollm2-135m-instruct",
-            "tokenizer": "sha256:x",
-            "contextLength": 10,
-            "maxConcurrency": 1,
-            "rendering": CURRENT,
-            "endpoints": [{"pod": f"{NAME}-p1", "url": "http://10.0.0.9:8000"}],
-        }
-    }
-    defaults: dict[str, Any] = {
-        "children": children,
-        "status": status,
-        "weights": DONE,
-        "probes": {"p1": None},
-        "metadata": {"finalizers": ["paddock.dev/serving-resources"]},
-    }
-    return look(policies[policy], **{**defaults, **changes})
+@pytest.fixture
+def serving(worlds: Any, policies: dict[str, Policy]) -> Any:
+    """A look at a deployment that serves with one copy; `policy` and what else is given differ from that."""
+
+    def looked(policy: str = "licensed", **changes: Any) -> Observed:
+        world = worlds.World(config=CONFIG, policy=policies["licensed"], spec={"model": {"id": MODEL}})
+        world.rounds()
+        world.policy = policies[policy]
+        world.spec = {**world.spec, **changes.pop("spec", {})}
+        seen: Observed = replace(world.observed(), now=NOW, **changes)
+        return seen
+
+    return looked
 
 
-def test_serving_needs_a_generated_token(policies: dict[str, Policy]) -> None:
-    good = decide(serving(policies), CONFIG)
+def with_status(seen: Observed, **changes: Any) -> Observed:
+    """The same look, with another status."""
+    live = seen.live
+    return replace(
+        seen, deployment=msgspec.structs.replace(live, status=msgspec.structs.replace(live.status, **changes))
+    )
+
+
+def test_serving_needs_a_generated_token(serving: Any) -> None:
+    seen = serving()
+    good = decide(seen, CONFIG)
     assert reasons(good)["Serving"] == "True/Serving"
-    assert good.routing is not None
-    assert [endpoint.url for endpoint in good.routing.endpoints] == ["http://10.0.0.9:8000"]
-    for probes in ({}, {"p1": "HTTP 200: error"}):
-        bad = decide(serving(policies, probes=probes), CONFIG)
+    assert endpoints(good) == [copies.of(seen)[0].url]
+    (uid,) = seen.probes
+    for probes in ({}, {uid: "HTTP 200: error"}):
+        bad = decide(serving(probes=probes), CONFIG)
         assert reasons(bad)["Serving"].startswith("False/")
-        assert bad.routing is not None
-        assert bad.routing.endpoints == ()
+        assert endpoints(bad) == []
 
 
-def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(policies: dict[str, Policy]) -> None:
-    told = decide(serving(policies, "registered"), CONFIG)
+def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(serving: Any) -> None:
+    told = decide(serving("registered"), CONFIG)
     assert told.actions == ()
-    assert told.routing is not None
-    assert told.routing.endpoints == ()
+    assert endpoints(told) == []
     assert reasons(told)["Serving"] == "False/Draining"
     assert told.look_after_seconds == CONFIG.drain_seconds
-
-    def drained(seconds: float) -> dict[str, Any]:
-        at = "2027-01-15T08:00:00Z"
-        since = {"type": "Serving", "status": "False", "reason": "Draining", "message": "", "observedGeneration": 1}
-        return {"conditions": [{**since, "lastTransitionTime": at}]}
-
-    early = replace(serving(policies, "registered", status=drained(0)), now=NOW + 1)
+    since = Condition(
+        type="Serving",
+        status="False",
+        reason="Draining",
+        message="",
+        observed_generation=1,
+        last_transition_time="2027-01-15T08:00:00Z",
+    )
+    early = replace(with_status(serving("registered"), conditions=(since,), routing=told.routing), now=NOW + 1)
     assert decide(early, CONFIG).actions == ()
     late = replace(early, now=NOW + 4)
     assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
@@ -362,13 +338,14 @@ def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(po
     assert decide(pods_left, CONFIG).actions == ()
     no_pods = replace(pods_left, children=tuple(item for item in pods_left.children if item.kind != POD))
     deleted = [action.kind for action in decide(no_pods, CONFIG).actions if isinstance(action, Delete)]
-    assert deleted == [SECRET, NETWORK_POLICY, SERVICE_ACCOUNT]
+    assert deleted[0] == SECRET
+    assert {NETWORK_POLICY, SERVICE_ACCOUNT, CONFIG_MAP} <= set(deleted)
     nothing = decide(replace(no_pods, children=()), CONFIG)
     assert nothing.actions == (RemoveFinalizer(resource_version="5"),)
 
 
-def test_expired_policy_keeps_what_runs_and_creates_nothing(policies: dict[str, Policy]) -> None:
-    running = decide(serving(policies, "expired"), CONFIG)
+def test_expired_policy_keeps_what_runs_and_creates_nothing(serving: Any, policies: dict[str, Policy]) -> None:
+    running = decide(serving("expired"), CONFIG)
     assert running.actions == ()
     assert reasons(running)["LicenseAccepted"] == "Unknown/PolicyExpired"
     assert reasons(running)["Serving"] == "True/Serving"
@@ -376,31 +353,32 @@ def test_expired_policy_keeps_what_runs_and_creates_nothing(policies: dict[str, 
     assert fresh.actions == ()
 
 
-def test_lost_nodes_do_not_stop_what_runs(policies: dict[str, Policy]) -> None:
-    spec = {"parallelism": {"tensor": 2}}
-    outcome = decide(serving(policies, spec=spec), CONFIG)
+def test_lost_nodes_do_not_stop_what_runs(serving: Any) -> None:
+    outcome = decide(serving(spec={"parallelism": {"tensor": 2}}), CONFIG)
     assert reasons(outcome)["Planned"] == "False/InvalidParallelism"
     assert outcome.actions == ()
     assert reasons(outcome)["Serving"] == "True/Serving"
 
 
-def test_a_plan_stays_while_the_wish_does(policies: dict[str, Policy]) -> None:
-    first = decide(look(policies["licensed"], weights=DONE), CONFIG)
-    config_map = next(
-        action.manifest
-        for action in first.actions
-        if isinstance(action, Apply) and kind_of(action.manifest) == CONFIG_MAP
-    )
-    annotations = dict(config_map["metadata"]["annotations"])
-    plan = json.loads(annotations["paddock.dev/plan"])
-    annotations["paddock.dev/plan"] = json.dumps({**plan, "max_concurrency": 77})
-    kept = child(CONFIG_MAP, metadata={"annotations": annotations})
-    again = decide(look(policies["licensed"], weights=DONE, children=(kept,)), CONFIG)
+def test_a_plan_stays_while_the_wish_does(serving: Any) -> None:
+    def pinned(seen: Observed) -> Observed:
+        """The same look, as if the planner had answered otherwise then."""
+        found = []
+        for item in seen.children:
+            if item.kind == CONFIG_MAP:
+                data = item.manifest["data"]
+                facts = json.loads(data[revisions.FACTS_KEY])
+                facts["plan"]["max_concurrency"] = 77
+                changed = {**data, revisions.FACTS_KEY: json.dumps(facts)}
+                found.append(Child(kind=CONFIG_MAP, manifest={**item.manifest, "data": changed}))
+            else:
+                found.append(item)
+        return replace(seen, children=tuple(found))
+
+    again = decide(pinned(serving()), CONFIG)
     assert again.plan is not None
     assert again.plan.max_concurrency == 77
-    changed = decide(
-        look(policies["licensed"], weights=DONE, children=(kept,), spec={"engine": {"contextLength": 1024}}), CONFIG
-    )
+    changed = decide(pinned(serving(spec={"engine": {"contextLength": 1024}})), CONFIG)
     assert changed.plan is not None
     assert changed.plan.max_concurrency != 77
 
@@ -419,131 +397,59 @@ def test_a_namespace_that_passed_to_another_tenant_takes_its_pods_along(policies
     assert "Deployment" in kinds_applied(outcome)
 
 
-def test_orphans_of_an_object_that_is_gone_are_removed(policies: dict[str, Policy]) -> None:
-    seen = replace(serving(policies), deployment=None)
+def test_orphans_of_an_object_that_is_gone_are_removed(serving: Any) -> None:
+    seen = replace(serving(), deployment=None)
     assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
 
 
-def rolling(policies: dict[str, Policy], policy: str = "licensed for both", *pods: Child, **changes: Any) -> Observed:
-    """A look at a deployment whose model was changed: what its status lists still runs the former one."""
-    routing = {
-        "model": FORMER_MODEL,
-        "tokenizer": "sha256:former",
-        "contextLength": 77,
-        "maxConcurrency": 1,
-        "rendering": "former",
-        "endpoints": [{"pod": f"{NAME}-p1", "url": "http://10.0.0.9:8000"}],
-    }
-    children = (child(DEPLOYMENT), *(pods or (pod(rendering="former"), pod(uid="p2"))))
-    return serving(policies, policy, **{"children": children, "status": {"routing": routing}, **changes})
+@pytest.mark.parametrize("spec", [{"access": {"tenants": ["globex"]}}, {"license": {"accept": True}}])
+def test_what_changes_nothing_in_a_pod_writes_nothing(serving: Any, spec: dict[str, Any]) -> None:
+    before, after = decide(serving(), CONFIG), decide(serving(spec=spec), CONFIG)
+    assert (after.routing, after.actions) == (before.routing, before.actions)
 
 
-def routed(outcome: Outcome) -> tuple[str, str, int, list[str]]:
-    assert outcome.routing is not None
-    said = outcome.routing
-    return said.model, said.tokenizer, said.context_length, [endpoint.pod for endpoint in said.endpoints]
-
-
-def test_a_changed_model_is_routed_to_when_a_pod_of_it_answers_and_to_no_other_pod(policies: dict[str, Policy]) -> None:
-    before = decide(rolling(policies), CONFIG)
-    assert routed(before) == (FORMER_MODEL, "sha256:former", 77, [f"{NAME}-p1"])
-    assert reasons(before)["Serving"] == "True/Serving"
-    assert "former specification" in before.findings[-1].message
-    assert before.ready_replicas == 1
-    after = decide(rolling(policies, probes={"p1": None, "p2": None}), CONFIG)
-    assert routed(after) == ("smollm2-135m-instruct", "sha256:" + "7" * 64, 8192, [f"{NAME}-p2"])
-    quiet = decide(rolling(policies, probes={"p1": "busy"}), CONFIG)
-    assert routed(quiet)[0] == FORMER_MODEL, "it may answer again before the present one does"
-    assert routed(quiet)[3] == []
-
-
-def test_trouble_of_the_coming_pods_is_told_while_the_former_ones_serve(policies: dict[str, Policy]) -> None:
-    waiting = {"containerStatuses": [{"name": "triton", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}
-    pods = (pod(rendering="former"), pod(uid="p2", status=waiting))
-    finding = decide(rolling(policies, "licensed for both", *pods), CONFIG).findings[-1]
-    assert finding.status == "True"
-    assert f"{NAME}-p2" in finding.message
-
-
-def test_pods_between_the_routed_rendering_and_the_wished_one_are_never_endpoints(policies: dict[str, Policy]) -> None:
-    pods = (pod(rendering="former"), pod(uid="p2", rendering="between"), pod(uid="p3"))
-    seen = rolling(policies, "licensed for both", *pods, probes={"p1": None, "p2": None})
-    assert routed(decide(seen, CONFIG))[3] == [f"{NAME}-p1"]
-    gone = rolling(policies, "licensed for both", *pods[1:], probes={"p2": None})
-    assert routed(decide(gone, CONFIG)) == ("smollm2-135m-instruct", "sha256:" + "7" * 64, 8192, [])
-
-
-def test_a_former_model_that_may_no_longer_be_used_has_no_endpoints(policies: dict[str, Policy]) -> None:
-    assert routed(decide(rolling(policies, "licensed"), CONFIG))[3] == []
-    assert routed(decide(rolling(policies, weights=job()), CONFIG))[3] == [f"{NAME}-p1"]
-    told = decide(rolling(policies, "licensed", weights=job()), CONFIG)
-    assert routed(told) == (FORMER_MODEL, "sha256:former", 77, [])
-    assert reasons(told)["Serving"] == "False/Draining"
-    assert not [action for action in told.actions if isinstance(action, Delete)]
-    status = {"routing": {**msgspec.to_builtins(told.routing), "endpoints": []}}
-    drained = decide(rolling(policies, "licensed", weights=job(), status=status), CONFIG)
-    assert [action.kind for action in drained.actions if isinstance(action, Delete)] == [DEPLOYMENT]
-    assert FORMER_MODEL in drained.findings[-1].message
-
-
-def test_an_expired_policy_keeps_the_former_endpoints_and_no_others(policies: dict[str, Policy]) -> None:
-    outcome = decide(rolling(policies, "expired", probes={"p1": None, "p2": None}), CONFIG)
-    assert routed(outcome) == (FORMER_MODEL, "sha256:former", 77, [f"{NAME}-p1"])
-
-
-def test_a_changed_context_length_is_published_with_the_first_pod_that_has_it(policies: dict[str, Policy]) -> None:
-    first = decide(serving(policies), CONFIG)
-    status = {"routing": msgspec.to_builtins(first.routing)}
-    spec = {"engine": {"contextLength": 1024}}
-    rolled = decide(serving(policies, spec=spec, status=status), CONFIG)
-    assert rolled.routing == first.routing
-    new = next(action.manifest for action in rolled.actions if isinstance(action, Apply) and is_deployment(action))
-    carried = new["spec"]["template"]["metadata"]["annotations"][names.RENDERING]
-    assert carried != CURRENT
-    children = (child(DEPLOYMENT), pod(), pod(uid="p2", rendering=carried))
-    seen = serving(policies, spec=spec, status=status, children=children, probes={"p1": None, "p2": None})
-    done = decide(seen, CONFIG)
-    assert routed(done)[2:] == (1024, [f"{NAME}-p2"])
-
-
-def is_deployment(action: Apply) -> bool:
-    return kind_of(action.manifest) == DEPLOYMENT
-
-
-@pytest.mark.parametrize("spec", [{"replicas": 3}, {"access": {"tenants": ["globex"]}}, {"license": {"accept": True}}])
-def test_what_changes_nothing_in_a_pod_drops_no_endpoint(policies: dict[str, Policy], spec: dict[str, Any]) -> None:
-    first = decide(serving(policies), CONFIG)
-    status = {"routing": msgspec.to_builtins(first.routing)}
-    again = decide(serving(policies, spec=spec, status=status), CONFIG)
-    assert again.routing == first.routing
-    assert routed(again)[3] == [f"{NAME}-p1"]
-
-
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
-    policy=st.sampled_from(["licensed", "licensed for both", "expired"]),
-    carried=st.lists(st.sampled_from([CURRENT, "former", "between"]), max_size=4),
-    answers=st.lists(st.sampled_from([None, "silent"]), min_size=4, max_size=4),
-    weights=st.sampled_from([DONE, job()]),
-    spec=st.sampled_from([{}, {"replicas": 2}, {"engine": {"contextLength": 512}}]),
+    policy=st.sampled_from(["licensed", "expired"]),
+    steps=st.lists(
+        st.sampled_from(
+            [
+                {},
+                {"replicas": 3},
+                {"engine": {"contextLength": 512}},
+                {"engine": {"contextLength": 1024}},
+                {"replicas": 0},
+            ]
+        ),
+        max_size=4,
+    ),
+    silent=st.sets(st.integers(0, 3)),
 )
-def test_every_endpoint_runs_what_the_routing_says(
-    policies: dict[str, Policy],
-    policy: str,
-    carried: list[str],
-    answers: list[str | None],
-    weights: WeightsJob,
-    spec: dict[str, Any],
+def test_every_endpoint_answers_and_runs_what_its_target_says(
+    worlds: Any, policies: dict[str, Policy], policy: str, steps: list[dict[str, Any]], silent: set[int]
 ) -> None:
-    pods = [pod(uid=f"p{n}", rendering=rendering) for n, rendering in enumerate(carried)]
-    probes = {f"p{n}": answer for n, answer in enumerate(answers)}
-    seen = rolling(policies, policy, weights=weights, spec=spec, children=(child(DEPLOYMENT), *pods), probes=probes)
-    routing = decide(seen, CONFIG).routing
-    runs = {item.name: item.manifest["metadata"]["annotations"][names.RENDERING] for item in pods}
-    for endpoint in () if routing is None else routing.endpoints:
-        assert routing is not None
-        assert runs[endpoint.pod] == routing.rendering
-        assert (routing.model == FORMER_MODEL) is (routing.rendering == "former")
+    world = worlds.World(config=CONFIG, policy=policies["licensed"], spec={"model": {"id": MODEL}, "replicas": 2})
+    world.rounds()
+    for step in steps:
+        world.spec = {"model": {"id": MODEL}, "replicas": 2, **step}
+        world.round()
+        world.pods_come()
+        world.now += 2
+    for number, name in enumerate(world.names(DEPLOYMENT)):
+        if number in silent:
+            world.answer(name, "hangs")
+    world.policy = policies[policy]
+    seen = world.observed()
+    outcome = decide(seen, CONFIG)
+    there = {copy.url: copy for copy in copies.of(seen)}
+    known = {item.name: item for item in revisions.of(seen)}
+    for target in () if outcome.routing is None else outcome.routing.targets:
+        for endpoint in target.endpoints:
+            copy = there[endpoint.url]
+            assert copy.answering
+            assert copy.revision == target.revision
+            assert known[target.revision].facts.plan.context_length == target.context_length
+            assert not copy.draining
 
 
 def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
+from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET
@@ -338,3 +339,27 @@ def test_nodes_that_are_not_to_be_used_are_kept_off_for_the_life_of_a_copy(world
             terms = item["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
             (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
             assert term["matchFields"] == [{"key": "metadata.name", "operator": "NotIn", "values": ["bad"]}]
+
+
+@pytest.mark.parametrize("whose", ["deployment", "platform"])
+def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: Any, whose: str) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    window = {"start": "09:00", "hours": 1}  # it is 08:00
+    if whose == "deployment":
+        world.spec = {**world.spec, "maintenance": window}
+    changed = replace(CONFIG, serving_image="registry.test/serving:2")
+    world.config = replace(changed, maintenance=MaintenanceSpec(**window)) if whose == "platform" else changed
+    outcome = world.rounds()
+    assert (world.names(DEPLOYMENT), world.parsed().drifted) == (before, True)
+    assert outcome.look_after_seconds <= 3600
+    world.now += 3600
+    for _ in range(60):
+        world.round()
+        assert world.parsed().ready_replicas == 2
+        world.pods_come()
+        world.now += 5
+    assert not set(before) & set(world.names(DEPLOYMENT))
+    assert not world.parsed().drifted
+    images = {item["containers"][0]["image"] for item in (template["spec"] for template in templates(world))}
+    assert images == {"registry.test/serving:2"}

@@ -10,9 +10,11 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, Finding, fails, holds, is_well
 from paddock_core.resources.llamadeployment import Condition
 from paddock_core.resources.reasons import advice
+from paddock_operator.decide import copies
 from paddock_operator.decide.causes import root_cause, words_of_job
 from paddock_operator.decide.outcome import Outcome
-from paddock_operator.decide.serving import Judgement, judge
+from paddock_operator.decide.rollout.types import Verdict
+from paddock_operator.decide.serving import Judgement, Wanted, judge
 from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child, Observed, Warned, parse
 from paddock_operator.ports import Key, Policy
@@ -47,15 +49,11 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s 
 RUNNING: dict[str, Any] = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 
 
-def pod(name: str, status: dict[str, Any], *, worker: int | None = None, rendering: str = "now") -> Child:
-    labels = {} if worker is None else {names.WORKER_INDEX: str(worker)}
-    metadata = {
-        "name": name,
-        "namespace": "s",
-        "uid": name,
-        "labels": labels,
-        "annotations": {names.RENDERING: rendering},
-    }
+def pod(name: str, status: dict[str, Any], *, worker: int | None = None) -> Child:
+    """A pod that is a copy, or one of the pods of the group `g`."""
+    group = {} if worker is None else {names.WORKER_INDEX: str(worker)}
+    labels = {names.COPY: f"{name if worker is None else 'g'}-0", names.REVISION: "now", **group}
+    metadata = {"name": name, "namespace": "s", "uid": name, "labels": labels}
     spec = {} if status.get("phase") == "Pending" else {"nodeName": "gpu-7"}
     return Child(kind=POD, manifest={"metadata": metadata, "spec": spec, "status": status})
 
@@ -77,8 +75,24 @@ def looked(*children: Child, probes: dict[str, str | None] | None = None, **stat
     )
 
 
-def judged(observed: Observed, *, wanted: int = 1, rendering: str = "now") -> Judgement:
-    return judge(observed, rendering=rendering, current="now", wanted=wanted, gpu=GPU, probe_interval_seconds=30.0)
+def judged(observed: Observed, *, wanted: int = 1) -> Judgement:
+    workloads = [child.manifest for child in observed.children if child.kind != POD]
+    alive = {str(item.manifest["metadata"]["labels"][names.COPY]) for item in observed.children if item.kind == POD}
+    made = [Child(kind=DEPLOYMENT, manifest=workload(name)) for name in alive if not workloads]
+    seen = replace(observed, children=(*observed.children, *made))
+    here = copies.of(seen, gpu=GPU)
+    return judge(
+        seen,
+        here,
+        wanted=Wanted(copies=wanted, gpu=GPU),
+        endpoints=sum(1 for copy in here if copy.endpoint),
+        probe_interval_seconds=30.0,
+    )
+
+
+def workload(name: str) -> dict[str, Any]:
+    """What makes the pods of a copy, with nothing to say."""
+    return {"metadata": {"name": name, "namespace": "s", "uid": f"of-{name}", "labels": {names.COPY: name}}}
 
 
 def found(judgement: Judgement, kind: ConditionType) -> Finding | None:
@@ -297,7 +311,10 @@ SERVES = holds(ConditionType.SERVING, "Serving", "")
         ((ACCEPTED, fails(ConditionType.SERVING, "Loading", "")), {}, ("True", "Loading")),
         ((ACCEPTED, fails(ConditionType.SERVING, "EngineOOM", "")), {}, ("False", "EngineOOM")),
         ((ACCEPTED, SERVES), {"ready_replicas": 1}, ("True", "RollingOut")),
-        ((ACCEPTED, SERVES), {"ready_replicas": 2, "rolling": True}, ("True", "RollingOut")),
+        ((ACCEPTED, SERVES), {"ready_replicas": 2, "verdict": Verdict.ROLLING}, ("True", "RollingOut")),
+        ((ACCEPTED, SERVES), {"ready_replicas": 2, "verdict": Verdict.GOING_BACK}, ("True", "RollingOut")),
+        ((ACCEPTED, SERVES), {"ready_replicas": 2, "verdict": Verdict.ROLLED_BACK}, ("False", "RolledBack")),
+        ((ACCEPTED, SERVES), {"ready_replicas": 2, "verdict": Verdict.STOPPED}, ("False", "RolloutFailed")),
         (
             (ACCEPTED, SERVES, holds(ConditionType.DEGRADED, "EngineOOM", "")),
             {"ready_replicas": 1},
@@ -305,19 +322,14 @@ SERVES = holds(ConditionType.SERVING, "Serving", "")
         ),
         ((ACCEPTED, SERVES), {"ready_replicas": 2}, None),
         ((ACCEPTED, fails(ConditionType.SERVING, "Stopped", "")), {}, None),
+        ((ACCEPTED, fails(ConditionType.SERVING, "ScaledToZero", "")), {}, None),
     ],
 )
 def test_progressing_tells_whether_it_gets_on_and_is_absent_where_all_is_as_asked(
     findings: tuple[Finding, ...], more: dict[str, Any], progressing: tuple[str, str] | None
 ) -> None:
-    condition = told(Outcome(findings=findings, **more)).get("Progressing")
+    condition = told(Outcome(findings=findings, wanted=2, **more)).get("Progressing")
     assert (condition and (condition.status, condition.reason)) == progressing
-
-
-def test_former_pods_that_still_run_are_a_rollout() -> None:
-    both = looked(pod("a", READY), pod("b", READY, rendering="former"), probes={"a": None, "b": None})
-    assert judged(both).rolling
-    assert not judged(looked(pod("a", READY), probes={"a": None})).rolling
 
 
 def test_degraded_is_a_warning_and_progressing_no_event() -> None:

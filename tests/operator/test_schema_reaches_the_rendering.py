@@ -14,7 +14,7 @@ from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Spec
 from paddock_operator.decide.license import judge
-from paddock_operator.decide.planned import PLAN, PLANNED_FOR
+from paddock_operator.decide.revisions import FACTS_KEY, TEMPLATE_KEY, WISH
 from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy
 
@@ -65,7 +65,7 @@ DECIDED = {
 }
 """What the license decision reads: a model, and the value that decides it otherwise."""
 
-NOTES = (PLAN, PLANNED_FOR, names.RENDERING)
+NOTES = (WISH, FACTS_KEY, TEMPLATE_KEY, names.RENDERING, names.REVISION, names.COPY, names.GROUP, "name")
 
 ELSEWHERE = {"access.tenants": "gateways read it from the object itself: e2e/test_isolation.py"}
 
@@ -104,7 +104,7 @@ def outcome(pairs: Any, spec: Spec) -> Any:
     pools.append(pairs.hypothetical(gpu="H100-80", mig_profile="3g.40gb").pools[0])
     pools.append(replace(pools[0], claimed=True))
     answer = pairs.planned(spec, Inventory(pools=tuple(pools)))
-    return pairs.render_serving(pairs.rendering(spec, answer)) if isinstance(answer, Plan) else answer
+    return pairs.manifests_of(pairs.rendering(spec, answer)) if isinstance(answer, Plan) else answer
 
 
 def test_the_table_names_every_field_of_the_schema_once() -> None:

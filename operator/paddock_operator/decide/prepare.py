@@ -4,6 +4,7 @@ Weights and an engine are made ready while what runs goes on. What differs from 
 having asked for it, as after an upgrade, is drift: it waits for a maintenance window.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from paddock_core.serving.contract import deployment_secret
 from paddock_operator.decide import causes, engine, images, planned, revisions, weights
 from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide.actions import Action
+from paddock_operator.decide.maintenance import next_window
 from paddock_operator.decide.outcome import Config
 from paddock_operator.decide.revisions import Revision
 from paddock_operator.decide.rollout.types import State
@@ -25,6 +27,8 @@ from paddock_operator.manifests.render import Rendering
 from paddock_operator.observed import Observed
 
 SECRET_ROTATION = 0
+MOST_SECONDS = 3600.0
+"""Longer it is never waited for a window without a look: clocks are set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +96,8 @@ def prepare(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Pre
 def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, chosen: Revision) -> Prepared:
     """Another rendering than the pinned one, or one that is not ready: the pinned one stays, unless it may change."""
     tried = fresh.target is not None and fresh.target.name in held.failed
-    due = _serves_nothing(observed) or in_window(observed, config)
+    opens = _window_opens(observed, config)
+    due = opens == 0 or _serves_nothing(observed)
     if due and fresh.target is not None and not tried:
         return fresh
     rendering = _rendering(observed, config, held, chosen.facts.plan, chosen.facts.weights, chosen.facts.compiled)
@@ -104,7 +109,7 @@ def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, 
         actions=fresh.actions if due and not tried else (),
         drifted=True,
         result=weights.Result(tokenizer=chosen.facts.tokenizer, weights=chosen.facts.weights, bytes=0),
-        look_after_seconds=fresh.look_after_seconds,
+        look_after_seconds=min(opens, fresh.look_after_seconds or MOST_SECONDS, MOST_SECONDS) or None,
     )
 
 
@@ -195,9 +200,10 @@ def _serves_nothing(observed: Observed) -> bool:
     return all(causes.root_cause(pod.manifest for pod in copy.pods) is not None for copy in here if copy.pods)
 
 
-def in_window(observed: Observed, config: Config) -> bool:
-    """True while the platform may restart copies for its own sake."""
-    return False
+def _window_opens(observed: Observed, config: Config) -> float:
+    """In how many seconds the platform may restart copies for its own sake: 0 while it may, infinity for never."""
+    window = next_window(observed.live.spec.maintenance or config.maintenance, now=observed.now)
+    return math.inf if window is None else max(0.0, window.begins - observed.now)
 
 
 def _rendering(
