@@ -111,7 +111,7 @@ def _lowered(look: Look, scaling: ScalingSpec, before: ScalingStatus, advice: Ad
     since, most = before.below_since or format_time(look.now), max(before.below_most, advice.copies)
     waited = look.now - parse_time(since)
     if waited >= scaling.scale_down_delay_seconds:
-        reason = f"{most} copies were enough for {scaling.scale_down_delay_seconds} s"
+        reason = f"no more were needed for {scaling.scale_down_delay_seconds} s"
         return replace(_moved(look, before, Advice(most, reason)), idle_since=before.idle_since)
     return replace(before, below_since=since, below_most=most)
 
