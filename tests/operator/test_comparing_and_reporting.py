@@ -16,6 +16,7 @@ from paddock_core.resources.conditions import ConditionType, fails, holds
 from paddock_core.resources.llamadeployment import RoutingStatus
 from paddock_operator.comparing import contains
 from paddock_operator.decide.outcome import Outcome
+from paddock_operator.decide.routing import stamped
 from paddock_operator.index import Index, concerned
 from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy
@@ -72,7 +73,7 @@ def observed(status: dict[str, Any]) -> Observed:
 
 
 def test_status_says_where_and_what() -> None:
-    routing = RoutingStatus(model="m", tokenizer="t", context_length=1, max_concurrency=1)
+    routing = stamped(RoutingStatus(digest=""))
     outcome = Outcome(findings=(holds(ConditionType.SERVING, "Serving", "one"),), routing=routing, ready_replicas=1)
     status = status_of(observed({}), outcome, gateway_url="http://gateway.test")
     assert status.url == "http://gateway.test/v1"

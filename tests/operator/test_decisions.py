@@ -118,6 +118,13 @@ def pod(*, uid: str = "p1", copy: str = COPY, ready: bool = True, **more: Any) -
     return made
 
 
+def workload(name: str = COPY) -> Child:
+    """What makes the pods of a copy."""
+    made = child(DEPLOYMENT, name=name)
+    made.manifest["metadata"]["labels"] |= {names.COPY: name, names.REVISION: name.split("-")[-2]}
+    return made
+
+
 def job(**changes: Any) -> WeightsJob:
     metadata = {"name": "weights-b179c9523d0e", "namespace": "paddock-weights", "uid": "j1", **changes}
     return WeightsJob(job={"metadata": metadata, "status": {}})
@@ -481,7 +488,7 @@ def test_zero_replicas_is_stopped_not_broken(policies: dict[str, Policy]) -> Non
     ],
 )
 def test_root_causes_of_pods(policies: dict[str, Policy], status: dict[str, Any], reason: str) -> None:
-    outcome = decide(look(policies["licensed"], weights=DONE, children=(pod(status=status),)), CONFIG)
+    outcome = decide(look(policies["licensed"], weights=DONE, children=(workload(), pod(status=status))), CONFIG)
     assert reasons(outcome)["Serving"] == f"False/{reason}"
 
 

@@ -41,6 +41,8 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=0.0,
     probe_interval_seconds=30.0,
+    given_gpus=100_000,
+    priority_classes=("high",),
     images=with_pins(packaged_images(), {"trtllm-26.07": Pin(digest=DIGEST)}),
 )
 

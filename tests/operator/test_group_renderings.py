@@ -73,9 +73,10 @@ def group(pairs: Any) -> Any:
 def test_every_copy_is_a_group_of_its_own_that_waits_for_nobody(pairs: Any, group: Any) -> None:
     assert pairs.of_kind(group, "Deployment") == []
     sets = pairs.of_kind(group, "LeaderWorkerSet")
-    assert [item["metadata"]["name"] for item in sets] == [
-        names.group_name(namespace="acme", name="chat", index=index) for index in range(2)
-    ]
+    labels = [item["metadata"]["labels"] for item in sets]
+    assert [item["metadata"]["name"] for item in sets] == [label[names.COPY] for label in labels]
+    assert len({label[names.COPY] for label in labels}) == len(sets) == 2
+    assert len({label[names.REVISION] for label in labels}) == 1
     for item in sets:
         spec, template = item["spec"], item["spec"]["leaderWorkerTemplate"]
         assert (spec["replicas"], template["size"], spec["startupPolicy"]) == (1, 2, "LeaderCreated")
@@ -176,10 +177,15 @@ def test_the_key_pair_is_one_that_openssh_takes_and_the_same_each_time(tmp_path:
     assert said.stdout.split()[:2] == pair.public.split()
 
 
-@pytest.mark.parametrize("name", ["d" * 40, "a", "d" * 37 + "-ee"])
-def test_names_of_groups_leave_room_for_what_is_appended_to_them(name: str) -> None:
-    made = [names.group_name(namespace="n" * 63, name=name, index=index) for index in (0, 63)]
+@pytest.mark.parametrize("name", ["d" * 40, "a", "d" * 28 + "-ee"])
+def test_names_of_copies_leave_room_for_what_is_appended_to_them(name: str) -> None:
+    made = [
+        names.copy_name(namespace="n" * 63, name=name, revision=revision, index=index)
+        for revision in ("01234567", "89abcdef")
+        for index in (0, 63)
+    ]
     # The controller's StatefulSet of workers is `<group>-0`, and its revision `<that>-<10 characters>` is a label.
     assert max(map(len, made)) + len("-0") + len("-0123456789") <= 63
-    assert len(set(made)) == 2
-    assert names.group_name(namespace="m", name=name, index=0) != made[0]
+    assert len(set(made)) == 4
+    assert names.copy_name(namespace="m", name=name, revision="01234567", index=0) != made[0]
+    assert "--" not in "".join(made)

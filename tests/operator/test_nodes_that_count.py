@@ -133,6 +133,6 @@ def test_a_refusal_says_how_many_nodes_do_not_count(pairs: Any) -> None:
         inventory=Inventory(left_out=3),
         deployment=deployment,
     )
-    finding, answer = judge(seen, pairs.CONFIG)
+    finding, answer = judge(seen, pairs.CONFIG, pinned=None)
     assert (finding.reason, answer) == ("NoGPU", None)
     assert "Nodes with GPUs that do not count for it: 3" in finding.message

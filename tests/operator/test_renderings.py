@@ -17,7 +17,7 @@ from paddock_core.resources.llamadeployment import LlamaDeployment, ModelSpec, P
 from paddock_core.resources.llamamodel import LlamaModel
 from paddock_operator.decide.outcome import Config
 from paddock_operator.manifests import pods
-from paddock_operator.manifests.render import Rendering, WeightsRendering, render_serving, render_weights
+from paddock_operator.manifests.render import Rendering, WeightsRendering, render_weights
 from paddock_operator.ports import Key
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -59,8 +59,8 @@ def rendering(model_id: str, gpu: str | None, ask: Ask, **changes: Any) -> Rende
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_golden_renderings(case: str) -> None:
-    text = yaml.safe_dump_all(render_serving(rendering(*CASES[case])), sort_keys=False, width=120)
+def test_golden_renderings(pairs: Any, case: str) -> None:
+    text = yaml.safe_dump_all(pairs.manifests_of(rendering(*CASES[case])), sort_keys=False, width=120)
     file = GOLDEN / f"{case}.yaml"
     if os.environ.get("PADDOCK_RENEW_GOLDEN"):
         file.parent.mkdir(exist_ok=True)
@@ -112,8 +112,8 @@ def test_the_hubs_token_goes_only_to_jobs_that_fetch_the_catalogues_own_sources_
 
 
 @pytest.mark.parametrize("case", sorted(CASES))
-def test_every_pod_keeps_the_restricted_profile(case: str) -> None:
-    for manifest in render_serving(rendering(*CASES[case])):
+def test_every_pod_keeps_the_restricted_profile(pairs: Any, case: str) -> None:
+    for manifest in pairs.manifests_of(rendering(*CASES[case])):
         if manifest["kind"] != "Deployment":
             continue
         pod = manifest["spec"]["template"]["spec"]
@@ -129,11 +129,11 @@ def test_every_pod_keeps_the_restricted_profile(case: str) -> None:
         assert weights["readOnly"] is True
 
 
-def test_secret_stands_in_the_secret_alone() -> None:
+def test_secret_stands_in_the_secret_alone(pairs: Any) -> None:
     secret = "find-me-" + "x" * 56
     whole = {
         item["kind"]: yaml.safe_dump(item)
-        for item in render_serving(rendering(*CASES["smollm2-on-cpu"], secret=secret))
+        for item in pairs.manifests_of(rendering(*CASES["smollm2-on-cpu"], secret=secret))
     }
     assert [kind for kind, text in whole.items() if secret in text] == []
     import base64
@@ -150,25 +150,25 @@ def test_secret_stands_in_the_secret_alone() -> None:
         ({"spec": {"access": {"tenants": ["globex"]}}}, False),
     ],
 )
-def test_pods_restart_only_for_what_they_read(changes: dict[str, Any], restarts: bool) -> None:
+def test_pods_restart_only_for_what_they_read(pairs: Any, changes: dict[str, Any], restarts: bool) -> None:
     from paddock_core.resources.llamadeployment import AccessSpec
 
     if "access" in changes.get("spec", {}):
         changes = {"spec": {"access": AccessSpec(tenants=("globex",))}}
 
     def template(made: Rendering) -> Any:
-        return next(item for item in render_serving(made) if item["kind"] == "Deployment")["spec"]["template"]
+        return next(item for item in pairs.manifests_of(made) if item["kind"] == "Deployment")["spec"]["template"]
 
     case = CASES["smollm2-on-cpu"]
     assert (template(rendering(*case)) != template(rendering(*case, **changes))) is restarts
 
 
-def test_placement_and_gpu_product_reach_the_pod() -> None:
+def test_placement_and_gpu_product_reach_the_pod(pairs: Any) -> None:
     placement = PlacementSpec(
         node_selector={"zone": "a"}, tolerations=(Toleration(key="dedicated", operator="Exists", effect="NoExecute"),)
     )
     made = rendering(*CASES["llama-3.1-8b-on-h100"], spec={"placement": placement})
-    deployment = next(item for item in render_serving(made) if item["kind"] == "Deployment")
+    deployment = next(item for item in pairs.manifests_of(made) if item["kind"] == "Deployment")
     pod = deployment["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"zone": "a"}
     assert {"key": "dedicated", "operator": "Exists", "effect": "NoExecute"} in pod["tolerations"]
@@ -177,9 +177,9 @@ def test_placement_and_gpu_product_reach_the_pod() -> None:
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
 
 
-def test_start_up_is_given_time_for_the_size_of_the_weights() -> None:
+def test_start_up_is_given_time_for_the_size_of_the_weights(pairs: Any) -> None:
     def budget(case: str) -> int:
-        deployment = next(item for item in render_serving(rendering(*CASES[case])) if item["kind"] == "Deployment")
+        deployment = next(item for item in pairs.manifests_of(rendering(*CASES[case])) if item["kind"] == "Deployment")
         probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
         return int(probe["periodSeconds"] * probe["failureThreshold"])
 
@@ -187,9 +187,9 @@ def test_start_up_is_given_time_for_the_size_of_the_weights() -> None:
     assert budget("llama-3.1-405b-on-h200") >= 811767808360 // (256 * 1024**2)
 
 
-def test_names_fit_kubernetes_limits() -> None:
+def test_names_fit_kubernetes_limits(pairs: Any) -> None:
     made = rendering(*CASES["smollm2-on-cpu"], key=Key("n" * 63, "d" * 40), tenant="t" * 40)
-    for manifest in render_serving(made):
+    for manifest in pairs.manifests_of(made):
         assert len(manifest["metadata"]["name"]) <= 63
         assert all(len(value) <= 63 for value in manifest["metadata"].get("labels", {}).values())
 

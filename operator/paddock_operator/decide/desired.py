@@ -105,7 +105,8 @@ def _prepared(
     plan: Plan,
 ) -> Outcome:
     """What is done with the revision, or until there is one."""
-    first = (*_finalizer_first(observed), *prepared.actions)
+    # Before anything is made: from then on the object cannot go without us.
+    first = prepared.actions if prepared.refused else (*_finalizer_first(observed), *prepared.actions)
     if prepared.target is None or prepared.rendering is None:
         outcome = _unprepared(observed, config, found, prepared=prepared)
         outcome = replace(outcome, actions=(*first, *outcome.actions), plan=_plan_status(plan))
