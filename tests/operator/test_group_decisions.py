@@ -1,6 +1,5 @@
 """Deployments whose copies are groups of pods: what is applied, replaced and removed, and in which order."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +14,16 @@ from paddock_core.resources import names
 from paddock_operator.decide.actions import Apply, Delete
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Outcome
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, LOCAL_QUEUES, NETWORK_POLICY, POD, POD_GROUP, Kind
-from paddock_operator.observed import Child, Observed, WeightsJob, parse
+from paddock_operator.kinds import (
+    DEPLOYMENT,
+    LEADER_WORKER_SET,
+    LOCAL_QUEUES,
+    NETWORK_POLICY,
+    POD_GROUP,
+    RESOURCE_CLAIM_TEMPLATE,
+    Kind,
+)
+from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
 NOW = 1_800_000_000.0
@@ -87,60 +94,19 @@ def reasons(outcome: Outcome) -> dict[str, str]:
     return {finding.type.value: f"{finding.status}/{finding.reason}" for finding in outcome.findings}
 
 
-def as_child(kind: Kind, manifest: dict[str, Any], **more: Any) -> Child:
-    name = manifest["metadata"]["name"]
-    return Child(kind=kind, manifest={**manifest, "metadata": {**manifest["metadata"], "uid": f"uid-{name}", **more}})
-
-
-def pods_of(manifest: dict[str, Any], *, ready: bool = True, outdated: bool = False) -> list[Child]:
-    """The leader and the worker of a group, as its controller makes them."""
-    found = []
-    templates = manifest["spec"]["leaderWorkerTemplate"]
-    for index, template in enumerate((templates["leaderTemplate"], templates["workerTemplate"])):
-        name = f"{manifest['metadata']['name']}-0" + (f"-{index}" if index else "")
-        annotations = {names.RENDERING: "former"} if outdated else template["metadata"]["annotations"]
-        metadata = {
-            "name": name,
-            "namespace": SERVING,
-            "uid": f"uid-{name}",
-            "labels": {**template["metadata"]["labels"], names.WORKER_INDEX: str(index)},
-            "annotations": annotations,
-        }
-        status = {"conditions": [{"type": "Ready", "status": str(ready)}], "podIP": f"10.0.0.{index}"}
-        found.append(Child(kind=POD, manifest={"metadata": metadata, "spec": {"nodeName": "n"}, "status": status}))
-    return found
-
-
-@pytest.fixture(scope="module")
-def manifests(policy: Policy, pairs: Any) -> dict[str, dict[str, Any]]:
-    """The two groups as they are rendered, by name."""
-    made = applied(decide(look(policy, pairs), pairs.CONFIG))
-    return {manifest["metadata"]["name"]: manifest for manifest in made}
-
-
-@pytest.fixture(scope="module")
-def running(manifests: dict[str, dict[str, Any]]) -> Any:
-    """Two groups that run; those in `former` were rendered otherwise, those in `silent` generate nothing."""
-
-    def children(*, former: Collection[int] = (), silent: Collection[int] = ()) -> dict[str, Any]:
-        found: list[Child] = []
-        probes: dict[str, str | None] = {}
-        for index, manifest in enumerate(manifests.values()):
-            old = index in former
-            stamp = {"annotations": {names.RENDERING: "former"}} if old else {}
-            found.append(as_child(LEADER_WORKER_SET, manifest, **stamp))
-            own = pods_of(manifest, outdated=old)
-            found += own
-            probes[own[0].uid] = "hangs" if index in silent else None
-        return {"children": tuple(found), "probes": probes}
-
-    return children
+@pytest.fixture
+def world(worlds: Any, policy: Policy, pairs: Any) -> Any:
+    """A deployment of two copies, each over two nodes, before anything was made of it."""
+    spec = {"model": {"id": MODEL}, "parallelism": {"tensor": 1, "pipeline": 2}, "replicas": 2}
+    return worlds.World(
+        config=pairs.CONFIG, policy=policy, spec=spec, apis=GROUPS, inventory=pairs.one_each(), weights=DONE
+    )
 
 
 def test_groups_are_created_after_all_that_protects_them(policy: Policy, pairs: Any) -> None:
     outcome = decide(look(policy, pairs), pairs.CONFIG)
     kinds = [action.manifest["kind"] for action in outcome.actions if isinstance(action, Apply)]
-    assert kinds[-2:] == ["LeaderWorkerSet"] * 2
+    assert kinds[-4:] == ["NetworkPolicy", "LeaderWorkerSet"] * 2
     assert "Deployment" not in kinds
     assert reasons(outcome)["Scheduled"] == "False/PodsPending"
     assert outcome.plan is not None
@@ -183,101 +149,98 @@ def test_a_queue_that_the_cluster_has_is_rendered(policy: Policy, pairs: Any, ap
     assert len(applied(outcome, POD_GROUP)) == (2 if placement else 0)
 
 
-def test_only_leaders_are_endpoints_and_count_as_copies(policy: Policy, pairs: Any, running: Any) -> None:
-    outcome = decide(look(policy, pairs, **running(silent=(1,))), pairs.CONFIG)
-    assert outcome.routing is not None
-    assert [endpoint.pod[-4:] for endpoint in outcome.routing.endpoints] == ["-0-0"]
-    assert (outcome.replicas, outcome.ready_replicas, outcome.groups) == (2, 1, 2)
+def test_only_leaders_are_endpoints_and_count_as_copies(world: Any) -> None:
+    world.rounds()
+    world.answer(world.names(LEADER_WORKER_SET)[1], "hangs")
+    outcome = world.round()
+    (target,) = outcome.routing.targets
+    assert [endpoint.pod for endpoint in target.endpoints] == [f"{world.names(LEADER_WORKER_SET)[0]}-0"]
+    assert (outcome.replicas, outcome.ready_replicas, outcome.groups, outcome.ready_groups) == (2, 1, 2, 1)
     assert reasons(outcome)["Scheduled"] == "True/Scheduled"
     assert deleted(outcome) == []
 
 
-def test_a_changed_group_goes_only_while_the_others_answer(policy: Policy, pairs: Any, running: Any) -> None:
-    def gone(**state: Any) -> list[str]:
-        return [name[-1] for name in deleted(decide(look(policy, pairs, **running(**state)), pairs.CONFIG))]
+def test_every_copy_has_its_own_guard_that_goes_after_its_pods(world: Any) -> None:
+    world.rounds()
+    groups = world.names(LEADER_WORKER_SET)
+    guards = [name for name in world.names(NETWORK_POLICY) if name in groups]
+    assert guards == groups
+    world.spec = {**world.spec, "replicas": 1}
+    world.round()
+    world.now += 5
+    seen = world.observed()
+    first = decide(seen, world.config)
+    assert deleted(first) == [f"leaderworkersets/{groups[1]}"]
+    without = tuple(item for item in seen.children if (item.kind, item.name) != (LEADER_WORKER_SET, groups[1]))
+    assert deleted(decide(replace(seen, children=without), world.config)) == [], "pods of it are still there"
+    world.rounds()
+    assert [name for name in world.names(NETWORK_POLICY) if name in groups] == groups[:1]
 
-    assert gone(former=(0, 1)) == ["0"]
-    assert gone(former=(1,)) == ["1"]
-    assert gone(former=(1,), silent=(0,)) == [], "the only copy that answers stays until the new one does"
-    assert gone(former=(0, 1), silent=(0,)) == ["0"], "one that answers nothing is no loss"
-    assert gone(former=(0, 1), silent=(0, 1)) == ["1", "0"]
 
-
-def test_a_group_comes_back_only_when_no_pod_of_the_former_one_is_left(
-    policy: Policy, pairs: Any, manifests: Any, running: Any
-) -> None:
-    state = running()
-    last = list(manifests)[1]
-    without = [child for child in state["children"] if (child.kind, child.name) != (LEADER_WORKER_SET, last)]
-    here = decide(look(policy, pairs, **{**state, "children": tuple(without)}), pairs.CONFIG)
-    assert [item["metadata"]["name"] for item in applied(here)] == list(manifests)[:1]
+def test_a_copy_comes_back_only_when_no_pod_of_the_former_one_is_left(world: Any) -> None:
+    world.rounds()
+    last = world.names(LEADER_WORKER_SET)[1]
+    seen = world.observed()
+    without = [child for child in seen.children if (child.kind, child.name) != (LEADER_WORKER_SET, last)]
+    here = decide(replace(seen, children=tuple(without)), world.config)
+    assert last not in [item["metadata"]["name"] for item in applied(here)]
     none_left = [child for child in without if child.manifest["metadata"]["labels"].get(names.GROUP) != last]
-    gone = decide(look(policy, pairs, **{**state, "children": tuple(none_left)}), pairs.CONFIG)
-    assert [item["metadata"]["name"] for item in applied(gone)] == list(manifests)
+    gone = decide(replace(seen, children=tuple(none_left)), world.config)
+    assert last in [item["metadata"]["name"] for item in applied(gone)]
 
 
-def test_surplus_groups_go_from_the_last_and_what_guards_them_after_their_pods(
-    policy: Policy, pairs: Any, running: Any
-) -> None:
-    state = running()
-    guards = [as_child(NETWORK_POLICY, item.manifest) for item in state["children"] if item.kind == LEADER_WORKER_SET]
-    state["children"] = (*state["children"], *guards)
-    assert [name[-1] for name in deleted(decide(look(policy, pairs, spec={"replicas": 0}, **state), pairs.CONFIG))] == [
-        "1",
-        "0",
-    ]
-    state["children"] = tuple(child for child in state["children"] if child.kind == NETWORK_POLICY)
-    left = deleted(decide(look(policy, pairs, spec={"replicas": 0}, **state), pairs.CONFIG))
-    assert [name.split("/")[0] for name in left] == ["networkpolicies"] * 2
+def test_one_node_copies_and_groups_replace_one_another(world: Any) -> None:
+    world.rounds()
+    groups = world.names(LEADER_WORKER_SET)
+    world.spec = {**world.spec, "parallelism": {"tensor": 1, "pipeline": 1}}
+    world.rounds()
+    assert len(world.names(DEPLOYMENT)) == 2
+    assert world.names(LEADER_WORKER_SET) == []
+    assert not set(groups) & set(world.names(NETWORK_POLICY))
+    world.spec = {**world.spec, "parallelism": {"tensor": 1, "pipeline": 2}}
+    world.rounds()
+    assert (len(world.names(LEADER_WORKER_SET)), world.names(DEPLOYMENT)) == (2, [])
 
 
-@pytest.mark.parametrize(("limits", "waits"), [({"memory": "1Gi"}, True), ({"nvidia.com/gpu": "1"}, False)])
-def test_the_former_kind_goes_at_once_if_it_holds_gpus_else_when_the_new_one_answers(
-    policy: Policy, pairs: Any, running: Any, limits: dict[str, str], waits: bool
-) -> None:
-    template = {"spec": {"containers": [{"resources": {"limits": limits}}]}}
-    own = {"name": names.serving_name(namespace="acme", name="chat"), "namespace": SERVING}
-    labels = {names.DEPLOYMENT_NAMESPACE: "acme", names.DEPLOYMENT_NAME: "chat", names.DEPLOYMENT_UID: "u1"}
-    former = Child(
-        kind=DEPLOYMENT, manifest={"metadata": {**own, "uid": "d", "labels": labels}, "spec": {"template": template}}
-    )
-    pod = Child(
-        kind=POD,
-        manifest={
-            "metadata": {**own, "uid": "p", "labels": labels, "annotations": {names.RENDERING: "former"}},
-            "spec": {"nodeName": "n"},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.7"},
-        },
-    )
-    routing = {
-        "model": MODEL,
-        "tokenizer": "sha256:x",
-        "contextLength": 10,
-        "maxConcurrency": 1,
-        "rendering": "former",
-        "endpoints": [],
-    }
-    seen = look(policy, pairs, children=(former, pod), probes={"p": None}, status={"routing": routing})
-    assert (deleted(decide(seen, pairs.CONFIG)) == []) is waits
-    state = running()
-    both = replace(seen, children=(*state["children"], former, pod), probes={"p": None, **state["probes"]})
-    assert deleted(decide(both, pairs.CONFIG)) == [f"deployments/{own['name']}"]
+def test_claims_go_when_no_copy_claims_any_more(world: Any, pairs: Any) -> None:
+    world.seen |= {"apis": GROUPS | {RESOURCE_CLAIM_TEMPLATE}, "inventory": pairs.one_each(claimed=True)}
+    world.spec = {**world.spec, "placement": {"deviceClass": "gpu.nvidia.com"}}
+    world.rounds()
+    assert len(world.names(RESOURCE_CLAIM_TEMPLATE)) == 1
+    world.seen["inventory"] = pairs.one_each()
+    world.spec = {**world.spec, "placement": {}}
+    world.rounds()
+    assert world.names(RESOURCE_CLAIM_TEMPLATE) == []
+    assert world.parsed().ready_replicas == 2
 
 
-def test_teardown_takes_groups_first_and_the_rest_when_no_pod_is_left(policy: Policy, pairs: Any, running: Any) -> None:
-    state = running()
-    seen = replace(look(policy, pairs, **state), deployment=None)
-    assert {name.split("/")[0] for name in deleted(decide(seen, pairs.CONFIG))} == {"leaderworkersets"}
+def test_teardown_takes_groups_first_and_the_rest_when_no_pod_is_left(world: Any) -> None:
+    world.rounds()
+    seen = replace(world.observed(), deployment=None)
+    assert {name.split("/")[0] for name in deleted(decide(seen, world.config))} == {"leaderworkersets"}
 
 
 @settings(max_examples=60, deadline=None)
-@given(former=st.sets(st.integers(0, 1)), silent=st.sets(st.integers(0, 1)), replicas=st.integers(0, 3))
-def test_no_round_takes_more_answering_copies_than_one(
-    policy: Policy, pairs: Any, running: Any, former: set[int], silent: set[int], replicas: int
+@given(
+    silent=st.sets(st.integers(0, 2)),
+    replicas=st.integers(1, 3),
+    change=st.sampled_from([{}, {"engine": {"contextLength": 1024}}, {"placement": {"topologyKey": "rack"}}]),
+)
+def test_no_round_takes_an_answering_copy_away_that_is_needed(
+    worlds: Any, policy: Policy, pairs: Any, silent: set[int], replicas: int, change: dict[str, Any]
 ) -> None:
-    state = running(former=former, silent=silent)
-    outcome = decide(look(policy, pairs, spec={"replicas": replicas}, **state), pairs.CONFIG)
-    answering = {index for index in range(min(replicas, 2)) if index not in silent}
-    taken = {int(name[-1]) for name in deleted(outcome)} & answering
-    assert len(taken) <= 1
-    assert not taken or len(answering) == replicas or replicas <= 1
+    spec = {"model": {"id": MODEL}, "parallelism": {"tensor": 1, "pipeline": 2}, "replicas": 3}
+    world = worlds.World(
+        config=pairs.CONFIG, policy=policy, spec=spec, apis=GROUPS, inventory=pairs.one_each(), weights=DONE
+    )
+    world.rounds()
+    for number, name in enumerate(world.names(LEADER_WORKER_SET)):
+        if number in silent:
+            world.answer(name, "hangs")
+    world.spec = {**spec, "replicas": replicas, **change}
+    floor = min(replicas, 3 - len(silent))
+    for _ in range(12):
+        world.round()
+        assert world.parsed().ready_replicas >= floor
+        world.pods_come()
+        world.now += 5
