@@ -11,6 +11,7 @@ Usage: python bench/scale.py [--sizes 10,100,1000] [--nodes 1000] [--storm-secon
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +36,8 @@ def arguments() -> argparse.Namespace:
 async def main() -> int:
     """Run and print."""
     given = arguments()
+    # Whoever is told to end still stops what it has started.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
     sizes = [int(size) for size in given.sizes.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder = given.keep or Path(name)

@@ -1,4 +1,4 @@
-"""Who plays with the operator in `bench/scale.py`: Triton on all addresses, a gateway's signals, what follows it all."""
+"""Who plays with the operator in `bench/scale.py`: Triton on all addresses, a gateway's signals, a follower."""
 
 import asyncio
 import contextlib

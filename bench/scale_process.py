@@ -91,6 +91,10 @@ class OperatorProcess:
         rows = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) / 1024
 
+    def descriptors(self) -> int:
+        """Open files and connections."""
+        return sum(1 for _ in Path(f"/proc/{self.pid}/fd").iterdir())
+
     async def metrics(self) -> Metrics:
         """Its own metrics, by name and labels as they are written."""
         async with aiohttp.ClientSession() as session, session.get(f"{self._health}/metrics") as answer:

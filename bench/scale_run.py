@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -147,7 +146,7 @@ def _policy(policy_server: Any) -> Iterable[Any]:
     for number in range(NAMESPACES):
         tenant = f"t{number:02}"
         yield Entity(id=f"{tenant}-inc", legal_name=f"Tenant {number} Inc", principal_place_of_business="IE")
-        yield Tenant(id=tenant, entity=f"{tenant}-inc")
+        yield Tenant(id=tenant, entity=f"{tenant}-inc", gpus=10_000)
         yield Namespace(id=tenant, tenant=tenant)
         accepted: list[Acceptance | Statement] = policy_server.accepted(f"{tenant}-inc")
         yield from accepted
@@ -230,7 +229,7 @@ async def _largest(world: World, size: int, *, storm_seconds: int) -> dict[str, 
     await _rounds(world, size)
     extra["cold start, s"] = time.monotonic() - begin
     extra["cold start, CPU s"] = world.operator.cpu_seconds()
-    extra["file descriptors"] = len(os.listdir(f"/proc/{world.operator.pid}/fd"))
+    extra["file descriptors"] = world.operator.descriptors()
     extra["resident after it, MiB"] = world.operator.resident_mib()
     await asyncio.sleep(10)
     idle = world.operator.cpu_seconds()

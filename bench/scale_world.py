@@ -79,14 +79,18 @@ def running_cluster(folder: Path, *, shapes: list[str]) -> Iterator[Any]:
     kube_api.USERS["bare"] = ("bare-client", "bare")
     (folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
     audited = (f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={folder / 'audit.log'}")
-    with kube_api.free_ports() as first, kube_api.free_ports() as second:
-        with kube_api.running_api(folder, base_port=first, flags=audited) as api, contextlib.ExitStack() as programs:
-            _may_do_all(api, "bare")
-            found = simulation.ensure(REPOSITORY, progress=Progress())
-            for command in _programs(api, found, folder, port=second, binary=kube_api.find_binary()):
-                programs.enter_context(_process(command, folder))
-            _make_nodes(api, kube_api.find_kubectl(), shapes)
-            yield api
+    with (
+        kube_api.free_ports() as first,
+        kube_api.free_ports() as second,
+        kube_api.running_api(folder, base_port=first, flags=audited) as api,
+        contextlib.ExitStack() as programs,
+    ):
+        _may_do_all(api, "bare")
+        found = simulation.ensure(REPOSITORY, progress=Progress())
+        for command in _programs(api, found, folder, port=second, binary=kube_api.find_binary()):
+            programs.enter_context(_process(command, folder))
+        _make_nodes(api, kube_api.find_kubectl(), shapes)
+        yield api
 
 
 def _programs(api: Any, found: Path, folder: Path, *, port: int, binary: Path) -> list[list[str]]:
@@ -102,20 +106,20 @@ def _programs(api: Any, found: Path, folder: Path, *, port: int, binary: Path) -
         "metrics": {"bindAddress": "0"}, "health": {"healthProbeBindAddress": f"127.0.0.1:{port + 4}"},
         "clientConnection": {"qps": 2000, "burst": 4000},
     }  # fmt: skip
-    (folder / "lws.yaml").write_text(yaml.safe_dump(configuration))
+    (folder / "lws-configuration.yaml").write_text(yaml.safe_dump(configuration))
     (folder / "home").mkdir()
     common = ("--leader-elect=false", "--bind-address=127.0.0.1", *QPS)
     return [
         [str(binary), "kube-controller-manager", f"--kubeconfig={api.kubeconfigs['manager']}", *common,
          f"--secure-port={port}", f"--service-account-private-key-file={folder / 'sa.key'}",
-         "--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10"],
+         "--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10", "--node-monitor-grace-period=20m"],
         [str(binary), "kube-scheduler", f"--kubeconfig={api.kubeconfigs['scheduler']}", *common,
          f"--secure-port={port + 1}"],
         ["env", f"HOME={folder / 'home'}", str(found / "kwok"), f"--kubeconfig={api.kubeconfigs['kwok']}",
          f"--config={found / 'kwok-stages.yaml'}", f"--cidr={SUBNET}", "--node-ip=127.0.0.1",
          f"--manage-nodes-with-label-selector={gpu_nodes.SIMULATED_LABEL}=true",
-         "--node-lease-duration-seconds=600", f"--server-address=127.0.0.1:{port + 2}"],
-        [str(found / "lws"), f"--config={folder / 'lws.yaml'}", f"--kubeconfig={api.kubeconfigs['lws']}",
+         "--node-lease-duration-seconds=1200", f"--server-address=127.0.0.1:{port + 2}"],
+        [str(found / "lws"), f"--config={folder / 'lws-configuration.yaml'}", f"--kubeconfig={api.kubeconfigs['lws']}",
          "--zap-devel=false"],
     ]  # fmt: skip
 

@@ -49,6 +49,8 @@ from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.signals_book import SignalBook
 from paddock_operator.telemetry import Telemetry
+from paddock_operator.tenancy.keeper import TenancyKeeper
+from paddock_operator.tenancy.wanted import Rules
 from paddock_operator.weights_progress import ProgressBook
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Operator:
     models: ModelLoop
     model_reconciler: ModelReconciler
     purger: Purger
+    keeper: TenancyKeeper
     denials: Denials
     pod_times: PodTimes
     signals: SignalBook
@@ -87,7 +90,7 @@ class Operator:
 
     def reflectors(self) -> tuple[Reflector, ...]:
         """Everything that is followed."""
-        return (self.documents.reflector, *self.cache.reflectors(), self.models.reflector)
+        return (self.documents.reflector, *self.cache.reflectors(), *self.keeper.reflectors(), self.models.reflector)
 
     def judge(self, new: Manifest, old: Manifest | None) -> Review:
         """The webhook's question."""
@@ -119,6 +122,7 @@ class Operator:
             )
             tasks.append(group.create_task(self.models.work(self.model_reconciler, self.leader)))
             tasks.append(group.create_task(self.purger.run(self.leader)))
+            tasks.append(group.create_task(self.keeper.run(self.leader)))
             tasks.append(group.create_task(self.denials.run(self.leader)))
             tasks.append(group.create_task(self.pod_times.run(self.leader)))
             tasks.append(group.create_task(self.gateways.run(self.leader)))
@@ -186,6 +190,7 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         loop.policy_changed(changes, before, after)
         models.policy_changed()
         purger.policy_changed()
+        keeper.policy_changed()
 
     policy = PolicyFollower(
         client=outside.internal, clock=clock, boot_id=outside.boot_id, folder=settings.cache_dir, heard=policy_changed
@@ -198,6 +203,14 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         catalog=catalog,
         clock=clock,
         config=config,
+    )
+    keeper = TenancyKeeper(
+        cluster=cluster,
+        clock=clock,
+        policy=policy,
+        rules=rules_of(settings),
+        granted=ledger.of_tenants,
+        served=cache.served,
     )
     denials = Denials(control_plane=control_plane)
     signals = SignalBook(
@@ -253,6 +266,7 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
             cluster=cluster, registry=control_plane, policy=policy, catalog=catalog, clock=clock
         ),
         purger=purger,
+        keeper=keeper,
         denials=denials,
         pod_times=PodTimes(cache=cache, control_plane=control_plane, clock=clock, gpu_resource=settings.gpu_resource),
         signals=signals,
@@ -283,6 +297,16 @@ def _load(settings: OperatorSettings) -> Load | None:
         concurrency=min(settings.benchmark_concurrency, settings.benchmark_requests),
         output_tokens=settings.benchmark_tokens,
         seconds=settings.benchmark_seconds,
+    )
+
+
+def rules_of(settings: OperatorSettings) -> Rules:
+    """What the platform decided for the namespaces of all tenants."""
+    return Rules(
+        given_gpus=settings.tenant_gpus,
+        gpu_resource=settings.gpu_resource,
+        pods=settings.tenant_pods,
+        cluster_queue=settings.cluster_queue,
     )
 
 

@@ -16,12 +16,14 @@ from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.cache import Cache
 from paddock_operator.decide.desired import decide
+from paddock_operator.documents import Documents
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
 from paddock_operator.main import config_of
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
 from paddock_operator.report import Reporter
+from paddock_operator.signals_book import SignalBook
 from paddock_operator.weights_progress import ProgressBook
 
 MODEL = packaged_catalog().models["smollm2-135m-instruct"]
@@ -113,19 +115,23 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     cluster = Dying(real, writes_left)
     config = config_of(settings)
     cache = Cache(cluster=real, clock=clock, changed=lambda _key: None, job_changed=lambda _job: None)
+    documents = Documents(cluster=real, clock=clock, changed=lambda _document, _gone: None)
+    reflectors = (documents.reflector, *cache.reflectors())
     probes = ProbeBook(prober=NoProbes(), clock=clock, interval_seconds=1.0)
     gatherer = Gatherer(
         cluster=cluster,
         cache=cache,
+        documents=documents,
         policy=policy,
         catalog=packaged_catalog(),
         probes=probes,
         progress=ProgressBook(reader=NoProgress(), clock=clock),
+        signals=SignalBook(clock=clock, wake=lambda _key: None, configured=False),
         clock=clock,
         platform_key=config.platform_key,
     )
-    executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, config=config)
-    reporter = Reporter(cluster=cluster, gateway_url="http://gateway.test")
+    executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, documents=documents, config=config)
+    reporter = Reporter(cluster=cluster, documents=documents, gateway_url="http://gateway.test")
 
     async def round_(key: Key) -> list[str]:
         before = cluster.writes
@@ -136,9 +142,9 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
             await reporter.report(observed, outcome)
         return cluster.written[before:]
 
-    watches = [asyncio.create_task(reflector.run()) for reflector in cache.reflectors()]
+    watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]
     try:
-        for reflector in cache.reflectors():
+        for reflector in reflectors:
             await reflector.synced.wait()
         yield round_
     finally:

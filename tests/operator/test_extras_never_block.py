@@ -8,6 +8,7 @@ from paddock_operator.decide.actions import Apply, Delete
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.errors import ClusterError
 from paddock_operator.execute import Executor
+from paddock_operator.gpu_quota import GpuLedger
 from paddock_operator.kinds import DEPLOYMENT, EXTRAS, INFERENCE_POOL, Kind, kind_of
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Key
@@ -76,8 +77,10 @@ def round_of(refused: Kind, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Clust
     part: Any = empty
     made = Reconciler(
         gatherer=part,
-        executor=Executor(cluster=own, control_plane=DEFAULT, cache=part, config=DEFAULT),
+        documents=part,
+        executor=Executor(cluster=own, control_plane=DEFAULT, cache=part, documents=part, config=DEFAULT),
         reporter=part,
+        ledger=GpuLedger(given=0, term=lambda: 0, wake=lambda _key: None),
         config=DEFAULT,
         telemetry=Telemetry(),
         denied=lambda _observed, _outcome: None,

@@ -35,6 +35,7 @@ CONFIG = Config(
     platform_key=b"key",
     drain_seconds=3.0,
     probe_interval_seconds=30.0,
+    given_gpus=100_000,
     allow_unpinned_images=True,
 )
 USED = Refer(entity="acme-inc", model=MODEL, weights="b1" * 32, tokenizer="sha256:" + "7" * 64)
@@ -129,7 +130,7 @@ async def test_it_is_told_once_in_a_while_at_once_where_it_is_urgent_and_never_i
 ) -> None:
     told: Any = ControlPlane()
     nothing: Any = None
-    executor = Executor(cluster=nothing, control_plane=told, cache=nothing, config=CONFIG)
+    executor = Executor(cluster=nothing, control_plane=told, cache=nothing, documents=nothing, config=CONFIG)
     observed = look(helpers)
     told.away = True
     assert await executor.execute([USED], observed) == (0, ())

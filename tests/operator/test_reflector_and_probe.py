@@ -31,9 +31,11 @@ class Clock:
         return self.boot
 
 
-def pod(name: str, version: int, owner: str = "chat") -> dict[str, Any]:
+def pod(name: str, version: int, owner: str = "chat", *, says: str | None = None) -> dict[str, Any]:
+    """A pod that says another thing in each of its versions, if nothing else is asked for."""
     labels = {names.DEPLOYMENT_NAMESPACE: "acme", names.DEPLOYMENT_NAME: owner}
-    return {"metadata": {"namespace": "s", "name": name, "resourceVersion": str(version), "labels": labels}}
+    metadata = {"namespace": "s", "name": name, "resourceVersion": str(version), "labels": labels}
+    return {"metadata": metadata, "status": {"message": f"{version}" if says is None else says}}
 
 
 class Script:
@@ -62,7 +64,9 @@ class Script:
         return self._steps.pop(0)
 
 
-async def played(monkeypatch: pytest.MonkeyPatch, *steps: Any) -> tuple[Reflector, list[str], Script]:
+async def played(
+    monkeypatch: pytest.MonkeyPatch, *steps: Any, relist_seconds: float = 3600.0
+) -> tuple[Reflector, list[str], Script]:
     monkeypatch.setattr(module, "RETRY_FIRST_SECONDS", 0.0)
     heard: list[str] = []
     script = Script(*steps)
@@ -71,6 +75,7 @@ async def played(monkeypatch: pytest.MonkeyPatch, *steps: Any) -> tuple[Reflecto
         kind=POD,
         clock=Clock(),
         changed=lambda manifest: heard.append(str(manifest["metadata"]["name"])),
+        relist_seconds=relist_seconds,
     )
     with contextlib.suppress(asyncio.CancelledError):
         await made.run()
@@ -101,6 +106,26 @@ async def test_a_watch_goes_on_from_the_last_bookmark(monkeypatch: pytest.Monkey
     assert script.revisions[:3] == ["10", "77", "78"]
     assert heard == ["a", "a", "a"]
     assert list(made.owners()) == []
+
+
+async def test_a_change_of_what_nobody_reads_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, heard, _ = await played(
+        monkeypatch,
+        [pod("a", 1, says="one")],
+        [WatchEvent("MODIFIED", pod("a", 12, says="one")), WatchEvent("MODIFIED", pod("a", 13, says="two"))],
+        [],
+    )
+    assert heard == ["a", "a"]
+    kept = made.get(namespace="s", name="a")
+    assert kept is not None
+    assert (kept["metadata"]["resourceVersion"], kept["status"]) == ("13", {"message": "two"})
+
+
+async def test_everything_is_listed_again_though_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = [pod("a", 1), pod("b", 2)]
+    made, heard, _ = await played(monkeypatch, lost, lost[:1], relist_seconds=0.0)
+    assert heard == ["a", "b", "b"], "the event of its deletion was lost, and is made up for"
+    assert [item["metadata"]["name"] for item in made.all()] == ["a"]
 
 
 async def test_errors_are_survived(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,86 @@
+"""The LlamaDeployments as they were heard of, and as we wrote them ourselves: so a round need not read its own object.
+
+A round may see an object that somebody has changed a moment ago; it does not see one from before our own last write.
+What must not rest on an old look says which revision it saw: a write of the status, of the finalizer, and, by `fresh`,
+what takes pods away.
+"""
+
+from collections.abc import Callable, Iterable
+
+from paddock_operator.errors import NotFoundError
+from paddock_operator.index import key_of
+from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.ports import Clock, Cluster, Key, Manifest
+from paddock_operator.reflector import RELIST_SECONDS, Reflector
+
+
+class Documents:
+    """A cache of LlamaDeployments under what we wrote. `changed` hears of each that came or changed, and of each that
+    went (then True)."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        changed: Callable[[Manifest, bool], None],
+        relist_seconds: float = RELIST_SECONDS,
+    ) -> None:
+        self.reflector = Reflector(
+            cluster=cluster, kind=LLAMA_DEPLOYMENT, clock=clock, changed=self._hear, selector="", reduce=_slim,
+            relist_seconds=relist_seconds,
+        )  # fmt: skip
+        self._cluster = cluster
+        self._changed = changed
+        self._written: dict[Key, Manifest] = {}
+
+    def get(self, key: Key) -> Manifest | None:
+        """The newest form that is known; None if it is gone."""
+        heard = self.reflector.get(namespace=key.namespace, name=key.name)
+        written = self._written.get(key)
+        if heard is None or written is None:
+            return heard
+        return written if _is_newer(written, heard) else heard
+
+    def all(self) -> Iterable[Manifest]:
+        """Every object, as it was heard of."""
+        return self.reflector.all()
+
+    def wrote(self, document: Manifest) -> None:
+        """Note what the API server answered to a write of ours."""
+        self._written[key_of(document)] = _slim(document)
+
+    def revision_after(self, key: Key, seen: str) -> str:
+        """The revision that our own write, made on the one that was seen, has led to; that one itself if there was
+        none. Only for writes that named the revision that they were made on."""
+        written = self._written.get(key)
+        revision = seen if written is None else str(written["metadata"]["resourceVersion"])
+        return max(revision, seen, key=int)
+
+    async def fresh(self, key: Key) -> Manifest | None:
+        """Ask the API server, for what cannot be taken back. None if it is gone. Raises ClusterError."""
+        try:
+            document = await self._cluster.get(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name)
+        except NotFoundError:
+            return None
+        self.wrote(document)
+        return self.get(key)
+
+    def _hear(self, manifest: Manifest) -> None:
+        key = key_of(manifest)
+        heard, written = self.reflector.get(namespace=key.namespace, name=key.name), self._written.get(key)
+        if written is not None and (heard is None or not _is_newer(written, heard)):
+            del self._written[key]
+        self._changed(manifest, heard is None)
+
+
+def _is_newer(one: Manifest, other: Manifest) -> bool:
+    """By revision; an object that was made anew under the same name is another one, whatever we wrote to the former."""
+    first, second = one["metadata"], other["metadata"]
+    return first.get("uid") == second.get("uid") and int(first["resourceVersion"]) > int(second["resourceVersion"])
+
+
+def _slim(manifest: Manifest) -> Manifest:
+    """Without the record of field managers, which is often larger than the object."""
+    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
+    return {**manifest, "metadata": metadata}
