@@ -18,9 +18,10 @@ from paddock_core.usage.journal_frames import Intent
 
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.choosing import again, permit, ticket_of
-from paddock_gateway.deployments import Revision
+from paddock_gateway.deployments import Deployment, Revision
 from paddock_gateway.dialects.base import Completion
 from paddock_gateway.errors import ArtifactError, RequestError, bad_request, unavailable
+from paddock_gateway.holding import Gone, Turn
 from paddock_gateway.limiting import group_of, levels_of, nano_of, prices_of, reserve
 from paddock_gateway.prompt import PromptModel, tokenize_chat, tokenize_plain
 from paddock_gateway.route import Permit, Target, find_target
@@ -62,28 +63,49 @@ class Asked:
     completion: Completion
     identify: Callable[[], Caller]
     dialect: str
+    gone: Gone
     random: bytes
     """The random part of its id, by which it draws among revisions."""
 
 
 async def admit(
-    *, completion: Completion, caller: Caller, identify: Callable[[], Caller], dialect: str, wiring: Wiring
+    *,
+    completion: Completion,
+    caller: Caller,
+    identify: Callable[[], Caller],
+    gone: Gone,
+    dialect: str,
+    wiring: Wiring,
 ) -> Admitted:
-    """Check everything, cheapest first, and reserve. Raises RequestError.
+    """Check everything, cheapest first, and reserve. `gone` comes back when the client left. Raises RequestError.
 
-    A request stays with the revision that it drew. Where that goes while it is prepared, it draws anew.
+    A request stays with the revision that it drew. Where that goes while it is prepared, it draws anew. Where it has
+    to wait for an endpoint, all of this comes again after it.
     """
-    asked = Asked(completion=completion, identify=identify, dialect=dialect, random=os.urandom(RANDOM_BYTES))
-    for _ in range(_DRAWS):
-        admitted = await _prepare(asked, caller, wiring)
-        if admitted is not None:
-            return admitted
+    random = os.urandom(RANDOM_BYTES)
+    asked = Asked(completion=completion, identify=identify, dialect=dialect, gone=gone, random=random)
+    turn: Turn | None = None
+    draws = 0
+    while draws < _DRAWS:
+        try:
+            outcome = await _prepare(asked, caller, wiring, newcomer=turn is None)
+        finally:
+            if turn is not None:
+                wiring.held.done(turn)
+        if isinstance(outcome, Admitted):
+            return outcome
+        if outcome is None:
+            draws += 1
+        else:
+            turn = await wiring.held.wait(outcome, tenant=caller.tenant.id, gone=gone, former=turn)
         caller = identify()
     raise _not_ready(find_target(model=completion.model, caller=caller, routes=wiring.routes, view=wiring.policy.view))
 
 
-async def _prepare(asked: Asked, caller: Caller, wiring: Wiring) -> Admitted | None:
-    """One draw, from choosing to reserving; None if the revision went meanwhile.
+async def _prepare(asked: Asked, caller: Caller, wiring: Wiring, *, newcomer: bool) -> Admitted | Deployment | None:
+    """One draw, from choosing to reserving; None if the revision went meanwhile, the deployment if it has to wait.
+
+    One that is no `newcomer` has waited, and nobody stands before it.
 
     A tokenizer may take seconds to come, and rights may go meanwhile. So `identify` and all checks come again when
     nothing is left to wait for, unless neither policy nor routes nor caller have changed in the moment since: the
@@ -118,6 +140,9 @@ async def _prepare(asked: Asked, caller: Caller, wiring: Wiring) -> Admitted | N
             wiring.leases.cancel(reservation)
             return None
         permit = still
+    if not permit.revision.endpoints or (newcomer and wiring.held.queued(permit.target.deployment)):
+        wiring.leases.cancel(reservation)
+        return permit.target.deployment
     intent = _intent(asked, caller, permit, end_user, len(ids), cap, now, wiring)
     deployment = permit.target.deployment
     return Admitted(

@@ -70,6 +70,7 @@ class App:
         """Let running requests end, also those that are still being admitted; cut off and settle what takes longer."""
         await self._until_quiet(seconds)
         self._stopping = True  # nothing is admitted from here on
+        self._wiring.held.release_all()
         for task, pump in self._pumps.items():
             pump.cut_off(task, stopping())
         await self._until_quiet(5)
@@ -108,6 +109,7 @@ class App:
                 completion=completion,
                 caller=caller,
                 identify=lambda: self._caller(scope),
+                gone=lambda: _left(receive),
                 dialect=dialect.name,
                 wiring=wiring,
             )
@@ -136,15 +138,16 @@ class App:
         deadline = loop.call_later(wiring.settings.request_timeout_seconds, pump.cut_off, task, cut_off())
         try:
             # Comes back when the answer is complete or the client left, whichever is first.
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await _left(receive)
             pump.client_gone()
             await asyncio.wait((task,))  # unlike awaiting the task, this never cancels it
         finally:
             deadline.cancel()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._pumps[task]
+        pump = self._pumps.pop(task)
+        if self._wiring.held.waiting:
+            self._wiring.held.flow(pump.admitted.target.deployment.name)
         self._quiet.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a request could not be settled: the next start will", exc_info=error)
@@ -246,6 +249,12 @@ class App:
         self._wiring.telemetry.refuse(error.code)
         headers = error.headers if usage_id is None else (*error.headers, (b"x-request-id", usage_id.encode()))
         await _respond(send, error.status, dialect.error(error), headers)
+
+
+async def _left(receive: Receive) -> None:
+    """Until the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _respond(send: Send, status: int, body: bytes, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:

@@ -97,9 +97,9 @@ class Deployment:
 class Routes:
     """Every known deployment by its full and by its short name. Read and written by the event loop alone."""
 
-    def __init__(self, *, told: Callable[[str, Deployment | None], None] = lambda _name, _deployment: None) -> None:
-        """`told` hears the name of each deployment that is put in, with it, or is gone, with None."""
-        self._told = told
+    def __init__(self) -> None:
+        self.told: Callable[[str, Deployment | None], None] = lambda _name, _deployment: None
+        """Hears the name of each deployment that is put in, with it, or is gone, with None."""
         self.by_name: dict[str, Deployment] = {}
         self.by_short_name: dict[str, set[str]] = {}
         self.synced = False
@@ -110,7 +110,7 @@ class Routes:
         self.changes += 1
         self.by_name[deployment.name] = deployment
         self.by_short_name.setdefault(deployment.name.partition("/")[2], set()).add(deployment.name)
-        self._told(deployment.name, deployment)
+        self.told(deployment.name, deployment)
 
     def drop(self, name: str) -> None:
         self.changes += 1
@@ -119,7 +119,7 @@ class Routes:
             self.by_short_name[short].discard(name)
             if not self.by_short_name[short]:
                 del self.by_short_name[short]
-            self._told(name, None)
+            self.told(name, None)
 
     def endpoints(self) -> frozenset[str]:
         """Base URL of every Triton that a deployment is served by."""

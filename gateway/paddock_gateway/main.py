@@ -26,10 +26,11 @@ from paddock_gateway.app import App
 from paddock_gateway.artifacts import PromptModels
 from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.denying import DenialTeller
-from paddock_gateway.deployments import Routes, follow_deployments
+from paddock_gateway.deployments import Deployment, Routes, follow_deployments
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
 from paddock_gateway.export import Exported, start_export
+from paddock_gateway.holding import HoldQueue
 from paddock_gateway.internal import internal_port
 from paddock_gateway.journal import Journal
 from paddock_gateway.leases import Leases
@@ -179,8 +180,21 @@ def _wire(
     policy.load()
     engine = Engine(connect_timeout=settings.engine_connect_timeout_seconds)
     signals = Signals(clock=clock, instance=settings.instance, requests_at=engine.requests_at)
-    routes, catalog = Routes(told=signals.routed), packaged_catalog()
+    routes, catalog = Routes(), packaged_catalog()
     signals.synced = lambda: routes.synced
+    held = HoldQueue(
+        routes=routes,
+        signals=signals,
+        of_deployment=settings.max_held,
+        of_tenant=settings.max_held_of_tenant,
+        in_all=settings.max_held_in_all,
+    )
+
+    def routed(name: str, deployment: Deployment | None) -> None:
+        signals.routed(name, deployment)
+        held.flow(name)
+
+    routes.told = routed
 
     def family(model: str) -> str:
         entry = resolve(model=model, registered=policy.view.models, catalog=catalog)
@@ -205,6 +219,7 @@ def _wire(
         journal=journal,
         engine=engine,
         signals=signals,
+        held=held,
         telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, engine, exported),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )

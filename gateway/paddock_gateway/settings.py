@@ -46,6 +46,12 @@ class Settings(BaseSettings):
     """Largest request body."""
     max_header_bytes: int = Field(default=32 * 1024, ge=1024)
     """Largest request head (line and headers together)."""
+    max_held: int = Field(default=100, ge=1)
+    """Most requests that wait for an endpoint of one deployment (a rollout, a start from zero)."""
+    max_held_of_tenant: int = Field(default=250, ge=1)
+    """... of all that one caller's tenant asks for."""
+    max_held_in_all: int = Field(default=1000, ge=1)
+    """... in all."""
     body_timeout_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take to send a request's head, and again for its body."""
     request_timeout_seconds: float = Field(default=900.0, gt=0)

@@ -6,6 +6,7 @@ from paddock_gateway.artifacts import PromptModels
 from paddock_gateway.clock import Clock
 from paddock_gateway.deployments import Routes
 from paddock_gateway.engine import Engine
+from paddock_gateway.holding import HoldQueue
 from paddock_gateway.journal import Journal
 from paddock_gateway.leases import Leases
 from paddock_gateway.policy import PolicyFollower
@@ -29,5 +30,6 @@ class Wiring:
     journal: Journal
     engine: Engine
     signals: Signals
+    held: HoldQueue
     telemetry: Telemetry
     platform_key: bytes

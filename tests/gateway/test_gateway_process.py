@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import httpx
+import openai
 import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -73,6 +74,40 @@ async def test_killed_in_mid_stream_the_request_is_in_the_ledger_exactly_once(wo
     assert len(world.controlplane.records) == 1
     assert (row["status"], row["billed_from"], row["usage_source"]) == ("gateway_lost", "sent", "bounded")
     assert received - 32 <= row["output_tokens"] <= received
+
+
+async def test_killed_while_requests_are_held_nothing_of_them_is_billed_or_left(world: Any, play: Any) -> None:
+    item = world.kubernetes.objects["demo"]
+    routing = item["status"]["routing"]
+    endpoints, routing["targets"][0]["endpoints"] = routing["targets"][0]["endpoints"], []
+    routing["holdSeconds"] = 60
+    process = await start(world)
+    asked = [
+        asyncio.create_task(
+            world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=3, stream=stream)
+        )
+        for stream in (False, True)
+    ]
+    url = f"http://127.0.0.1:{world.settings.internal_port}/internal/v1/signals"
+    headers = {"authorization": f"Bearer {world.settings.internal_token_file.read_text().strip()}"}
+    async with httpx.AsyncClient() as http, asyncio.timeout(30):
+        while True:
+            report = (await http.get(url, headers=headers)).json()
+            if sum(told.get("held", 0) for told in report["deployments"]) == 2:
+                break
+            await asyncio.sleep(0.05)
+    process.kill()
+    await process.wait()
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(outcome, openai.APIConnectionError) for outcome in outcomes)
+    routing["targets"][0]["endpoints"] = endpoints
+    again = await start(world)
+    answer = await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=3)
+    (row,) = await world.controlplane.settled(1)
+    again.send_signal(signal.SIGTERM)
+    assert await again.wait() == 0
+    assert (row["usage_id"], row["status"]) == (answer.id.partition("-")[2], "ok")
+    assert len(world.controlplane.records) == len(world.triton.bodies) == 1
 
 
 async def test_sigterm_lets_streams_end_settles_and_ships(world: Any, play: Any) -> None:
