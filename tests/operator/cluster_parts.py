@@ -28,6 +28,13 @@ def get(api: Any, *what: str) -> Any:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
+def copies(api: Any, name: str, *, kind: str = "deployment", namespace: str = "paddock-serving-acme") -> list[Any]:
+    """What makes the pods of a deployment's copies, in the order of their names."""
+    selector = f"paddock.dev/deployment-name={name}"
+    found = get(api, kind, "-n", namespace, "-l", selector)
+    return sorted((found or {}).get("items", []), key=lambda item: str(item["metadata"]["name"]))
+
+
 def condition(api: Any, name: str, kind: str, namespace: str = "acme") -> dict[str, Any]:
     """A condition of a LlamaDeployment, empty if it is not there."""
     found = get(api, "llamadeployment", name, "-n", namespace)
