@@ -19,7 +19,7 @@ from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.draining import Drain
 from paddock_operator.decide.outcome import Config, Life, Outcome
-from paddock_operator.decide.patients import Patient, ready_since, unready_since
+from paddock_operator.decide.patients import Patient, quiet_since, ready_since
 from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.revisions import Revision
 from paddock_operator.decide.rollout.plan import next_step
@@ -76,6 +76,11 @@ class _Seen:
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.moves
 
+    def leaves(self, name: str) -> bool:
+        """True for one that is taken down: of it is told why, and not what its pods say."""
+        verdict = self.verdicts.get(name)
+        return verdict is not None and (verdict.held or verdict.down)
+
     def silent(self, name: str) -> bool:
         verdict = self.verdicts.get(name)
         return verdict is not None and verdict.silent
@@ -91,8 +96,8 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     endpoints = sum(len(target.endpoints) for target in told.targets)
     state = serving.judge(
         observed,
-        seen.copies,
-        wanted=_wanted(observed, course.target, wanted),
+        [copy for copy in seen.copies if not seen.leaves(copy.name)],
+        wanted=_wanted(observed, course.target, wanted, held=_held(seen, step)),
         endpoints=endpoints,
         told=_troubles(seen, step),
         note=step.message,
@@ -286,7 +291,7 @@ def _copy_look(copy: Copy, seen: _Seen) -> CopyLook:
         index=copy.index,
         born_at=copy.born_at,
         answering=False if verdict.silent else copy.answering,
-        quiet_since=None if copy.leader is None else unready_since(copy.leader),
+        quiet_since=None if copy.leader is None else quiet_since(copy.leader),
         starved=copy.starved,
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
@@ -327,7 +332,11 @@ def _routing(observed: Observed, course: Course, seen: _Seen, step: Step) -> Rou
     )
 
 
-def _wanted(observed: Observed, target: Revision, copies: int) -> serving.Wanted:
+def _held(seen: _Seen, step: Step) -> int:
+    return sum(1 for name, verdict in seen.verdicts.items() if verdict.held and not _forgone(seen, step, name))
+
+
+def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> serving.Wanted:
     spec, plan = observed.live.spec, target.facts.plan
     return serving.Wanted(
         copies=copies,
@@ -335,6 +344,7 @@ def _wanted(observed: Observed, target: Revision, copies: int) -> serving.Wanted
         pods_per_copy=plan.pods_per_group,
         gpu=plan.resource,
         by_load=spec.scaling is not None,
+        held=held,
     )
 
 

@@ -24,6 +24,8 @@ class Wanted:
     """The resource by which the pods ask for GPUs."""
     by_load: bool = False
     """True where load says how many copies there are."""
+    held: int = 0
+    """Copies that are held back, so that no pod of them is wanted now."""
 
     @property
     def needed(self) -> int:
@@ -58,7 +60,7 @@ def judge(
     soon = RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0
     return Judgement(
         findings=(
-            *(() if told and not pods else _scheduled(observed, pods, wanted)),
+            *_scheduled(observed, pods, wanted),
             _serving(pods, endpoints, wanted, trouble=trouble, note=note),
             *_degraded(endpoints, wanted, trouble),
         ),
@@ -68,7 +70,7 @@ def judge(
 
 def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tuple[Finding, ...]:
     """Nothing where no pod is wanted."""
-    if wanted.copies == 0:
+    if wanted.copies <= wanted.held:
         return ()
     kind = ConditionType.SCHEDULED
     alive = [pod.manifest for pod in pods if not causes.is_over(pod.manifest)]
@@ -76,7 +78,7 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
     if cause is not None:
         return (fails(kind, cause.reason, cause.advised),)
     placed = sum(1 for pod in alive if (pod.get("spec") or {}).get("nodeName"))
-    all_pods = wanted.copies * wanted.pods_per_copy
+    all_pods = (wanted.copies - wanted.held) * wanted.pods_per_copy
     text = f"{placed} of {all_pods} pods have a node"
     if placed >= all_pods:
         return (holds(kind, ConditionReason.SCHEDULED, text),)

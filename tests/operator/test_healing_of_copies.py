@@ -1,0 +1,283 @@
+"""Healing over whole rounds: what is decided for failing copies, lost nodes and broken GPUs, and what is told."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+from paddock_core.policy.view import PolicyView
+from paddock_core.policy.wire import Change
+from paddock_core.resources import names
+from paddock_operator.decide.healing import HealingRules
+from paddock_operator.decide.node_faults import NodeFaults
+from paddock_operator.decide.outcome import Config
+from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.ports import Policy
+from paddock_operator.times import format_time
+
+CONFIG = Config(
+    serving_image="registry.test/serving:1",
+    image_pull_policy="IfNotPresent",
+    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
+    serving_controlplane_url="http://control-plane.test",
+    gateway_url="http://gateway.test",
+    platform_key=b"key",
+    drain_seconds=3.0,
+    probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
+    given_gpus=1000,
+    version="1.0.0",
+    healing=HealingRules(budget=3),
+)
+CRASH = {"exitCode": 1, "reason": "Error", "message": "no such file: /weights/x", "finishedAt": "2027-01-15T08:00:09Z"}
+
+
+@pytest.fixture(scope="module")
+def policy(helpers: Any) -> Policy:
+    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
+    objects += helpers.accepted("platform", role="operator", license_id="llama3.2")
+    objects += helpers.accepted("acme-inc", license_id="llama3.2")
+    changes = [
+        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
+        for number, item in enumerate(objects, start=1)
+    ]
+    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+
+
+@pytest.fixture
+def world(worlds: Any, policy: Policy) -> Any:
+    """Two copies of one pod each, that answer."""
+    made = worlds.World(config=CONFIG, policy=policy, spec={"model": {"id": "smollm2-135m-instruct"}, "replicas": 2})
+    made.rounds()
+    return made
+
+
+@pytest.fixture
+def group(worlds: Any, policy: Policy, pairs: Any) -> Any:
+    """Two copies of two pods each, that answer."""
+    spec = {
+        "model": {"id": "llama-3.2-1b-instruct"},
+        "engine": {"type": "LLMAPI"},
+        "parallelism": {"tensor": 1, "pipeline": 2},
+        "replicas": 2,
+    }
+    made = worlds.World(
+        config=CONFIG, policy=policy, spec=spec, inventory=pairs.one_each(), apis=frozenset({LEADER_WORKER_SET})
+    )
+    made.rounds()
+    return made
+
+
+def crash(world: Any, copy: str, *, worker: int = 0) -> None:
+    """A container of a copy ends once more, and is started again."""
+    pod = world.pods(copy)[worker]
+    before = pod["status"].get("containerStatuses") or [{"restartCount": 0}]
+    status = {
+        "name": "triton",
+        "ready": False,
+        "restartCount": before[0]["restartCount"] + 1,
+        "state": {"running": {"startedAt": format_time(world.now)}},
+        "lastState": {"terminated": CRASH},
+    }
+    ready = [{"type": "Ready", "status": "False"}]
+    change(world, pod, status={**pod["status"], "containerStatuses": [status], "conditions": ready})
+
+
+def change(world: Any, pod: dict[str, Any], **fields: Any) -> None:
+    world.objects[POD, pod["metadata"]["name"]] = {**pod, **fields}
+
+
+def condition(world: Any, kind: str) -> Any:
+    return next((item for item in world.parsed().conditions if item.type == kind), None)
+
+
+def records(world: Any) -> dict[str, Any]:
+    return {item.name: item for item in world.parsed().copies}
+
+
+def fail_for_good(world: Any, copy: str) -> int:
+    """Let a copy fail whenever it is there, far beyond its longest pause. How often it was made anew."""
+    made = 0
+    for _ in range(40):
+        if world.pods(copy):
+            crash(world, copy)
+        before = world.names()
+        world.round()
+        world.now += 5.0
+        made += copy not in before and copy in world.names()
+        world.pods_come(ready=False)
+    return made
+
+
+def test_a_copy_that_keeps_failing_is_given_up_and_the_other_goes_on(world: Any) -> None:
+    bad, good = world.names(DEPLOYMENT)
+    assert fail_for_good(world, bad) == 1, "the kubelet started it again the first time, nobody after the third"
+    assert world.names(DEPLOYMENT) == [good]
+    record = records(world)[bad]
+    assert (record.failures, record.retry_at) == (3, "")
+    assert record.evidence.message.endswith("no such file: /weights/x")
+    degraded, serving = condition(world, "Degraded"), condition(world, "Serving")
+    assert (serving.status, degraded.status, degraded.reason) == ("True", "True", "GroupFailed")
+    assert "no such file: /weights/x" in degraded.message
+    assert "paddock.dev/retry" in degraded.message
+    assert condition(world, "Progressing").reason == "GroupFailed"
+
+
+def test_a_new_wish_or_a_persons_word_brings_it_back(world: Any) -> None:
+    bad, _good = world.names(DEPLOYMENT)
+    fail_for_good(world, bad)
+    asked = world.copy()
+    asked.metadata = {**asked.metadata, "annotations": {names.RETRY: "1"}}
+    asked.rounds()
+    assert bad in asked.names(DEPLOYMENT)
+    assert asked.parsed().ready_replicas == 2
+    assert condition(asked, "Degraded") is None
+    world.spec = {**world.spec, "engine": {"maxConcurrency": 3}}
+    world.rounds(200)
+    assert world.parsed().ready_replicas == 2
+    assert bad not in records(world)
+
+
+def test_nobody_takes_its_place_while_it_pauses(world: Any) -> None:
+    bad, good = world.names(DEPLOYMENT)
+    for _ in range(2):
+        crash(world, bad)
+        world.round()
+        world.now += 1.0
+    assert world.names(DEPLOYMENT) == [good]
+    assert (condition(world, "Degraded").status, condition(world, "Degraded").reason) == ("True", "RestartDelayed")
+    for _ in range(8):
+        world.round()
+        world.now += 1.0
+        assert world.names(DEPLOYMENT) == [good]
+    world.now += 5.0
+    world.round()
+    assert world.names(DEPLOYMENT) == sorted([bad, good])
+
+
+def test_an_only_copy_in_its_pause_is_what_serving_tells(world: Any) -> None:
+    world.spec = {**world.spec, "replicas": 1}
+    world.rounds()
+    (only,) = world.names(DEPLOYMENT)
+    for _ in range(2):
+        crash(world, only)
+        world.round()
+        world.now += 1.0
+    serving = condition(world, "Serving")
+    assert (serving.status, serving.reason) == ("False", "RestartDelayed")
+    assert "has failed 2 times in a row and is tried again at" in serving.message
+    assert condition(world, "Scheduled") is None
+    assert [len(target.endpoints) for target in world.parsed().routing.targets] == [0]
+
+
+def test_a_failed_copy_that_is_not_wanted_any_more_is_forgotten(world: Any) -> None:
+    bad, good = world.names(DEPLOYMENT)
+    fail_for_good(world, bad)
+    world.spec = {**world.spec, "replicas": 1}
+    world.rounds()
+    assert world.names(DEPLOYMENT) == [good]
+    assert bad not in records(world)
+    assert condition(world, "Degraded") is None
+
+
+def test_a_copy_on_a_lost_node_moves_alone_and_its_pod_is_forced(world: Any) -> None:
+    moved, stays = world.names(DEPLOYMENT)
+    (pod,) = world.pods(moved)
+    change(world, pod, spec={**pod["spec"], "nodeName": "lost-1"})
+    kept = world.objects[DEPLOYMENT, stays]["metadata"]["uid"]
+    faults = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
+    outcome = world.round(faults=faults)
+    assert [action.name for action in outcome.actions if getattr(action, "forced", False)] == [pod["metadata"]["name"]]
+    degraded = condition(world, "Degraded")
+    assert (degraded.reason, degraded.status) == ("NodeLost", "True")
+    world.rounds()
+    assert world.objects[DEPLOYMENT, stays]["metadata"]["uid"] == kept
+    assert world.parsed().ready_replicas == 2
+    assert all(record.failures == 0 for record in records(world).values())
+
+
+def test_a_copy_on_a_broken_gpu_is_drained_and_made_anew_elsewhere(world: Any) -> None:
+    moved, stays = world.names(DEPLOYMENT)
+    (pod,) = world.pods(moved)
+    change(world, pod, spec={**pod["spec"], "nodeName": "sick-1"})
+    world.seen["faults"] = NodeFaults(broken={"sick-1": "node sick-1 says XidCriticalError=True"})
+    world.round()
+    assert moved in world.names(DEPLOYMENT), "it still answers, and is drained first"
+    endpoints = [item.pod for target in world.parsed().routing.targets for item in target.endpoints]
+    assert pod["metadata"]["name"] not in endpoints
+    assert condition(world, "Degraded").reason == "GpuLost"
+    for _ in range(400):
+        world.round()
+        world.pods_come()
+        world.now += 5.0
+    made = [name for name in world.names(DEPLOYMENT) if name != stays]
+    assert len(made) == 1
+    template = world.objects[DEPLOYMENT, made[0]]["spec"]["template"]["spec"]
+    terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    kept_off = [field for term in terms for field in term.get("matchFields", ())]
+    assert {"key": "metadata.name", "operator": "NotIn", "values": ["sick-1"]} in kept_off
+    assert world.parsed().ready_replicas == 2
+    assert condition(world, "Degraded") is None
+
+
+def test_a_group_of_two_generations_gets_no_request_and_is_made_anew_as_one(group: Any) -> None:
+    broken, whole = group.names(LEADER_WORKER_SET)
+    kept = {pod["metadata"]["uid"] for pod in group.pods(whole)}
+    leader, worker = group.pods(broken)
+    metadata = {**worker["metadata"], "uid": "another", "creationTimestamp": format_time(group.now)}
+    change(group, worker, metadata=metadata)
+    group.round()
+    endpoints = [item.pod for target in group.parsed().routing.targets for item in target.endpoints]
+    assert endpoints == [f"{whole}-0"]
+    assert condition(group, "Degraded").reason == "RanksLost"
+    assert broken in group.names(LEADER_WORKER_SET), "its controller is given time"
+    group.now += CONFIG.healing.recreate_seconds
+    group.round()
+    assert not group.pods(broken)
+    group.rounds()
+    assert {pod["metadata"]["uid"] for pod in group.pods(whole)} == kept
+    (made,) = (name for name in group.names(LEADER_WORKER_SET) if name != whole)
+    fresh = {pod["metadata"]["uid"] for pod in group.pods(made)}
+    assert len(fresh) == 2
+    assert not fresh & {leader["metadata"]["uid"], "another"}
+    assert group.parsed().ready_replicas == 2
+
+
+def test_a_group_that_finds_a_part_of_its_gpus_gives_them_back(group: Any) -> None:
+    partly, _whole = group.names(LEADER_WORKER_SET)
+    leader, worker = group.pods(partly)
+    said = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        "lastTransitionTime": format_time(group.now),
+    }
+    change(group, leader, status={"conditions": [{"type": "Ready", "status": "False"}]})
+    change(group, worker, spec={}, status={"conditions": [said]})
+    group.round()
+    assert partly in group.names(LEADER_WORKER_SET)
+    group.now += CONFIG.healing.partial_seconds
+    group.round()
+    assert partly not in group.names(LEADER_WORKER_SET)
+    degraded = condition(group, "Degraded")
+    assert degraded.reason == "InsufficientGPU"
+    assert "only 1 of 2 pods found a node" in degraded.message
+    group.now += 2 * CONFIG.healing.longest_pause_seconds
+    group.rounds()
+    assert group.parsed().ready_replicas == 2
+
+
+def test_failures_outlive_the_operator_and_its_pods(world: Any) -> None:
+    """The status is all that there is: another operator, with nothing in its memory, goes on counting."""
+    bad, _good = world.names(DEPLOYMENT)
+    crash(world, bad)
+    world.round()
+    other = world.copy()
+    other.config = replace(CONFIG, version="9.0.0")
+    for pod in other.pods(bad):
+        other.objects.pop((POD, pod["metadata"]["name"]))
+    other.pods_come(ready=False)
+    crash(other, bad)
+    other.round()
+    assert records(other)[bad].failures == 2
