@@ -95,15 +95,17 @@ def ready_since(pod: Child) -> float | None:
     return _time(item) if item.get("status") == "True" else None
 
 
-def unready_since(pod: Child) -> float | None:
-    """Since when the kubelet holds a pod not to be ready; None if it does, or has not said anything."""
-    item = _condition(pod, "Ready")
-    return _time(item) if item.get("status") == "False" else None
-
-
 def placed_since(pod: Child) -> float | None:
     """Since when a pod has a node; None if it has none."""
     return (_time(_condition(pod, "PodScheduled")) or created(pod)) if node_of(pod) else None
+
+
+def quiet_since(pod: Child) -> float | None:
+    """Since when a pod could answer and is not ready: it got a node, or stopped being ready. None if it is ready, or
+    nothing is known."""
+    item = _condition(pod, "Ready")
+    since = _time(item) if item.get("status") == "False" else None
+    return None if since is None else max(since, placed_since(pod) or 0.0)
 
 
 def unplaced_since(pod: Child) -> float | None:
