@@ -21,7 +21,6 @@ from paddock_operator.leader import LeaderElector
 from paddock_operator.observed import Charged
 from paddock_operator.ports import Cluster, Key, Manifest
 
-
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
@@ -118,6 +117,15 @@ class GpuLedger:
             if _owned(view, waiting.key.namespace, tenant.id) and more <= room - aside:
                 aside += more
         return Charged(granted=own, others=others + aside)
+
+    def of_tenants(self, view: PolicyView) -> dict[str, int]:
+        """What the deployments of each tenant have together."""
+        found: dict[str, int] = {}
+        for space, grants in self._granted.items():
+            tenant = view.namespace_tenant(space)
+            if tenant is not None:
+                found[tenant.id] = found.get(tenant.id, 0) + sum(grants.values())
+        return found
 
     def book(self, key: Key, status: QuotaStatus | None, *, created: str) -> None:
         """Note what a round decided; None: the deployment holds nothing. `created` is as for `charged`.

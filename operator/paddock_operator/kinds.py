@@ -53,6 +53,10 @@ POD_GROUP = Kind("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup")
 LOCAL_QUEUES = tuple(Kind("kueue.x-k8s.io", version, "localqueues", "LocalQueue") for version in ("v1beta1", "v1beta2"))
 """Kueue's queues: only whether the cluster has them is looked at."""
 
+ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
+RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGE = Kind("", "v1", "limitranges", "LimitRange")
+
 DEVICE_CLASS = Kind("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", namespaced=False)
 
 OPTIONAL = (
@@ -85,6 +89,9 @@ ALL = (
     NETWORK_POLICY,
     LEASE,
     DEVICE_CLASS,
+    ROLE_BINDING,
+    RESOURCE_QUOTA,
+    LIMIT_RANGE,
     *OPTIONAL,
 )
 _BY_NAME = {(kind.api_version, kind.name): kind for kind in ALL}

@@ -74,7 +74,7 @@ def _described(gpu: str, per_node: int | None, nodes: int, mig_profile: str | No
         gpu=replace(product, memory=profile.memory, nvlink=False),
         gpus_per_node=whole.gpus_per_node * profile.most,
         nodes=nodes,
-        resource=_mig_resource(GPU_RESOURCE, mig_profile),
+        resource=mig_resource(GPU_RESOURCE, mig_profile),
         mig_profile=mig_profile,
     )
 
@@ -122,7 +122,7 @@ def _pools(node: Mapping[str, Any], resource: str) -> Iterator[NodePool]:
 def _mixed_parts(gpu: Gpu, allocatable: Mapping[str, Any], resource: str) -> Iterator[NodePool]:
     """Parts that are counted under a resource of their own, beside the whole GPUs of the same node."""
     for profile in gpu.mig:
-        name = _mig_resource(resource, profile.name)
+        name = mig_resource(resource, profile.name)
         part = part_of(gpu, profile.name)
         if part is not None and (count := _count(allocatable.get(name))):
             yield _pool(part, count, resource=name, mig_profile=profile.name)
@@ -138,7 +138,8 @@ def _part(product: str, profile: str, label: str) -> Gpu | None:
     return None if part is None else replace(part, products=(label,))
 
 
-def _mig_resource(resource: str, profile: str) -> str:
+def mig_resource(resource: str, profile: str) -> str:
+    """The name by which a node counts parts of a profile; `resource` is that of whole GPUs."""
     return f"{resource.rpartition('/')[0]}/mig-{profile}"
 
 

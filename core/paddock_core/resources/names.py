@@ -16,6 +16,15 @@ SERVING = "serving"
 WEIGHTS = "weights"
 ENGINE = "engine"
 PURGE = "purge"
+TENANT_SPACE = "tenant-namespace"
+"""Of what a tenant's own namespace gets."""
+SERVING_SPACE = "serving-namespace"
+"""Of what a serving namespace gets as a whole."""
+TENANT_ROLE = "paddock-tenant"
+"""ClusterRole of a tenant's people."""
+TENANT_BINDING = "paddock-tenant-group"
+QUEUE = "paddock"
+"""LocalQueue, in each serving namespace, of deployments that name no queue."""
 PURGE_ORDER = "paddock.dev/purge"
 """Label: the control plane's order that a purge Job carries out."""
 ENGINE_KEY = "paddock.dev/engine-key"
@@ -67,6 +76,11 @@ SELECTOR = f"{MANAGED_BY}={OPERATOR}"
 def serving_namespace(tenant: str) -> str:
     """Namespace of the platform in which this tenant's models run."""
     return _SERVING_PREFIX + tenant
+
+
+def tenant_group(tenant: str) -> str:
+    """Group of the tenant's people, as the cluster's identity provider names it."""
+    return f"paddock:{tenant}"
 
 
 def tenant_served_in(namespace: str) -> str | None:

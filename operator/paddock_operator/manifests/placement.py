@@ -9,7 +9,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import tolerated
-from paddock_operator.kinds import POD_GROUP
+from paddock_operator.kinds import LOCAL_QUEUES, POD_GROUP
 from paddock_operator.manifests.render import COPY, Rendering, digest_of
 
 VOLCANO = "volcano"
@@ -69,7 +69,11 @@ def queue_annotations(placement: PlacementSpec) -> dict[str, str]:
 
 def owner_labels(rendering: Rendering) -> dict[str, str]:
     """Labels of the object that owns the pods: by them Kueue admits all its pods, or none."""
-    return queue_labels(rendering.spec.placement)
+    placement, kueue = rendering.spec.placement, any(kind in rendering.apis for kind in LOCAL_QUEUES)
+    by_default = placement.queue is None and kueue and bool(rendering.config.cluster_queue)
+    if by_default and rendering.plan.gpus_per_pod and not by_volcano(rendering):
+        return {KUEUE_QUEUE: names.QUEUE}
+    return queue_labels(placement)
 
 
 def queue_labels(placement: PlacementSpec) -> dict[str, str]:

@@ -22,6 +22,7 @@ from paddock_operator.decide.engine_size import JobSize
 from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import Kind
+from paddock_operator.manifests.spaces import ServingSpace, TenantSpace
 from paddock_operator.networks import Network
 from paddock_operator.ports import Key, Manifest
 
@@ -248,6 +249,16 @@ def render_weights(rendering: WeightsRendering) -> list[Manifest]:
 def render_purge(rendering: PurgeRendering) -> list[Manifest]:
     """Every manifest of a purge Job, in the order in which they are to be applied."""
     return _rendered("purge", rendering)
+
+
+def render_tenant_space(space: TenantSpace) -> list[Manifest]:
+    """What a tenant's own namespace gets."""
+    return _rendered("tenant_space", space)
+
+
+def render_serving_space(space: ServingSpace) -> list[Manifest]:
+    """What the namespace gets in which a tenant's models run, beside what each deployment needs there."""
+    return _rendered("serving_space", space)
 
 
 def digest_of(value: object) -> str:
