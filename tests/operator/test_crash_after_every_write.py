@@ -169,9 +169,10 @@ async def settle(round_: Any, key: Key, *, idle: int = 3) -> None:
 def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
     """What exists for a deployment, by kind, as rendered."""
     own = names.serving_name(namespace="acme", name=name)
-    kinds = ("deployment", "configmap", "secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget")
+    kinds = ("secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget")
     found = {kind: cluster_helpers.get(api, kind, own, "-n", "paddock-serving-acme") for kind in kinds}
-    return {kind: item is not None for kind, item in found.items()}
+    copies = {kind: len(cluster_helpers.copies(api, name, kind=kind)) == 1 for kind in ("deployment", "configmap")}
+    return {**{kind: item is not None for kind, item in found.items()}, **copies}
 
 
 @pytest.fixture
@@ -250,8 +251,8 @@ def groups(api: Any, cluster_helpers: Any, name: str) -> tuple[int, int, bool]:
     """How many groups and policies of groups a deployment has, and whether it has a Deployment."""
     place = ("-n", "paddock-serving-acme", "-l", f"{names.DEPLOYMENT_NAME}={name}")
     sets, policies = (cluster_helpers.get(api, kind, *place)["items"] for kind in ("leaderworkersets", "netpol"))
-    deployment = cluster_helpers.get(api, "deployment", names.serving_name(namespace="acme", name=name), *place[:2])
-    return len(sets), sum(1 for item in policies if names.GROUP in item["metadata"]["labels"]), deployment is not None
+    deployments = cluster_helpers.copies(api, name)
+    return len(sets), sum(1 for item in policies if names.GROUP in item["metadata"]["labels"]), bool(deployments)
 
 
 async def converge(settings: Any, policy: Any, key: Key) -> int:

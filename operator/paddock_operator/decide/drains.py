@@ -12,6 +12,8 @@ def judge(observed: Observed, config: Config, copy: Copy) -> Drain:
     if since is None:
         return Drain(over=False)
     urls = {copy.url} - {""}
+    if not urls:
+        return Drain(over=True)
     if told is not None and any(endpoint.url in urls for target in told.targets for endpoint in target.endpoints):
         # Gateways have not been told yet.
         return Drain(over=False, note="the routing is about to be told", look_after_seconds=1.0)
