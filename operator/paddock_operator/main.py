@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from importlib import metadata
 
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
@@ -327,6 +328,7 @@ def config_of(settings: OperatorSettings) -> Config:
         drain_seconds=settings.drain_seconds,
         healing=settings.healing_rules(),
         maintenance=settings.read_maintenance(),
+        version=metadata.version("paddock-llm"),
         probe_interval_seconds=settings.probe_interval_seconds,
         hub_token_secret=settings.hub_token_secret,
         hub_url=settings.hub_url,
@@ -353,6 +355,11 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     health.ready("policy", lambda: "the policy is expired" if operator.policy.current().expired else None)
     telemetry.gauge("paddock_operator_queue_depth", "Keys that wait", lambda: float(len(loop.queue)))
     telemetry.gauge("paddock_operator_queue_age", "Age of the oldest due key, s", loop.queue.oldest_age_seconds)
+    telemetry.gauge(
+        "paddock_operator_drifted",
+        "Deployments that would be rendered otherwise now",
+        lambda: float(operator.reconciler.drifted),
+    )
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
     telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))
     telemetry.gauge(

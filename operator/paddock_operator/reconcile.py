@@ -57,6 +57,12 @@ class Reconciler:
         self._config = config
         self._telemetry = telemetry
         self._denied = denied
+        self._drifted: set[Key] = set()
+
+    @property
+    def drifted(self) -> int:
+        """Deployments that run what would be rendered otherwise now, as far as this process has looked at them."""
+        return len(self._drifted)
 
     async def reconcile(self, key: Key) -> float | None:
         """One round; after how many seconds to look again, None if only on change. Raises OperatorError: try again."""
@@ -67,6 +73,7 @@ class Reconciler:
             if await self._is_outdated(observed, outcome):
                 return OUTDATED_RETRY_SECONDS
             self._denied(observed, outcome)
+            (self._drifted.add if outcome.life.drifted else self._drifted.discard)(key)
             decided, told = outcome, False
             failure: OperatorError | None = None
             try:

@@ -11,6 +11,7 @@ from paddock_core.resources.llamadeployment import Condition, Status
 
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.progress import progressing
+from paddock_operator.decide.rollout.types import State
 from paddock_operator.documents import Documents
 from paddock_operator.errors import ClusterError, ConflictError
 from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT
@@ -99,6 +100,8 @@ class Reporter:
         self._documents.wrote(await self._cluster.apply(document, subresource="status"))
         for condition in transitions(old.conditions, new.conditions):
             await self._tell(observed, condition)
+        if new.drifted and not old.drifted:
+            await self._tell(observed, drift(observed, new))
         return True
 
     async def _tell(self, observed: Observed, condition: Condition) -> None:
@@ -131,6 +134,24 @@ def _is_news(item: Condition, former: Condition | None) -> bool:
 
 def _is_trouble(item: Condition) -> bool:
     return not is_well(item) and item.reason not in ON_THE_WAY
+
+
+def drift(observed: Observed, status: Status) -> Condition:
+    """What the Event says when a deployment begins to drift; no condition of its own, for nothing is wrong."""
+    current = next((item for item in status.revisions if item.state == State.CURRENT), None)
+    made = "" if current is None else f" {current.name}, rendered by operator {current.rendered_by or '(unknown)'}"
+    text = (
+        f"copies run revision{made}; this operator, or the platform's settings of now, would render otherwise. That is"
+        " applied in a maintenance window, or with the next change of the specification"
+    )
+    return Condition(
+        type="Drifted",
+        status="True",
+        reason="Drifted",
+        message=text,
+        observed_generation=observed.generation,
+        last_transition_time=format_time(observed.now),
+    )
 
 
 def event(observed: Observed, condition: Condition) -> Manifest:
