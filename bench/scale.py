@@ -6,7 +6,7 @@ groups of two pods. Each size is applied, converges (Serving, and Routable where
 again; then a bare client with the operator's own HTTP client writes the same objects to the same cluster, as fast as it
 can, until the pods are ready. With the largest size the operator is also started anew, left alone, and stormed.
 
-Usage: python bench/scale.py [--sizes 10,100,1000] [--nodes 1000] [--storm-seconds 60] [--keep FOLDER]
+Usage: python bench/scale.py [--sizes 10,100,1000] [--nodes 1000] [--storm-seconds 60] [--keep FOLDER] [--profile FILE]
 """
 
 import argparse
@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--nodes", type=int, default=1000, help="simulated nodes of eight GPUs")
     parser.add_argument("--storm-seconds", type=int, default=60, help="how long 10,000 child events a minute come")
     parser.add_argument("--keep", type=Path, help="an empty folder for data and logs, kept afterwards")
+    parser.add_argument("--profile", type=Path, help="a file for the operator's profile (cProfile), which slows it")
     return parser.parse_args()
 
 
@@ -44,7 +45,7 @@ async def main() -> int:
         shapes = [f"{given.nodes}xH100-80x8", f"{GROUP_NODES}xL40S-48x1"]
         with running_cluster(folder, shapes=shapes) as api:
             results, extra = await scale_run.run(
-                api, folder, sizes=sizes, subnet=SUBNET, storm_seconds=given.storm_seconds
+                api, folder, sizes=sizes, subnet=SUBNET, storm_seconds=given.storm_seconds, profile=given.profile
             )
     print(scale_table.rendered(results, extra))
     return 0

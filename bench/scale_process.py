@@ -23,11 +23,20 @@ class OperatorProcess:
     """`paddock-operator`; `port` is its webhook's, the next one its health's."""
 
     def __init__(
-        self, *, kubeconfig: Path, folder: Path, port: int, policy_url: str, token: str, gateway_url: str
+        self,
+        *,
+        kubeconfig: Path,
+        folder: Path,
+        port: int,
+        policy_url: str,
+        token: str,
+        gateway_url: str,
+        profile: Path | None = None,
     ) -> None:
         make_certificate(folder / "operator")
         (folder / "token").write_text(token)
         (folder / "key").write_text("platform-key-of-the-benchmark")
+        self._profile = profile
         self._log = folder / "operator.log"
         self._health = f"http://127.0.0.1:{port + 1}"
         self._process: asyncio.subprocess.Process | None = None
@@ -35,6 +44,7 @@ class OperatorProcess:
             "KUBECONFIG": str(kubeconfig),
             "CONTROLPLANE_URL": policy_url,
             "GATEWAY_URL": gateway_url,
+            "GATEWAY_INTERNAL_URLS": json.dumps([gateway_url]),
             "INTERNAL_TOKEN_FILE": str(folder / "token"),
             "PLATFORM_KEY_FILE": str(folder / "key"),
             "WEBHOOK_PORT": str(port),
@@ -55,10 +65,13 @@ class OperatorProcess:
     async def start(self, **settings: str) -> None:
         """Start it, with these settings beside its own, and wait until it is ready."""
         found = {f"PADDOCK_OPERATOR_{name}": value for name, value in {**self._settings, **settings}.items()}
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "PADDOCK_PROFILE") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        # Written over at each end: the last start's is kept.
+        profiler = [] if self._profile is None else ["-m", "cProfile", "-o", str(self._profile)]
+        command = [sys.executable, *profiler, "-m", "paddock_operator.main"]
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "paddock_operator.main", env={**kept, **found}, stderr=log, stdout=log
+                *command, env={**kept, **found}, stderr=log, stdout=log
             )
         async with aiohttp.ClientSession() as session:
             deadline = time.monotonic() + 120

@@ -97,6 +97,27 @@ def test_events_tell_transitions_once() -> None:
     assert told["metadata"]["name"] == event(look, changed[0])["metadata"]["name"]
 
 
+def test_what_comes_about_by_itself_is_no_event_until_it_serves() -> None:
+    look = observed({})
+    kind = ConditionType
+    stages = [
+        (holds(kind.ACCEPTED, "Accepted", ""), fails(kind.WEIGHTS_READY, "Preparing", "")),
+        (fails(kind.SCHEDULED, "PodsPending", ""), fails(kind.SERVING, "Loading", "")),
+        (holds(kind.SCHEDULED, "Scheduled", ""), fails(kind.SERVING, "Loading", "")),
+        (holds(kind.SCHEDULED, "Scheduled", ""), holds(kind.SERVING, "Serving", "")),
+        (holds(kind.SCHEDULED, "Scheduled", ""), fails(kind.SERVING, "CrashLooping", "")),
+        (fails(kind.SCHEDULED, "InsufficientGPU", ""), fails(kind.SERVING, "Loading", "")),
+        (holds(kind.SCHEDULED, "Scheduled", ""), holds(kind.SERVING, "Serving", "")),
+    ]
+    told, before = [], ()
+    for stage in stages:
+        after = status_of(look, Outcome(findings=stage), gateway_url="").conditions
+        told.append([item.reason for item in transitions(before, after)])
+        before = after
+    over = ["Scheduled", "Serving"]
+    assert told == [[], [], [], ["Serving"], ["CrashLooping"], ["InsufficientGPU"], over], "troubles, and their end"
+
+
 KINDS = {
     Entity: "entity",
     Tenant: "tenant",

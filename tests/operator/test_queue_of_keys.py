@@ -118,3 +118,23 @@ async def test_age_counts_from_when_a_key_was_due(after: float) -> None:
     queue.add(A, after_seconds=after)
     clock.now += 10
     assert queue.oldest_age_seconds() == 10 - after
+
+
+async def test_it_is_told_for_how_long_each_key_was_due() -> None:
+    clock, told = Time(), []
+    queue = WorkQueue(time=clock, random_source=random.Random(1), waited=told.append)
+    queue.add(A)
+    queue.add(B, after_seconds=2.0)
+    clock.now += 3.0
+    assert {await queue.take(), await queue.take()} == {A, B}
+    assert told == [3.0, 1.0]
+
+
+async def test_a_key_is_there_until_it_is_taken() -> None:
+    queue, clock = make()
+    queue.add(A, after_seconds=5.0)
+    assert A in queue
+    assert B not in queue
+    clock.now += 5.0
+    await queue.take()
+    assert A not in queue

@@ -1,0 +1,132 @@
+"""The cache of LlamaDeployments under our own writes: never older than what we wrote, and asked where it matters."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from paddock_operator.documents import Documents
+from paddock_operator.errors import NotFoundError
+from paddock_operator.ports import Key, Listing, WatchEvent
+
+KEY = Key("acme", "chat")
+
+
+class Clock:
+    def now(self) -> float:
+        return 0.0
+
+    def boottime(self) -> float:
+        return 0.0
+
+
+def document(revision: int, *, uid: str = "u", phase: str = "") -> dict[str, Any]:
+    metadata = {"namespace": "acme", "name": "chat", "uid": uid, "resourceVersion": str(revision), "managedFields": [1]}
+    return {"metadata": metadata, "spec": {}, "status": {"phase": phase or str(revision)}}
+
+
+class Server:
+    """Tells one list, then events as they are put; a read answers `now`."""
+
+    def __init__(self, *listed: dict[str, Any]) -> None:
+        self.now: dict[str, Any] | None = None
+        self.events: asyncio.Queue[WatchEvent] = asyncio.Queue()
+        self._listed = list(listed)
+
+    async def list(self, _kind: Any, *, selector: str = "") -> Listing:
+        return Listing(self._listed, "10")
+
+    async def watch(self, _kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
+        while True:
+            yield await self.events.get()
+
+    async def get(self, _kind: Any, *, namespace: str | None, name: str) -> dict[str, Any]:
+        if self.now is None:
+            raise NotFoundError("gone", status=404)
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def followed(server: Server) -> AsyncIterator[tuple[Documents, list[tuple[str, bool]]]]:
+    told: list[tuple[str, bool]] = []
+    made = Documents(
+        cluster=server,  # type: ignore[arg-type]
+        clock=Clock(),
+        changed=lambda item, gone: told.append((item["metadata"]["resourceVersion"], gone)),
+    )
+    task = asyncio.create_task(made.reflector.run())
+    await made.reflector.synced.wait()
+    try:
+        yield made, told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def heard(told: list[tuple[str, bool]], count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(told) < count:  # noqa: ASYNC110 - what is awaited happens in the code under test
+            await asyncio.sleep(0)
+
+
+def revision(made: Documents) -> str | None:
+    found = made.get(KEY)
+    return None if found is None else str(found["metadata"]["resourceVersion"])
+
+
+async def test_it_is_what_was_heard_last_without_the_record_of_managers() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        assert revision(made) == "5"
+        server.events.put_nowait(WatchEvent("MODIFIED", document(12)))
+        await heard(told, 2)
+        found = made.get(KEY)
+        assert found is not None
+        assert (found["metadata"]["resourceVersion"], "managedFields" in found["metadata"]) == ("12", False)
+
+
+async def test_our_own_write_is_seen_at_once_and_until_something_newer_is_heard() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        made.wrote(document(9))
+        assert revision(made) == "9"
+        server.events.put_nowait(WatchEvent("MODIFIED", document(7)))
+        await heard(told, 2)
+        assert revision(made) == "9", "an event from before our write"
+        server.events.put_nowait(WatchEvent("MODIFIED", document(10)))
+        await heard(told, 3)
+        assert revision(made) == "10"
+
+
+async def test_what_was_deleted_does_not_come_back_by_our_own_write() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        made.wrote(document(9))
+        server.events.put_nowait(WatchEvent("DELETED", document(8)))
+        await heard(told, 2)
+        assert told[-1] == ("5", True)
+        made.wrote(document(9))
+        assert made.get(KEY) is None
+        server.events.put_nowait(WatchEvent("ADDED", document(11, uid="another")))
+        await heard(told, 3)
+        made.wrote(document(99))
+        assert revision(made) == "11", "a write to the former object of the same name"
+
+
+async def test_the_revision_to_write_on_is_that_of_our_own_write_of_the_same_round() -> None:
+    async with followed(Server(document(5))) as (made, _told):
+        assert made.revision_after(KEY, "5") == "5"
+        made.wrote(document(9))
+        assert made.revision_after(KEY, "5") == "9"
+        assert made.revision_after(KEY, "12") == "12"
+
+
+async def test_the_server_is_asked_where_it_matters() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, _told):
+        server.now = document(14)
+        found = await made.fresh(KEY)
+        assert found is not None
+        assert found["metadata"]["resourceVersion"] == revision(made) == "14"
+        server.now = None
+        assert await made.fresh(KEY) is None
