@@ -69,17 +69,15 @@ class GatewayReport(_Document, frozen=True, kw_only=True):
     deployments: tuple[DeploymentSignal, ...] = ()
 
 
-def percentile_ms(counts: Sequence[int], *, percent: float) -> int | None:
+def percentile_ms(counts: Sequence[int], *, percent: float) -> float | None:
     """The time below which `percent` of the answers lie, in ms; None where there are none.
 
-    Within a bucket answers are taken to lie evenly. Above the last bound nothing is known, so that bound is told.
+    Within a bucket answers are taken to lie evenly. What lies above the last bound counts as up to twice that bound.
     """
     rank = sum(counts) * percent / 100
-    if rank <= 0:
-        return None
     below, lower = 0, 0
-    for bound, count in zip(TTFT_BOUNDS_MS, counts, strict=False):
+    for bound, count in zip((*TTFT_BOUNDS_MS, 2 * TTFT_BOUNDS_MS[-1]), counts, strict=False):
         if count and below + count >= rank:
-            return round(lower + (bound - lower) * (rank - below) / count)
+            return lower + (bound - lower) * (rank - below) / count
         below, lower = below + count, bound
-    return TTFT_BOUNDS_MS[-1]
+    return None

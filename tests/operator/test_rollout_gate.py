@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import BenchmarkStatus, HealthGate
-from paddock_core.signals import TTFT_BOUNDS_MS, RevisionSignal
-from paddock_operator.decide.rollout.gate import Passed, Sides, errors, health_of, judge, percentile
+from paddock_core.signals import TTFT_BOUNDS_MS, RevisionSignal, percentile_ms
+from paddock_operator.decide.rollout.gate import Passed, Sides, errors, health_of, judge
 from paddock_operator.decide.rollout.types import Health
 
 GATE = HealthGate(max_error_percent=5, max_ttft_increase_percent=50, max_throughput_loss_percent=30, min_requests=20)
@@ -115,7 +115,7 @@ class TestSignals:
 
     @given(st.lists(st.integers(0, 50), min_size=len(TTFT_BOUNDS_MS) + 1, max_size=len(TTFT_BOUNDS_MS) + 1))
     def test_the_percentile_lies_in_the_bucket_of_its_answer(self, buckets: list[int]) -> None:
-        found = percentile(buckets, 0.95)
+        found = percentile_ms(buckets, percent=95)
         if not any(buckets):
             assert found is None
             return

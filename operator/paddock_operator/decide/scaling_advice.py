@@ -95,7 +95,7 @@ def by_latency(
     p95 = percentile_ms(demand.ttft_ms, percent=95)
     if p95 is None or sum(demand.ttft_ms) < LATENCY_ANSWERS or not copies:
         return Advice(0, "too few answers to judge the time to the first token")
-    reason = f"the time to the first token is {p95} ms at the 95th percentile, {limit_ms} are allowed"
+    reason = f"the time to the first token is {p95:.0f} ms at the 95th percentile, {limit_ms} are allowed"
     ratio = min(p95 / limit_ms, LATENCY_RATIO)
     return Advice(current if _tolerable(ratio) else math.ceil(len(copies) * ratio), reason)
 

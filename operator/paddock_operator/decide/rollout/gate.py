@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from paddock_core.resources.llamadeployment import BenchmarkStatus, HealthGate
-from paddock_core.signals import TTFT_BOUNDS_MS, RevisionSignal
+from paddock_core.signals import TTFT_BOUNDS_MS, RevisionSignal, percentile_ms
 
 from paddock_operator.decide.rollout.types import Health
 
@@ -56,25 +56,9 @@ def health_of(signals: Iterable[RevisionSignal]) -> Health:
     return Health(
         requests=sum(signal.requests for signal in found),
         errors=sum(signal.errors for signal in found),
-        ttft_p95_ms=percentile(buckets, 0.95),
+        ttft_p95_ms=percentile_ms(buckets, percent=95),
         tokens_per_second=1000.0 * tokens / milliseconds if milliseconds else None,
     )
-
-
-def percentile(buckets: list[int], share: float) -> float | None:
-    """Estimated within its bucket as if the answers lay evenly in it. None where there are none. What lies above the
-    last bound counts as twice that bound."""
-    total = sum(buckets)
-    if total == 0:
-        return None
-    bounds = (0, *TTFT_BOUNDS_MS, 2 * TTFT_BOUNDS_MS[-1])
-    sought, seen = share * total, 0
-    for place, count in enumerate(buckets):
-        if count and seen + count >= sought:
-            low, high = bounds[place], bounds[place + 1]
-            return low + (high - low) * (sought - seen) / count
-        seen += count
-    return float(bounds[-1])
 
 
 def errors(gate: HealthGate, sides: Sides) -> Opinion:
