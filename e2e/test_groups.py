@@ -86,6 +86,7 @@ def world(watched: Callable[[Stack], None]) -> Iterator[World]:
         found = make_world(stack)(Narrator(Console(stderr=True)))
         found.memory |= {"nodes": [SMALL, H100], "stack": stack}
         steps.register(found)
+        found.paddock("quota", "set", "--tenant", "acme", "--gpus", "128")
         steps.accept(found, party=TENANTS["acme"], role="deployer", who="acme")
         with playing(stack.kubeconfig, platform_key=stack.paths.secret("platform-key").read_bytes().strip()):
             yield found

@@ -206,7 +206,7 @@ def registered() -> list[Any]:
         Entity(id="platform", legal_name="Platform Ltd", principal_place_of_business="IE", is_operator=True),
         Entity(id="acme-inc", legal_name="Acme Inc", principal_place_of_business="US"),
         Entity(id="globex-ag", legal_name="Globex AG", principal_place_of_business="CH"),
-        Tenant(id="acme", entity="acme-inc"),
+        Tenant(id="acme", entity="acme-inc", gpus=10_000),
         Tenant(id="globex", entity="globex-ag"),
         Namespace(id="acme", tenant="acme"),
         Namespace(id="globex", tenant="globex"),
