@@ -167,5 +167,5 @@ class Rollouts(RuleBasedStateMachine):
                 assert cluster.target in cluster.copies or step.rollout is not None
 
 
-Rollouts.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+Rollouts.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 TestRollouts = Rollouts.TestCase

@@ -61,6 +61,11 @@ class TestTheFirstRevision:
         assert steps[-1].weights == {"a": 100}
         assert cluster.current == "a"
 
+    def test_one_copy_that_answers_makes_it_current_though_others_find_no_devices(self) -> None:
+        cluster = Cluster(wanted=3, devices=1)
+        cluster.settle()
+        assert cluster.current == "a"
+
     def test_where_none_ever_served_a_change_replaces_at_once_and_has_nothing_to_go_back_to(self) -> None:
         cluster = Cluster(wanted=2, devices=2, broken={"a"})
         for _ in range(5):
@@ -125,6 +130,16 @@ class TestRollingUpdate:
         cluster = serving(RolloutSpec(max_surge=0, max_unavailable=0))
         cluster.target = "b"
         assert most_copies(cluster) == (3, 2)
+
+    def test_a_copy_that_made_room_is_taken_back_where_devices_turn_up(self) -> None:
+        cluster = serving(wanted=3, devices=3)
+        cluster.target = "b"
+        cluster.round()
+        cluster.pass_time(5.0)
+        assert cluster.round().drain == {"a-2"}
+        cluster.devices = 4
+        cluster.pass_time(5.0)
+        assert cluster.round().drain == frozenset()
 
     def test_every_copy_gets_as_many_requests_as_any_other(self) -> None:
         cluster = serving(wanted=3)
@@ -327,8 +342,56 @@ class TestCanary:
         made = [new for _ in range(3) for new in cluster.round().create]
         assert [new.revision for new in made] == ["a"]
 
+    def test_of_the_former_revision_copies_on_their_way_out_are_taken_back_before_new_ones_are_made(self) -> None:
+        spec = RolloutSpec(strategy="Canary", steps=(RolloutStep(weight_percent=50, seconds=9999),))
+        cluster = serving(spec, wanted=4)
+        cluster.target, cluster.drains = "b", 9999.0
+        while not cluster.round().drain:
+            cluster.pass_time(5.0)
+        cluster.wanted = 8
+        step = cluster.round()
+        assert step.drain == frozenset()
+        assert {new.revision for new in step.create} == {"b"}
+
 
 class TestFailure:
+    def test_waiting_for_devices_that_are_being_freed_is_no_failure(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100), wanted=3, devices=3)
+        cluster.drains = 900.0
+        steps = change(cluster)
+        assert all(step.verdict is not Verdict.GOING_BACK for step in steps)
+        assert cluster.current == "b"
+
+    def test_a_copy_too_many_for_the_devices_does_not_condemn_those_that_answer(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100), wanted=3, devices=3)
+        cluster.target = "b"
+        while cluster.answering()["b"] < 2:
+            cluster.round()
+            cluster.pass_time(5.0)
+        cluster.wanted = 5
+        for _ in range(100):
+            assert cluster.round().verdict is Verdict.ROLLING
+            cluster.pass_time(5.0)
+
+    def test_what_was_taken_back_stays_so_through_a_stop(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100))
+        cluster.broken = {"b"}
+        change(cluster)
+        cluster.wanted = 0
+        cluster.settle()
+        cluster.wanted = 3
+        steps = cluster.settle()
+        assert all(new.revision == "a" for step in steps for new in step.create)
+        assert steps[-1].verdict is Verdict.ROLLED_BACK
+
+    @pytest.mark.parametrize("strategy", ["RollingUpdate", "BlueGreen"])
+    def test_without_rollback_a_lost_copy_comes_back_as_the_former_one(self, strategy: str) -> None:
+        cluster = serving(RolloutSpec(strategy=strategy, deadline_seconds=100, rollback=False))
+        cluster.broken = {"b"}
+        change(cluster)
+        del cluster.copies["a-1"]
+        assert [(new.revision, new.index) for new in cluster.round().create] == [("a", 1)]
+
     def test_a_broken_engine_is_taken_back_after_the_deadline_and_costs_no_answer(self) -> None:
         cluster = serving(RolloutSpec(deadline_seconds=100))
         cluster.broken, cluster.target = {"b"}, "b"
@@ -375,7 +438,7 @@ class TestFailure:
 
     def test_without_rollback_a_canary_keeps_its_share_for_ever(self) -> None:
         spec = RolloutSpec(strategy="Canary", rollback=False, steps=(RolloutStep(weight_percent=40, seconds=30),))
-        cluster = serving(spec, wanted=4)
+        cluster = serving(spec, wanted=1)
         cluster.target = "b"
         until(cluster, weight=40)
         cluster.health = {"b": BAD}
@@ -442,6 +505,13 @@ class TestChangesInTheMiddle:
         later = [step.drain - {"a-2"} for step in steps if step.drain - {"a-2"}]
         assert later[0] == {"b-0"}
 
+    def test_a_third_revision_begins_its_steps_anew(self) -> None:
+        cluster = serving(RolloutSpec(strategy="Canary"))
+        cluster.target = "b"
+        until(cluster, weight=50)
+        cluster.target = "c"
+        assert until(cluster, revision="c")[-1].weights["c"] == 10
+
     def test_scaling_in_the_middle_is_part_of_it(self) -> None:
         cluster = serving(wanted=3)
         cluster.target = "b"
@@ -467,6 +537,13 @@ class TestScaling:
         cluster.lose("a-1")
         cluster.wanted = 3
         assert cluster.round().drain == {"a-1", "a-4"}
+
+    def test_of_those_that_answer_the_highest_index_goes_whenever_it_was_made(self) -> None:
+        cluster = serving(wanted=3)
+        del cluster.copies["a-0"]
+        cluster.settle()
+        cluster.wanted = 2
+        assert cluster.round().drain == {"a-2"}
 
     def test_copies_on_their_way_out_are_taken_back_before_new_ones_are_made(self) -> None:
         cluster = serving(wanted=4)

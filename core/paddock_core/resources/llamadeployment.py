@@ -140,7 +140,8 @@ class RolloutSpec(_Document, frozen=True, kw_only=True):
     max_unavailable: int = 0
     """Copies that may be missing. Where a copy more finds no devices, one is taken away first all the same."""
     steps: tuple[RolloutStep, ...] = ()
-    """Of a canary; none means 10, 50 and 100 percent."""
+    """Of a canary; none means 10, 50 and 100 percent. BlueGreen keeps the former copies for as long as the first says
+    after the switch; none means a minute."""
     gate: HealthGate = HealthGate()
     deadline_seconds: int = 3600
     """A new copy that does not answer within so long has failed."""
@@ -252,6 +253,8 @@ class RolloutStatus(_Document, frozen=True, kw_only=True):
     strategy: str
     step: int = 0
     step_since: str = ""
+    starved_since: str = ""
+    """Since when a new copy finds no devices though nothing that holds some is on its way out."""
     started_at: str = ""
     message: str = ""
 

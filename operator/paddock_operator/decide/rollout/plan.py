@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 
 from paddock_core.resources.llamadeployment import RolloutStatus
 
-from paddock_operator.decide.rollout.settle import Aim, Settled, alive, settle
-from paddock_operator.decide.rollout.stages import GATE_SECONDS, STRATEGIES, Course, Stage, bounds
+from paddock_operator.decide.rollout import deadline
+from paddock_operator.decide.rollout.settle import Aim, alive, settle
+from paddock_operator.decide.rollout.stages import STRATEGIES, Course, Stage, bounds
 from paddock_operator.decide.rollout.types import Look, Standing, State, Step, Verdict
 from paddock_operator.decide.rollout.weights import by_copies, first_of, serving
 from paddock_operator.times import format_time, parse_time
@@ -20,7 +21,9 @@ def next_step(look: Look) -> Step:
     """What to do now. Total: any look has an answer."""
     way = _way(look)
     stage = way.stage(_course(look, way))
-    failure = _failure(look, way, stage)
+    failure = ""
+    if way.judged:
+        failure = deadline.failure(look, goal=way.goal, former=way.former, last=stage.last) or stage.failure
     if failure:
         return next_step(replace(look, failed={**look.failed, look.target: failure}))
     return _step(look, way, stage)
@@ -65,9 +68,9 @@ def _back(look: Look, *, goal: str, message: str) -> _Way:
     failed = look.target in look.failed
     ended = Verdict.ROLLED_BACK if failed else Verdict.STEADY
     under_way = others or (named is not None and serving(look, drain=())[goal] < look.wanted)
-    # A revision that failed, or that was only being tried, gets nothing more; one that replaces copy by copy is
+    # A revision that was only being tried gets nothing more, like one that failed; one that replaces copy by copy is
     # trusted as long as its copies are needed.
-    at_once = failed or look.spec.strategy in ("BlueGreen", "Canary")
+    at_once = look.spec.strategy in ("BlueGreen", "Canary")
     return _Way(
         verdict=Verdict.GOING_BACK if under_way else ended,
         goal=goal,
@@ -110,25 +113,6 @@ def _course(look: Look, way: _Way) -> Course:
     return replace(course, step=status.step, since=parse_time(status.step_since) if status.step_since else None)
 
 
-def _failure(look: Look, way: _Way, stage: Stage) -> str:
-    """Why the goal has failed; empty while it has not."""
-    if not way.judged:
-        return ""
-    own = [copy for copy in alive(look) if copy.revision == way.goal and not copy.draining]
-    given_up = next((copy.name for copy in own if copy.failed), None)
-    if given_up is not None:
-        return f"copy {given_up} has been given up after too many failures"
-    answers = any(copy.answering for copy in own)
-    limit = look.spec.deadline_seconds
-    for copy in own:
-        quiet = look.now - max(copy.born_at, copy.quiet_since or 0.0)
-        # Where others of it answer and nobody else is needed, a lack of devices says nothing about the revision.
-        if copy.answering is False and quiet > limit and not (copy.starved and answers and stage.last):
-            why = ": there are no devices for it" if copy.starved else ""
-            return f"copy {copy.name} has not answered within {limit} s{why}"
-    return stage.failure
-
-
 def _step(look: Look, way: _Way, stage: Stage) -> Step:
     weighted = stage.weigh(serving(look, drain={copy.name for copy in look.copies if copy.draining}))
     settled = settle(look, stage.aim, goal=way.goal, former=way.former, weighted=weighted)
@@ -148,7 +132,7 @@ def _step(look: Look, way: _Way, stage: Stage) -> Step:
         standings=_standings(look, way, done=done),
         verdict=verdict,
         message=message,
-        look_after_seconds=_again(look, way, stage, settled),
+        look_after_seconds=_again(look, way, stage),
     )
 
 
@@ -170,10 +154,15 @@ def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
         target=way.goal,
         strategy=look.spec.strategy,
         step=stage.step,
-        step_since="" if stage.since is None else format_time(stage.since),
+        step_since=_text(stage.since),
+        starved_since=_text(deadline.starved_since(look, goal=way.goal, former=way.former)),
         started_at=before.started_at if before is not None and same else format_time(look.now),
         message=message,
     )
+
+
+def _text(moment: float | None) -> str:
+    return "" if moment is None else format_time(moment)
 
 
 def _message(way: _Way, stage: Stage, verdict: Verdict) -> str:
@@ -211,12 +200,8 @@ def _standing(look: Look, name: str, *, current: str | None) -> Standing:
     return Standing(revision=name, state=state)
 
 
-def _again(look: Look, way: _Way, stage: Stage, settled: Settled) -> float | None:
+def _again(look: Look, way: _Way, stage: Stage) -> float | None:
     """When the clock changes something: a deadline, or what the stage waits for."""
-    found = [] if stage.look_after_seconds is None else [stage.look_after_seconds]
-    if way.judged:
-        for copy in alive(look):
-            if copy.revision == way.goal and copy.answering is False and copy.name not in settled.drain:
-                left = max(copy.born_at, copy.quiet_since or 0.0) + look.spec.deadline_seconds - look.now
-                found.append(max(GATE_SECONDS, left + 1.0))
+    left = deadline.seconds_left(look, goal=way.goal, former=way.former) if way.judged else None
+    found = [seconds for seconds in (stage.look_after_seconds, left) if seconds is not None]
     return min(found) if found else None

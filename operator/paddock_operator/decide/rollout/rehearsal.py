@@ -71,7 +71,9 @@ class Cluster:
     def _seen(self, copy: Copy) -> CopyLook:
         empty = not copy.look.answering or self.now - (copy.drain_since or self.now) >= self.drains
         starved = copy.placed_at is None and self.now > copy.look.born_at
-        seen = replace(copy.look, starved=starved, drained=copy.drain_since is not None and empty)
+        seen = replace(
+            copy.look, quiet_since=copy.placed_at, starved=starved, drained=copy.drain_since is not None and empty
+        )
         return replace(seen, answering=None) if self.forgetful and copy.placed_at is not None else seen
 
     def round(self) -> Step:
@@ -111,7 +113,7 @@ class Cluster:
         """The pod of a copy dies; its controller makes it anew at once, and it loads again."""
         copy = self.copies[name]
         copy.placed_at = self.now if copy.placed_at is not None else None
-        copy.look = replace(copy.look, answering=False, quiet_since=self.now)
+        copy.look = replace(copy.look, answering=False)
 
     def answering(self) -> Counter[str]:
         """Copies by revision that answer, whether they get requests or not."""

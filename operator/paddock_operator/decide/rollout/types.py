@@ -25,8 +25,8 @@ class CopyLook:
     """Whether it has generated a token lately. None: not known yet, as after a start of the operator; such a copy is
     counted on for nothing, and not taken away for that."""
     quiet_since: float | None = None
-    """Since when it has not answered, where that is later than its birth: its leader stopped being ready then. Its
-    deadline counts from there."""
+    """Since when it could answer and does not, where that is later than its birth: its leader got a node, or stopped
+    being ready. Its deadline counts from there."""
     starved: bool = False
     """It has no nodes because devices are lacking."""
     failed: bool = False

@@ -1,0 +1,59 @@
+"""When a new copy has had time enough, and the change with it has failed."""
+
+from paddock_operator.decide.rollout.settle import alive
+from paddock_operator.decide.rollout.types import CopyLook, Look
+from paddock_operator.times import parse_time
+
+CLOCKS_DIFFER = 1.0
+"""Times of the cluster are whole seconds, and not by our clock."""
+
+
+def starved_since(look: Look, *, goal: str, former: str | None) -> float | None:
+    """Since when a copy of the goal finds no devices and none are about to be free. None: there is no such copy.
+
+    Until then the copy only waits for those that make room for it, for as long as their requests take.
+    """
+    freed = any(copy.going or copy.draining for copy in look.copies)
+    if freed or not any(copy.starved for copy in _own(look, goal)):
+        return None
+    status = look.rollout
+    same = status is not None and (status.former, status.target) == (former, goal)
+    return parse_time(status.starved_since) if status is not None and same and status.starved_since else look.now
+
+
+def failure(look: Look, *, goal: str, former: str | None, last: bool) -> str:
+    """Why the goal's copies condemn it; empty while they do not. `last`: nothing but copies is waited for."""
+    own = _own(look, goal)
+    given_up = next((copy.name for copy in own if copy.failed), None)
+    if given_up is not None:
+        return f"copy {given_up} has been given up after too many failures"
+    starved = starved_since(look, goal=goal, former=former)
+    excused = last and any(copy.answering for copy in own)
+    for copy in own:
+        since = _since(copy, starved)
+        # A lack of devices says nothing about a revision of which others answer, and are to be all there is.
+        if since is None or look.now - since <= look.spec.deadline_seconds or (copy.starved and excused):
+            continue
+        why = ": there are no devices for it" if copy.starved else ""
+        return f"copy {copy.name} has not answered within {look.spec.deadline_seconds} s{why}"
+    return ""
+
+
+def seconds_left(look: Look, *, goal: str, former: str | None) -> float | None:
+    """Until the next copy of the goal is overdue; None where none can be."""
+    starved = starved_since(look, goal=goal, former=former)
+    begun = [since for copy in _own(look, goal) if (since := _since(copy, starved)) is not None]
+    if not begun:
+        return None
+    return max(CLOCKS_DIFFER, min(begun) + look.spec.deadline_seconds - look.now + CLOCKS_DIFFER)
+
+
+def _own(look: Look, goal: str) -> list[CopyLook]:
+    return [copy for copy in alive(look) if copy.revision == goal and not copy.draining]
+
+
+def _since(copy: CopyLook, starved: float | None) -> float | None:
+    """From when its time counts; None while it does not run."""
+    if copy.answering is not False or (copy.starved and starved is None):
+        return None
+    return max(copy.born_at, copy.quiet_since or 0.0, (starved or 0.0) if copy.starved else 0.0)
