@@ -105,15 +105,22 @@ class Routes:
         self.synced = False
         self.changes = 0
         """A number that grows with every change."""
+        self.moved = False
+        """True once endpoints changed; whoever looks after them takes it back."""
 
     def put(self, deployment: Deployment) -> None:
+        former = self.by_name.get(deployment.name)
+        if former == deployment:
+            return  # most updates are of conditions, which are nothing to us
         self.changes += 1
+        self.moved |= former is None or former.endpoints != deployment.endpoints
         self.by_name[deployment.name] = deployment
         self.by_short_name.setdefault(deployment.name.partition("/")[2], set()).add(deployment.name)
         self.told(deployment.name, deployment)
 
     def drop(self, name: str) -> None:
         self.changes += 1
+        self.moved = True
         if self.by_name.pop(name, None) is not None:
             short = name.partition("/")[2]
             self.by_short_name[short].discard(name)

@@ -234,13 +234,19 @@ def _background(
         kubeconfig=wiring.settings.kubeconfig,
         routes=routes,
         changed=wiring.prompt_models.prefetch,
-        settled=lambda: wiring.engine.keep_only(routes.endpoints()),
+        settled=lambda: _keep_connections(wiring),
     )
     followers = (wiring.policy.follow(session), deployments, shipper.run(session), shipper.users.run(session))
     url, token = wiring.settings.controlplane_url, read_secret(wiring.settings.internal_token_file)
     denials = DenialTeller(book=wiring.licenses.denied, url=url, token=token)
     own = (wiring.leases.run(session), denials.run(session), wiring.signals.run(), _forget_caches(wiring))
     return *followers, *own
+
+
+def _keep_connections(wiring: Wiring) -> None:
+    if wiring.routes.moved:
+        wiring.routes.moved = False
+        wiring.engine.keep_only(wiring.routes.endpoints())
 
 
 async def _forget_caches(wiring: Wiring) -> None:
