@@ -320,14 +320,12 @@ def _held_back(course: Course, seen: _Seen) -> list[CopyLook]:
 
 
 def _routing(observed: Observed, course: Course, seen: _Seen, step: Step) -> RoutingStatus:
-    scaled = observed.live.spec.scaling
-    hold_seconds = scaled.hold_seconds if scaled is not None and scaled.min_replicas == 0 else 0
     return routing.of_step(
         course.known,
         [copy for copy in seen.routable if copy.name not in step.drain and not seen.moves(copy.name)],
         weights=step.weights,
         goal=step.goal,
-        hold_seconds=max(hold_seconds, HOLD_SECONDS if step.hold else 0),
+        hold_seconds=max(scaling.hold_seconds(observed.live.spec), HOLD_SECONDS if step.hold else 0),
         secret_rotation=course.rotation,
     )
 

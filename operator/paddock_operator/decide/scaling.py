@@ -7,7 +7,7 @@ from zero at once when a request waits. What is not known takes no copy away.
 from dataclasses import dataclass
 
 from msgspec.structs import replace
-from paddock_core.resources.llamadeployment import ScalingSpec, ScalingStatus
+from paddock_core.resources.llamadeployment import ScalingSpec, ScalingStatus, Spec
 
 from paddock_operator.decide.scaling_advice import (
     Advice,
@@ -69,6 +69,11 @@ def judge(look: Look) -> Verdict:
     return Verdict(
         desired=status.desired_replicas, status=status, look_after_seconds=_look_after(look, look.scaling, status)
     )
+
+
+def hold_seconds(spec: Spec) -> int:
+    """How long a request may wait for the first copy: only where there may be none by intent."""
+    return spec.scaling.hold_seconds if spec.scaling is not None and spec.scaling.min_replicas == 0 else 0
 
 
 def _start(look: Look, scaling: ScalingSpec) -> ScalingStatus:
