@@ -33,6 +33,9 @@ BREAKS = (". ", "; ", ": ", ", then ")
 """Where a long warning may be broken."""
 DENY = "deny"
 
+TENANT_UNKNOWN = "TenantUnknown"
+"""First word of a warning that is no condition: who is let in later is nothing that keeps a deployment back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
@@ -103,7 +106,7 @@ def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, 
     if not unknown:
         return ()
     text = f"spec.access.tenants names {', '.join(unknown)}: no such tenant is registered; correct it, or they can call"
-    return (f"{ConditionReason.TENANT_UNKNOWN}: {text} when the platform team has registered them",)
+    return (f"{TENANT_UNKNOWN}: {text} when the platform team has registered them",)
 
 
 def _impossible(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> _Found | None:

@@ -45,7 +45,6 @@ class ConditionReason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     DELETING = "Deleting"
     NAMESPACE_UNKNOWN = "NamespaceUnknown"
-    TENANT_UNKNOWN = "TenantUnknown"
     ACCEPT_DECLINED = "AcceptDeclined"
     RECORD_MISMATCH = "RecordMismatch"
     POLICY_EXPIRED = "PolicyExpired"
