@@ -78,6 +78,8 @@ def main(arguments: list[str]) -> int:
     unknown = set(chosen.names) - set(kinds())
     if unknown:
         parser.error(f"no fault {', '.join(sorted(unknown))}: choose from {', '.join(kinds())}")
+    if not chosen.short:
+        with_rows(chosen.page.read_text(), [], about="")
     print(f"{machine()}; seed {chosen.seed}\n\n| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
     rows = list[Row]()
     with stage(seed=chosen.seed) as played:

@@ -192,11 +192,6 @@ class Script:
                 if event.object["metadata"]["name"] == "v":
                     break
         self.told.append(told)
-        try:
-            async for _ in cluster.watch(CONFIG_MAP, selector="w=1", revision="1"):
-                break
-        except ClusterError as error:
-            self.told.append((type(error).__name__, error.status))
 
 
 async def on_the_real_one(api: KubeApi) -> list[Any]:
@@ -209,8 +204,6 @@ async def on_the_real_one(api: KubeApi) -> list[Any]:
 
 def on_the_simulated_one(folder: Path) -> list[Any]:
     async def scenario(world: World) -> list[Any]:
-        # What is as old as the first revision is long compacted in a real cluster.
-        world.store.compact()
         async with world.api.client(Client("paddock-operator")) as client:
             return await Script(LightkubeCluster(client, may_write=lambda: None)).play()
 

@@ -32,6 +32,7 @@ class Call:
     method: str
     path: str
     code: int
+    watch: bool = False
 
 
 @dataclass
@@ -102,7 +103,8 @@ class Api:
         finally:
             code = 0 if response is None else response.status_code
             client.calls[f"{method} {code}"] += 1
-            self.calls.append(Call(self._clock.boottime(), client.name, method, path, code))
+            watch = request.url.params.get("watch") == "true"
+            self.calls.append(Call(self._clock.boottime(), client.name, method, path, code, watch))
 
     def _answered(self, request: httpx2.Request, client: Client) -> httpx2.Response:
         method, path = request.method, request.url.path

@@ -81,11 +81,10 @@ class World:
         self.store.put(Place(NODE, "", name), {"metadata": {"labels": labels}, "spec": {}, "status": status})
 
     def deploy(self, name: str, *, namespace: str = TENANT, **spec: Any) -> None:
-        """Apply a LlamaDeployment of the demonstration model, or of what `spec` says."""
-        wanted = {"model": {"id": "smollm2-135m-instruct"}, **spec}
+        """Create a LlamaDeployment, of the demonstration model if `spec` names none, or change what `spec` says."""
         place = self.place(name, namespace)
-        old = self.store.get(place) or {"metadata": {}}
-        self.store.put(place, {**old, "spec": {**old.get("spec", {}), **wanted}}, by="people")
+        old = self.store.get(place) or {"metadata": {}, "spec": {"model": {"id": "smollm2-135m-instruct"}}}
+        self.store.put(place, {**old, "spec": {**old["spec"], **spec}}, by="people")
 
     def remove(self, name: str, *, namespace: str = TENANT) -> None:
         """Delete a LlamaDeployment."""
@@ -98,7 +97,9 @@ class World:
         try:
             yield life
         finally:
-            if not life.ended:
+            if life.ended:
+                await life.over()
+            else:
                 await life.kill()
 
     def begin(self, identity: str = "", **settings: Any) -> Life:

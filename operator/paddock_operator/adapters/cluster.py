@@ -20,10 +20,11 @@ from paddock_operator.kinds import EVENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
 REQUEST_SECONDS = 20.0
-WATCH_SECONDS = 240
-SILENCE_SECONDS = 120.0
-"""Bookmarks come every 60 to 75 seconds, though not for a kind that has not changed since the API server started: a
-stream that is silent for longer may be dead though its socket is open, and a list tells."""
+WATCH_SECONDS = 60
+"""After so long the API server ends a watch by itself, which then goes on from where it was: that costs one request,
+and it tells a stream of which nothing is heard because nothing happens from one that is dead."""
+SILENCE_SECONDS = 70.0
+"""A stream that is silent for longer is dead though its socket is open: list again."""
 PAGE = 500
 
 

@@ -1,0 +1,66 @@
+"""What must be so whatever went wrong: looked at in a simulated world, as it happens and at its end."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.ports import Manifest
+
+from faults.cluster.simulated.store import Change
+from faults.cluster.simulated.world import World
+
+WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
+
+
+@dataclass
+class NothingTaken:
+    """Notes what an operator takes from a deployment that only ever grows: every such write is wrong."""
+
+    world: World
+    wrong: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.world.store.listeners.append(self._hear)
+
+    def _hear(self, change: Change) -> None:
+        if change.by in ("kubernetes", "people") or change.old is None or change.place.namespace == "":
+            return
+        if change.place.kind in (*WORKLOADS, POD) and _goes(change):
+            self.wrong.append(f"{change.by} deleted {change.place.kind.name} {change.place.name}")
+        elif change.place.kind in WORKLOADS and _replicas(change.object) < _replicas(change.old):
+            self.wrong.append(f"{change.by} scaled {change.place.name} down")
+
+
+def counts(world: World, name: str) -> Counter[str]:
+    """How many objects of each kind a deployment has."""
+    return Counter({kind.name: len(items) for kind, items in world.children(name).items()})
+
+
+def duplicates(world: World, name: str, *, copies: int, gpus: int) -> list[str]:
+    """What there is more, or less, of than so many copies need."""
+    found = []
+    if len(world.copies(name)) != copies:
+        found.append(f"{len(world.copies(name))} pods answer for {copies} copies")
+    if world.held_gpus() != copies * gpus:
+        found.append(f"{world.held_gpus()} GPUs are held where {copies * gpus} are needed")
+    return found
+
+
+def left_over(world: World, name: str) -> list[str]:
+    """What is left of a deployment that is gone."""
+    found = [f"{kind.name} x{len(items)}" for kind, items in world.children(name).items()]
+    return found + ([f"{world.held_gpus()} GPUs"] if world.held_gpus() else [])
+
+
+def is_gone(world: World, name: str) -> bool:
+    """Whether neither the object nor anything of it is there any more."""
+    return world.store.get(world.place(name)) is None and not world.children(name)
+
+
+def _goes(change: Change) -> bool:
+    before, after = (item["metadata"] for item in (change.old or change.object, change.object))
+    return change.type == "DELETED" or ("deletionTimestamp" in after and "deletionTimestamp" not in before)
+
+
+def _replicas(manifest: Manifest) -> int:
+    return int(manifest["spec"].get("replicas", 1))

@@ -1,0 +1,48 @@
+"""A stream ends of something that nobody foresaw: a bug, as far as the program is concerned."""
+
+from faults.cluster.outcome import Outcome
+from faults.cluster.simulated.world import World, world_of
+from faults.cluster.stage import Stage
+
+ROW = 6
+WHAT = "the watch of one kind dies of an unknown exception, for each of {size} kinds"
+PASS = "the process ends within 10 s (and is started again), or goes on; never a zombie"
+SHORT, FULL = 3, 12
+LIMIT_SECONDS = 10.0
+
+
+class UnheardOfError(Exception):
+    """Nothing in the operator knows it."""
+
+
+def play(stage: Stage, size: int) -> Outcome:
+    """One life for each kind; the next one begins with the deployment changed."""
+
+    async def scenario(world: World) -> Outcome:
+        latest, zombies, ended = 0.0, list[str](), 0
+        world.deploy("chat")
+        kinds = ["pods", "nodes", "deployments", "services", "jobs", "configmaps", "serviceaccounts", "namespaces"]
+        kinds += ["networkpolicies", "poddisruptionbudgets", "leaderworkersets", "llamamodels"]
+        for number, plural in enumerate(kinds[:size] if size == FULL else stage.random("breaks").sample(kinds, size)):
+            async with world.operator() as life:
+                await world.until(lambda: world.serves("chat"), "chat to serve", seconds=600)
+                broken = {plural}
+
+                def breaks(kind: str, broken: set[str] = broken) -> BaseException | None:
+                    return UnheardOfError("a bug") if kind in broken else None
+
+                world.api.weather.breaks_watch = breaks
+                world.api.cut()
+                began = world.clock.boottime()
+                world.deploy("chat", minAvailable=1, engine={"maxBatchSize": 8 + number % 2})
+                try:
+                    await world.until(lambda: life.ended or world.serves("chat"), plural, seconds=LIMIT_SECONDS)
+                except AssertionError:
+                    zombies.append(plural)
+                ended += life.ended
+                latest = max(latest, world.clock.boottime() - began)
+                world.api.weather.breaks_watch = lambda _: None
+        text = f"{len(zombies)} zombies; {ended} of {size} processes ended, within {latest:.1f} s; the next one served"
+        return Outcome(measured=text, passed=not zombies)
+
+    return world_of(stage.empty("breaks"), scenario)

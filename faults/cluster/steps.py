@@ -1,0 +1,43 @@
+"""The life of one deployment in steps, each of which some fault spoils: created, scaled, upgraded, deleted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from faults.cluster.checking import is_gone
+from faults.cluster.simulated.world import GPU_MODEL, World
+
+NAME = "chat"
+SETTLE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What people do, and how many copies serve in the end; None where nothing is to be left."""
+
+    name: str
+    act: Callable[[World], None]
+    copies: int | None
+
+    def done(self, world: World) -> bool:
+        """Whether its end is reached."""
+        if self.copies is None:
+            return is_gone(world, NAME)
+        return world.serves(NAME, copies=self.copies) and len(world.copies(NAME)) == self.copies
+
+
+def steps() -> tuple[Step, ...]:
+    """In their order; after the last one they can begin anew."""
+    model = {"id": GPU_MODEL}
+    return (
+        Step(name="create", act=lambda world: world.deploy(NAME, model=model, replicas=2), copies=2),
+        Step(name="scale up", act=lambda world: world.deploy(NAME, replicas=3), copies=3),
+        Step(name="scale down", act=lambda world: world.deploy(NAME, replicas=1), copies=1),
+        Step(name="upgrade", act=lambda world: world.deploy(NAME, engine={"maxBatchSize": 8}), copies=1),
+        Step(name="delete", act=lambda world: world.remove(NAME), copies=None),
+    )
+
+
+def furnish(world: World) -> None:
+    """Nodes with GPUs for the steps and for one copy more."""
+    for number in range(4):
+        world.node(f"gpu-{number}", gpus=1)
