@@ -10,23 +10,9 @@ from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
-from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET
 from paddock_operator.ports import Policy
 
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    allow_unpinned_images=True,
-    given_gpus=1000,
-    version="1.0.0",
-)
 DEMO = {"model": {"id": "smollm2-135m-instruct"}}
 
 
@@ -37,7 +23,7 @@ def policy(helpers: Any) -> Policy:
 
 @pytest.fixture
 def world(worlds: Any, policy: Policy) -> Any:
-    return worlds.World(config=CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
+    return worlds.World(config=worlds.CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
 
 
 def revision_of(name: str) -> str:
@@ -74,7 +60,7 @@ def test_other_settings_restart_nothing_and_are_told_as_drift(world: Any, settin
     before, copies = templates(world), world.names(DEPLOYMENT)
     assert not world.parsed().drifted
     world.written.clear()
-    world.config = replace(CONFIG, version="2.0.0", **{setting: OTHER_SETTINGS[setting]})
+    world.config = replace(world.config, version="2.0.0", **{setting: OTHER_SETTINGS[setting]})
     world.rounds()
     assert (templates(world), world.names(DEPLOYMENT), world.written) == (before, copies, [])
     status = world.parsed()
@@ -85,7 +71,7 @@ def test_other_settings_restart_nothing_and_are_told_as_drift(world: Any, settin
 def test_an_operator_that_renders_the_same_is_no_drift(world: Any) -> None:
     world.rounds()
     world.written.clear()
-    world.config = replace(CONFIG, version="2.0.0")
+    world.config = replace(world.config, version="2.0.0")
     world.rounds()
     assert (world.parsed().drifted, world.written) == (False, [])
 
@@ -94,7 +80,7 @@ def test_a_copy_that_is_lost_comes_back_as_it_was_made_not_as_it_would_be_made_n
     world.rounds()
     before = templates(world)
     lost = world.names(DEPLOYMENT)[0]
-    world.config = replace(CONFIG, serving_image="registry.test/serving:2")
+    world.config = replace(world.config, serving_image="registry.test/serving:2")
     world.objects = {place: item for place, item in world.objects.items() if not place[1].startswith(lost)}
     world.rounds()
     assert lost in world.names(DEPLOYMENT)
@@ -107,7 +93,7 @@ def test_drift_is_applied_where_nothing_is_served(world: Any) -> None:
     world.spec = {**DEMO, "replicas": 0}
     world.rounds()
     assert world.names(DEPLOYMENT) == []
-    world.config = replace(CONFIG, serving_image="registry.test/serving:2")
+    world.config = replace(world.config, serving_image="registry.test/serving:2")
     world.rounds()
     world.spec = {**DEMO, "replicas": 2}
     world.rounds()
@@ -242,7 +228,7 @@ def test_copies_of_a_former_model_get_requests_only_as_long_as_it_may_be_used(
     worlds: Any, helpers: Any, pairs: Any, for_both: bool
 ) -> None:
     made = worlds.World(
-        config=CONFIG,
+        config=worlds.CONFIG,
         policy=licensed(helpers, for_both=True),
         spec={"model": {"id": LLAMA}, "replicas": 2},
         inventory=pairs.one_each(),
@@ -348,7 +334,7 @@ def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: A
     window = {"start": "09:00", "hours": 1}  # it is 08:00
     if whose == "deployment":
         world.spec = {**world.spec, "maintenance": window}
-    changed = replace(CONFIG, serving_image="registry.test/serving:2")
+    changed = replace(world.config, serving_image="registry.test/serving:2")
     world.config = replace(changed, maintenance=MaintenanceSpec(**window)) if whose == "platform" else changed
     outcome = world.rounds()
     assert (world.names(DEPLOYMENT), world.parsed().drifted) == (before, True)

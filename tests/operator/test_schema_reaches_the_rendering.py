@@ -13,10 +13,8 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import ScalingStatus, Spec
-from paddock_operator.decide.desired import decide
 from paddock_operator.decide.license import judge
 from paddock_operator.decide.revisions import FACTS_KEY, TEMPLATE_KEY, WISH
-from paddock_operator.decide.rollout.types import Health
 from paddock_operator.decide.scaling import Look, hold_seconds
 from paddock_operator.decide.scaling import judge as judge_scaling
 from paddock_operator.decide.scaling_advice import Answering, Demand
@@ -89,45 +87,6 @@ SCALED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], int]] = {
 
 NOTES = (WISH, FACTS_KEY, TEMPLATE_KEY, names.RENDERING, names.REVISION, names.COPY, names.GROUP, "name")
 
-STATES: dict[str, tuple[str, dict[str, Any], Any]] = {
-    "minAvailable": ("two of three are silent", {"replicas": 3}, 2),
-    "scaling.minReplicas": ("nobody asks", {"scaling": {"minReplicas": 1, "maxReplicas": 4}}, 3),
-    "scaling.maxReplicas": ("much is asked", {"scaling": {"maxReplicas": 2}}, 3),
-    "scaling.inFlightPerReplica": ("much is asked", {"scaling": {"maxReplicas": 9, "inFlightPerReplica": 50}}, 10),
-    "scaling.kvUsePercent": ("caches are full", {"scaling": {"maxReplicas": 4}}, 50),
-    "scaling.timeToFirstTokenMs": (
-        "answers are late",
-        {"scaling": {"maxReplicas": 4, "inFlightPerReplica": 1000}},
-        100,
-    ),
-    "scaling.scaleDownDelaySeconds": ("fewer are enough", {"replicas": 3, "scaling": {"maxReplicas": 4}}, 60),
-    "scaling.idleSeconds": ("nobody asks", {"scaling": {"minReplicas": 0, "maxReplicas": 4}}, 60),
-    "scaling.holdSeconds": ("nobody asks", {"scaling": {"minReplicas": 0, "maxReplicas": 4}}, 30),
-    "rollout.strategy": ("a change is new", {}, "DrainFirst"),
-    "rollout.maxSurge": ("a change is new", {}, 2),
-    "rollout.maxUnavailable": ("a change is new", {}, 1),
-    "rollout.steps[].weightPercent": (
-        "a canary answers",
-        {"rollout": {"strategy": "Canary", "steps": [{"weightPercent": 10, "seconds": 600}]}},
-        50,
-    ),
-    "rollout.steps[].seconds": (
-        "a canary answers",
-        {"rollout": {"strategy": "Canary", "steps": [{"weightPercent": 10, "seconds": 600}]}},
-        1,
-    ),
-    "rollout.gate.maxErrorPercent": ("a canary fails", {"rollout": {"strategy": "Canary"}}, 90),
-    "rollout.gate.maxTtftIncreasePercent": ("a canary is late", {"rollout": {"strategy": "Canary"}}, 1000),
-    "rollout.gate.maxThroughputLossPercent": ("a canary is slow", {"rollout": {"strategy": "Canary"}}, 99),
-    "rollout.gate.minRequests": ("a canary fails", {"rollout": {"strategy": "Canary"}}, 10000),
-    "rollout.deadlineSeconds": ("a change does not come up", {}, 600),
-    "rollout.rollback": ("a change does not come up", {"rollout": {"deadlineSeconds": 600}}, False),
-    "maintenance.days": ("other settings", {"maintenance": {"start": "08:00"}}, ["Mon"]),
-    "maintenance.start": ("other settings", {"maintenance": {"start": "08:00"}}, "12:00"),
-    "maintenance.hours": ("other settings", {"maintenance": {"start": "06:00", "hours": 1}}, 4),
-}
-"""What copies depend on: a state of the cluster, the specification there, and a value that is decided otherwise."""
-
 ELSEWHERE = {"access.tenants": "gateways read it from the object itself: e2e/test_isolation.py"}
 
 
@@ -168,8 +127,8 @@ def outcome(pairs: Any, spec: Spec) -> Any:
     return pairs.manifests_of(pairs.rendering(spec, answer)) if isinstance(answer, Plan) else answer
 
 
-def test_the_table_names_every_field_of_the_schema_once() -> None:
-    assert sorted(leaves(ROOT)) == sorted([*CHANGED, *DECIDED, *SCALED, *ELSEWHERE])
+def test_the_tables_name_every_field_of_the_schema_once(worlds: Any) -> None:
+    assert sorted(leaves(ROOT)) == sorted([*CHANGED, *DECIDED, *SCALED, *worlds.FIELDS_OF_COPIES, *ELSEWHERE])
 
 
 @pytest.mark.parametrize("path", sorted(CHANGED))
@@ -233,82 +192,3 @@ def test_a_field_of_the_license_changes_the_decision(helpers: Any, path: str) ->
 
     before = {"model": {"id": model}}
     assert finding(before) != finding(with_value(before, path, value))
-
-
-DEMO = {"model": {"id": "smollm2-135m-instruct"}, "replicas": 2}
-
-
-@pytest.fixture
-def world(worlds: Any, helpers: Any) -> Any:
-    objects = [*helpers.registered(), *helpers.accepted("acme-inc")]
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    policy = Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
-    return worlds.World(config=worlds.CONFIG, policy=policy, spec={})
-
-
-def bring_about(world: Any, state: str, spec: dict[str, Any]) -> None:
-    """The state of the cluster by its name; the specification stays, but for the change that is under way."""
-    world.spec = {**DEMO, **spec}
-    asked = {"much is asked": 400, "fewer are enough": 1, "caches are full": 1, "answers are late": 1}.get(state, 0)
-    slow = (*(0,) * 10, 50, 0, 0)
-    world.seen["demand"] = Demand(in_flight=asked, held=0, idle_seconds=None if asked else 500, ttft_ms=slow)
-    world.rounds(seconds=20)
-    names_ = world.names()
-    if state == "two of three are silent":
-        for name in names_[:2]:
-            world.answer(name, "hangs")
-    if state == "caches are full":
-        world.seen["kv_use"] = dict.fromkeys(world.probes, 0.95)
-    if state in ("fewer are enough", "nobody asks"):
-        world.round()
-        world.now += 100
-    if state.startswith("a c"):
-        under_change(world, state, names_)
-    if state == "other settings":
-        world.config = replace(world.config, serving_image="registry.test/serving:2")
-
-
-def under_change(world: Any, state: str, former: list[str]) -> None:
-    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
-    if state == "a change is new":
-        return
-    for _ in range(3):
-        world.round()
-        new = [name for name in world.names() if name not in former]
-        world.pods_come(but=new if state == "a change does not come up" else ())
-        world.now += 2
-    if state == "a change does not come up":
-        world.now += 700
-        return
-    (one,) = {
-        world.objects[kind, name]["metadata"]["labels"][names.REVISION]
-        for kind, name in world.objects
-        if name == former[0]
-    }
-    (two,) = {
-        world.objects[kind, name]["metadata"]["labels"][names.REVISION] for kind, name in world.objects if name in new
-    }
-    good = Health(requests=100, errors=0, ttft_p95_ms=200.0, tokens_per_second=100.0)
-    bad = {
-        "a canary fails": replace(good, errors=50),
-        "a canary is late": replace(good, ttft_p95_ms=900.0),
-        "a canary is slow": replace(good, tokens_per_second=10.0),
-    }
-    world.seen["health"] = {one: good, two: bad.get(state, good)}
-    world.now += 30
-
-
-@pytest.mark.parametrize("path", sorted(STATES))
-def test_a_field_that_is_changed_changes_what_becomes_of_copies(world: Any, path: str) -> None:
-    state, spec, value = STATES[path]
-    bring_about(world, state, spec)
-    before = world.spec
-    found = []
-    for changed in (before, with_value(before, path, value)):
-        world.spec = changed
-        outcome = decide(world.observed(), world.config)
-        found.append((outcome.actions, outcome.routing, outcome.life.scaling, outcome.verdict, outcome.findings))
-    assert found[0] != found[1]

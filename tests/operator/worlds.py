@@ -33,6 +33,49 @@ def weights(**changes: Any) -> WeightsJob:
     return WeightsJob(job={"metadata": metadata, "status": {}})
 
 
+CONFIG = Config(
+    serving_image="registry.test/serving:1",
+    image_pull_policy="IfNotPresent",
+    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
+    serving_controlplane_url="http://control-plane.test",
+    gateway_url="http://gateway.test",
+    platform_key=b"key",
+    drain_seconds=3.0,
+    probe_interval_seconds=30.0,
+    allow_unpinned_images=True,
+    given_gpus=1000,
+    version="1.0.0",
+)
+
+
+FIELDS_OF_COPIES: dict[str, tuple[str, dict[str, Any], Any]] = {
+    "minAvailable": ("two of three are silent", {"replicas": 3}, 2),
+    "rollout.strategy": ("a change is new", {}, "DrainFirst"),
+    "rollout.maxSurge": ("a change is new", {}, 2),
+    "rollout.maxUnavailable": ("a change is new", {}, 1),
+    "rollout.steps[].weightPercent": (
+        "a canary answers",
+        {"rollout": {"strategy": "Canary", "steps": [{"weightPercent": 10, "seconds": 600}]}},
+        50,
+    ),
+    "rollout.steps[].seconds": (
+        "a canary answers",
+        {"rollout": {"strategy": "Canary", "steps": [{"weightPercent": 10, "seconds": 600}]}},
+        1,
+    ),
+    "rollout.gate.maxErrorPercent": ("a canary fails", {"rollout": {"strategy": "Canary"}}, 90),
+    "rollout.gate.maxTtftIncreasePercent": ("a canary is late", {"rollout": {"strategy": "Canary"}}, 1000),
+    "rollout.gate.maxThroughputLossPercent": ("a canary is slow", {"rollout": {"strategy": "Canary"}}, 99),
+    "rollout.gate.minRequests": ("a canary fails", {"rollout": {"strategy": "Canary"}}, 10000),
+    "rollout.deadlineSeconds": ("a change does not come up", {}, 600),
+    "rollout.rollback": ("a change does not come up", {"rollout": {"deadlineSeconds": 600}}, False),
+    "maintenance.days": ("other settings", {"maintenance": {"start": "08:00"}}, ["Mon"]),
+    "maintenance.start": ("other settings", {"maintenance": {"start": "08:00"}}, "12:00"),
+    "maintenance.hours": ("other settings", {"maintenance": {"start": "06:00", "hours": 1}}, 4),
+}
+"""What copies depend on: a state of the cluster, the specification there, and a value that is decided otherwise."""
+
+
 class World:
     """One LlamaDeployment and all that belongs to it."""
 
