@@ -33,6 +33,7 @@ from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide.actions import AddFinalizer
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.prepare import SECRET_ROTATION, Pinned, Prepared, pinned, prepare
+from paddock_operator.decide.seen import Course, denied_models
 from paddock_operator.manifests.render import render_serving
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
@@ -112,7 +113,7 @@ def _prepared(
         outcome = replace(outcome, actions=(*first, *outcome.actions), plan=_plan_status(plan))
         return _look_within(replace(outcome, weights=prepared.progress), prepared.look_after_seconds or LACK_SECONDS)
     target, namespace = prepared.target, names.serving_namespace(held.tenant)
-    course = running.Course(
+    course = Course(
         target=target,
         known={**held.known, target.name: target},
         shared=render_serving(prepared.rendering),
@@ -150,7 +151,7 @@ def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Out
         return Outcome(findings=(*found, fails(ConditionType.SERVING, ConditionReason.NOT_SERVED, text)))
     told = observed.live.status.routing
     models = {} if told is None else {target.revision: target.model for target in told.targets}
-    denied = running.denied_models(observed, models)
+    denied = denied_models(observed, models)
     if denied and len(denied) == len(models):
         return _stop_former(observed, config, found, models=sorted({*models.values()}), why=sorted(denied.values())[0])
     return running.hold(observed, config, found, denied=denied)

@@ -1,0 +1,80 @@
+"""What the planner of rollouts is shown: copies, revisions and what was heard of them, in its own terms."""
+
+import msgspec
+from paddock_core.resources.llamadeployment import RolloutSpec
+
+from paddock_operator.decide import healing
+from paddock_operator.decide.copies import Copy
+from paddock_operator.decide.patients import quiet_since
+from paddock_operator.decide.rollout.types import CopyLook, Look, State
+from paddock_operator.decide.seen import Course, Seen
+from paddock_operator.observed import Observed
+from paddock_operator.times import parse_time
+
+
+def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> Look:
+    """Everything that its next step depends on."""
+    status = observed.live.status
+    states = {item.name: item for item in status.revisions}
+    current = next((item.name for item in status.revisions if item.state == State.CURRENT), None)
+    known = current is not None and current in course.known and current not in seen.denied
+    spare = course.quota.spare
+    return Look(
+        now=observed.now,
+        wanted=wanted,
+        spec=_within(observed.live.spec.rollout, wanted, spare),
+        target=course.target.name,
+        current=current if known else None,
+        failed={name: item.message for name, item in states.items() if item.state == State.FAILED},
+        rollout=status.rollout,
+        copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
+        health=dict(observed.health),
+        benchmarks={name: item.benchmark for name, item in states.items() if item.benchmark is not None}
+        | dict(observed.benchmarks),
+        benchmarked=observed.benchmarked,
+    )
+
+
+def _within(spec: RolloutSpec, wanted: int, spare: int | None) -> RolloutSpec:
+    """The strategy with no more copies beside the wanted ones than the quota has room for."""
+    if spare is None:
+        return spec
+    strategy = "RollingUpdate" if spec.strategy == "BlueGreen" and spare < wanted else spec.strategy
+    return msgspec.structs.replace(spec, strategy=strategy, max_surge=min(spec.max_surge, spare))
+
+
+def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
+    verdict = seen.verdicts.get(copy.name, healing.Verdict(record=None))
+    goes = copy.going or verdict.down or verdict.moves
+    return CopyLook(
+        name=copy.name,
+        revision=copy.revision,
+        index=copy.index,
+        born_at=copy.born_at,
+        answering=False if verdict.silent else copy.answering,
+        quiet_since=None if copy.leader is None else quiet_since(copy.leader),
+        starved=copy.starved,
+        failed=verdict.held and not (verdict.record and verdict.record.retry_at),
+        draining=copy.draining,
+        drained=seen.is_drained(copy.name),
+        # One that has failed keeps its place while it is taken down: what was counted is kept by its name.
+        going=copy.revision in seen.denied or (goes and not (verdict.record and verdict.record.failures)),
+    )
+
+
+def _held_back(course: Course, seen: Seen) -> list[CopyLook]:
+    """Copies that were taken down and may not come back yet: nobody makes them anew in the meantime."""
+    there = {copy.name for copy in seen.copies}
+    held = {name: verdict for name, verdict in seen.verdicts.items() if verdict.held and name not in there}
+    return [
+        CopyLook(
+            name=name,
+            revision=verdict.record.revision,
+            index=int(name.rpartition("-")[2]),
+            # It is given time anew: how often it may fail is what its budget is for.
+            born_at=parse_time(verdict.record.failed_at),
+            failed=not verdict.record.retry_at,
+        )
+        for name, verdict in held.items()
+        if verdict.record is not None and verdict.record.revision in course.known
+    ]
