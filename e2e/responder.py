@@ -70,14 +70,18 @@ class Cluster:
 class _Server(ThreadingHTTPServer):
     """One pod's Triton, with the secret that its deployment demands."""
 
-    def __init__(self, address: str, secret: str) -> None:
+    def __init__(self, address: str, secret: str, pace_seconds: float) -> None:
         super().__init__((address, contract.HTTP_PORT), _Triton)
         self.secret = secret
+        self.pace_seconds = pace_seconds
+        self.over = threading.Event()
 
 
 class _Triton(BaseHTTPRequestHandler):
-    """One token for whoever shows the secret, whole or as an event, as Triton answers."""
+    """A token for whoever shows the secret, whole or as an event, as Triton answers. With a pace: as many events as
+    tokens are asked for, and none after its pod has gone."""
 
+    protocol_version = "HTTP/1.1"
     server: _Server
 
     def do_POST(self) -> None:
@@ -86,17 +90,32 @@ class _Triton(BaseHTTPRequestHandler):
             return self._answer(403, json.dumps({"error": f"restricted: the header {contract.SECRET_HEADER} is wrong"}))
         if self.path not in (GENERATE, f"{GENERATE}_stream"):
             return self._answer(404, json.dumps({"error": "not found"}))
-        token = json.dumps(
-            {
-                contract.TEXT_OUTPUT: WORD,
-                contract.FINISH_REASON: "length",
-                contract.NUM_INPUT_TOKENS: len(asked.get(contract.INPUT_IDS) or [0]),
-                contract.NUM_OUTPUT_TOKENS: 1,
-            }
-        )
         if self.path == GENERATE:
-            return self._answer(200, token)
-        return self._answer(200, f"data: {token}\n\n", kind="text/event-stream")
+            return self._answer(200, _token(asked, last=True))
+        if self.server.pace_seconds:
+            return self._stream(asked)
+        return self._answer(200, f"data: {_token(asked, last=True)}\n\n", kind="text/event-stream")
+
+    def _stream(self, asked: dict[str, Any]) -> None:
+        """At the server's pace. Cut off where the pod goes meanwhile; over where the client does."""
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        tokens = int(asked.get(contract.MAX_TOKENS, 1))
+        with contextlib.suppress(ConnectionError):
+            for number in range(1, tokens + 1):
+                if self.server.over.wait(self.server.pace_seconds):
+                    return
+                self._chunk(f"data: {_token(asked, last=number == tokens)}\n\n")
+            self._chunk("")
+
+    def _chunk(self, text: str) -> None:
+        data = text.encode()
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+        self.wfile.flush()
 
     def _answer(self, status: int, text: str, *, kind: str = "application/json") -> None:
         data = text.encode()
@@ -111,10 +130,24 @@ class _Triton(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-class Responder:
-    """Triton on every simulated pod that has its container and an address."""
+def _token(asked: dict[str, Any], *, last: bool) -> str:
+    """One token of an answer."""
+    reason = {contract.FINISH_REASON: "length"} if last else {}
+    return json.dumps(
+        {
+            contract.TEXT_OUTPUT: WORD,
+            contract.NUM_INPUT_TOKENS: len(asked.get(contract.INPUT_IDS) or [0]),
+            contract.NUM_OUTPUT_TOKENS: 1,
+            **reason,
+        }
+    )
 
-    def __init__(self, cluster: Cluster, *, platform_key: bytes) -> None:
+
+class Responder:
+    """Triton on every simulated pod that has its container and an address. `pace_seconds` is the time of a token."""
+
+    def __init__(self, cluster: Cluster, *, platform_key: bytes, pace_seconds: float = 0.0) -> None:
+        self._pace = pace_seconds
         self._cluster = cluster
         self._key = platform_key
         self._servers: dict[tuple[str, str], _Server] = {}
@@ -142,12 +175,13 @@ class Responder:
     def _start(self, pod: dict[str, Any]) -> _Server:
         uid = pod["metadata"]["labels"][names.DEPLOYMENT_UID]
         secret = contract.deployment_secret(platform_key=self._key, deployment_uid=uid, rotation=0)
-        server = _Server(pod["status"]["podIP"], secret)
+        server = _Server(pod["status"]["podIP"], secret, self._pace)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         return server
 
     @staticmethod
     def _end(server: _Server) -> None:
+        server.over.set()
         server.shutdown()
         server.server_close()
 
@@ -226,10 +260,11 @@ def _ended(pod: dict[str, Any], result: str, now: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def playing(kubeconfig: Path, *, platform_key: bytes) -> Iterator[None]:
+def playing(kubeconfig: Path, *, platform_key: bytes, pace_seconds: float = 0.0) -> Iterator[None]:
     """Both, until the block ends. What goes wrong in them is raised there."""
     cluster, over = Cluster(kubeconfig), threading.Event()
-    players: tuple[Responder | WeightsNode, ...] = (Responder(cluster, platform_key=platform_key), WeightsNode(cluster))
+    responder = Responder(cluster, platform_key=platform_key, pace_seconds=pace_seconds)
+    players: tuple[Responder | WeightsNode, ...] = (responder, WeightsNode(cluster))
     problems: list[BaseException] = []
 
     def play() -> None:
