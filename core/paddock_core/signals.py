@@ -64,6 +64,8 @@ class GatewayReport(_Document, frozen=True, kw_only=True):
     cursor: int
     synced: bool
     """False until it has listed the deployments."""
+    ended: bool = False
+    """True in the last report of a process that stops in order: it has no request left, and takes none."""
     whole: bool = False
     """True if it holds all deployments: others that were told before are gone."""
     deployments: tuple[DeploymentSignal, ...] = ()

@@ -41,11 +41,18 @@ class Gateways:
     """False where the operator was not told where gateways are, so that nothing can be known."""
     views: tuple[GatewayView, ...] = ()
     """Those that answered lately, by name."""
+    settled: bool = True
+    """False for a moment after it began to be asked: others may be there that could not answer yet."""
 
     @property
     def fresh(self) -> tuple[GatewayView, ...]:
         """Those that answer."""
         return tuple(view for view in self.views if view.fresh and view.synced)
+
+    @property
+    def complete(self) -> bool:
+        """True if all that are known of tell what is asked of them: no request is unknown."""
+        return self.settled and bool(self.views) and len(self.fresh) == len(self.views)
 
     @property
     def signals(self) -> tuple[DeploymentSignal, ...]:

@@ -184,6 +184,7 @@ def _demand(gateways: Gateways) -> Demand | None:
         held=gateways.held,
         idle_seconds=gateways.idle_seconds,
         ttft_ms=tuple(map(sum, zip_longest(*ttft, fillvalue=0))),
+        complete=gateways.complete,
     )
 
 

@@ -10,8 +10,8 @@ from paddock_operator.decide.scaling_advice import TOLERANCE
 from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
 from paddock_operator.ports import Clock, Key
 
-FORGET_SECONDS = 3600.0
-"""A gateway that is silent for so long, or whose address is gone for so long, is forgotten."""
+FORGET_SECONDS = 1200.0
+"""A gateway that is silent for so long is forgotten: no request of it runs any more."""
 
 
 @dataclass(slots=True)
@@ -46,19 +46,24 @@ class SignalBook:
         """By uid: the requests of which `loaded` was last told."""
         self._configured = configured
         self._gateways: dict[str, _Gateway] = {}
+        self._begun_at = clock.boottime()
+        """When the first of them answered."""
 
     def take(self, address: str, report: GatewayReport) -> None:
         """A report that came from an address."""
         now = self._clock.boottime()
+        self._begun_at = self._begun_at if self._gateways else now
         known = self._gateways.get(address)
+        if report.ended:
+            for _, signal in self._gateways.pop(address, _Gateway("", 0.0, now)).told.values():
+                self._tell(signal.name)
+            return
         if known is None or known.started_at != report.started_at:
             self._drop_former(report)
             known = self._gateways[address] = _Gateway(
                 instance=report.instance, started_at=report.started_at, answered_at=now
             )
-        elif not report.whole:
-            pass
-        else:
+        elif report.whole:
             named = {signal.uid for signal in report.deployments}
             for uid in [uid for uid in known.told if uid not in named]:
                 self._loads.pop(uid, None)
@@ -85,7 +90,8 @@ class SignalBook:
             )
             for gateway in sorted(self._gateways.values(), key=lambda item: item.instance)
         )
-        return Gateways(configured=self._configured, views=views)
+        settled = now - self._begun_at >= FRESH_SECONDS
+        return Gateways(configured=self._configured, views=views, settled=settled)
 
     def clear(self) -> None:
         """Forget everything, as when another instance leads: what is not followed grows old unseen."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.signals import DeploymentSignal, GatewayReport
+from paddock_operator.gateways import FRESH_SECONDS
 from paddock_operator.index import Index
 from paddock_operator.loop import LOAD_SECONDS, Loop
 from paddock_operator.ports import Key
@@ -88,3 +89,24 @@ def test_only_what_is_scaled_is_looked_at() -> None:
     index.drop(SCALED)
     loop.loaded(SCALED)
     assert len(queue) == 0
+
+
+def test_what_is_asked_is_only_whole_when_every_gateway_tells_it() -> None:
+    clock = Clock()
+    signals = SignalBook(clock=clock, wake=lambda _: None, configured=True)
+    assert not signals.about("scaled").complete
+    clock.boot += 100
+    signals.take("a", report(1))
+    assert not signals.about("scaled").complete, "others may not have had the time to answer"
+    clock.boot += FRESH_SECONDS
+    signals.take("a", report(1))
+    assert signals.about("scaled").complete
+    signals.take("b", report(1, started_at=2.0))
+    clock.boot += FRESH_SECONDS + 1
+    signals.take("a", report(1))
+    silent = signals.about("scaled")
+    assert silent.fresh
+    assert not silent.complete
+    signals.clear()
+    signals.take("a", report(1))
+    assert not signals.about("scaled").complete, "as after a change of the leader"

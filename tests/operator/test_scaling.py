@@ -155,6 +155,19 @@ def test_unknown_demand_takes_nothing_away() -> None:
     assert look(None, scaling=TO_ZERO, before=was(0), answering=()).desired == 0
 
 
+def test_a_silent_gateway_may_add_copies_and_takes_none_away() -> None:
+    first = look(asked(10), before=was(5))
+    partly = look(asked(10, complete=False), before=after(first), now=T0 + 4000)
+    assert (partly.desired, after(partly).below_since) == (5, after(first).below_since)
+    assert look(asked(80, complete=False), before=was(5)).desired == 8
+    quiet = was(1, idle_since="2027-01-01T00:00:00Z")
+    kept = look(asked(0, complete=False), scaling=TO_ZERO, before=quiet)
+    assert (kept.desired, after(kept).idle_since) == (1, quiet.idle_since)
+    busy = look(asked(1, complete=False), scaling=TO_ZERO, before=quiet)
+    assert after(busy).idle_since == ""
+    assert look(asked(0, held=1, complete=False), scaling=TO_ZERO, before=was(0), answering=()).desired == 1
+
+
 def test_to_zero_when_nobody_has_asked_for_long_enough() -> None:
     first = look(asked(0), scaling=TO_ZERO, before=was(2))
     assert (first.desired, first.look_after_seconds) == (2, 300.0)
@@ -280,6 +293,7 @@ DEMANDS = st.builds(
     held=st.integers(0, 50),
     idle_seconds=st.none() | st.integers(0, 5000),
     ttft_ms=st.lists(st.integers(0, 40), min_size=13, max_size=13).map(tuple),
+    complete=st.booleans(),
 )
 COPIES = st.builds(Answering, since=st.floats(T0 - 9000, T0), kv_use=st.none() | st.floats(0, 1))
 ROUNDS = st.lists(
@@ -298,7 +312,7 @@ def test_whatever_is_seen_the_bounds_hold(
         assert spec.min_replicas <= verdict.desired <= spec.max_replicas
         if before is not None:
             fewer = verdict.desired < before.desired_replicas
-            assert not (fewer and demand is None), "what is unknown takes no copy away"
+            assert not (fewer and (demand is None or not demand.complete)), "what is unknown takes no copy away"
             assert not (verdict.desired == 0 != before.desired_replicas and demand is not None and demand.load)
             assert after(verdict).saved_gpu_seconds >= before.saved_gpu_seconds
             assert fewer <= (before.below_since != "" or spec.scale_down_delay_seconds == 0 or verdict.desired == 0)
@@ -334,6 +348,7 @@ def test_more_load_never_asks_for_fewer_copies(
         held=busier.held,
         idle_seconds=busier.idle_seconds,
         ttft_ms=busier.ttft_ms,
+        complete=busier.complete,
     )
     lesser = look(demand, scaling=spec, before=before, answering=answering)
     greater = look(busier, scaling=spec, before=before, answering=answering)

@@ -96,7 +96,7 @@ def _next(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> ScalingSta
     advice = _advised(look, scaling, before.desired_replicas)
     if advice.copies > before.desired_replicas:
         return replace(_moved(look, before, advice), idle_since=before.idle_since)
-    if look.demand is None:
+    if look.demand is None or not look.demand.complete:
         # As after a restart: what was learned before stays, and nothing is concluded from it.
         return before
     if advice.copies == before.desired_replicas:
@@ -149,10 +149,10 @@ def _idle_since(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> str:
     """Since when nobody has asked. A request between two looks is known by its end; what is unknown changes nothing."""
     if scaling.min_replicas > 0:
         return ""
-    if look.demand is None:
-        return before.idle_since
-    if look.demand.load:
+    if look.demand is not None and look.demand.load:
         return ""
+    if look.demand is None or not look.demand.complete:
+        return before.idle_since
     # The first sight begins the time: a gateway that is gone may have had requests that the others never saw.
     if not before.idle_since:
         return format_time(look.now)
@@ -163,7 +163,7 @@ def _idle_since(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> str:
 
 
 def _idle_enough(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> bool:
-    return _idle_left(look, scaling, before) == 0 and look.demand is not None
+    return _idle_left(look, scaling, before) == 0 and look.demand is not None and look.demand.complete
 
 
 def _idle_left(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> float | None:

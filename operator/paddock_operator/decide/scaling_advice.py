@@ -30,6 +30,8 @@ class Demand:
     """Since the last request ended; None where no gateway remembers one."""
     ttft_ms: tuple[int, ...] = ()
     """Answers of the last WINDOW_SECONDS in the buckets of TTFT_BOUNDS_MS, all revisions together."""
+    complete: bool = True
+    """False where a gateway is silent that told something lately: more may be asked than is known."""
 
     @property
     def load(self) -> int:
