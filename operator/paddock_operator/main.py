@@ -5,10 +5,11 @@ import contextlib
 import logging
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 
+import uvloop
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -38,6 +39,7 @@ from paddock_operator.models.loop import ModelLoop
 from paddock_operator.models.reconcile import ModelReconciler
 from paddock_operator.networks import offered
 from paddock_operator.outside import Follow, Outside, Surroundings, real
+from paddock_operator.overdue import overdue
 from paddock_operator.pod_times import PodTimes
 from paddock_operator.ports import Clock, Load, Manifest
 from paddock_operator.probing import ProbeBook
@@ -92,6 +94,10 @@ class Operator:
     def reflectors(self) -> tuple[Reflector, ...]:
         """Everything that is followed."""
         return (self.documents.reflector, *self.cache.reflectors(), *self.keeper.reflectors(), self.models.reflector)
+
+    def deletable(self) -> Iterable[Manifest]:
+        """Every object that has a finalizer of ours."""
+        return (*self.documents.all(), *self.models.reflector.all())
 
     def judge(self, new: Manifest, old: Manifest | None) -> Review:
         """The webhook's question."""
@@ -360,6 +366,11 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
         "Deployments that would be rendered otherwise now",
         lambda: float(operator.reconciler.drifted),
     )
+    telemetry.gauge(
+        "paddock_operator_deletions_overdue",
+        "Objects that were to be deleted long ago and are still there",
+        lambda: float(overdue(operator.deletable(), now=operator.clock.now())),
+    )
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
     telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))
     telemetry.gauge(
@@ -394,7 +405,7 @@ def main() -> None:
         settings = OperatorSettings()  # type: ignore[call-arg]  # required ones come from the environment
         configure_logging(settings.log_level)
         log.info("starting", extra={"settings": settings.model_dump(mode="json")})
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except (ValidationError, ValueError, OSError, OperatorError) as error:
         print(f"paddock-operator: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from paddock_operator.ports import Key
 
 BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_MAX_SECONDS = 300.0
+BACKOFF_MAX_SECONDS = 400.0
+"""With the jitter: what fails for ever is tried once in five minutes or less often."""
 
 
 class WorkQueue:
@@ -75,7 +76,7 @@ class WorkQueue:
             self.add(key, after_seconds=look_after_seconds)
 
     def failed(self, key: Key) -> float:
-        """Give a key back after a bad round; it returns after so many seconds (1 doubling to 300, with jitter)."""
+        """Give a key back after a bad round; it returns after so many seconds (1 doubling to 400, with jitter)."""
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), BACKOFF_MAX_SECONDS)

@@ -60,5 +60,5 @@ class ModelLoop:
 def _name_alone(manifest: Manifest) -> Manifest:
     """Every round reads the object freshly, so its revision stands for all of it."""
     metadata = manifest["metadata"]
-    revision = metadata["resourceVersion"]
-    return {"metadata": {"name": metadata["name"], "resourceVersion": revision}, "revision": revision}
+    kept = {name: metadata[name] for name in ("name", "resourceVersion", "deletionTimestamp") if name in metadata}
+    return {"metadata": kept, "revision": metadata["resourceVersion"]}

@@ -68,7 +68,8 @@ class ModelReconciler:
             told = _refused(observed, error)
         except ControlPlaneError as error:
             failure = error
-            told = unknown(ModelConditionType.REGISTERED, ConditionReason.CONTROL_PLANE_UNREACHABLE, str(error))
+            text = f"{error}{_way_out(observed) if observed.deleting else ''}"
+            told = unknown(ModelConditionType.REGISTERED, ConditionReason.CONTROL_PLANE_UNREACHABLE, text)
         if Step.REMOVE_FINALIZER in outcome.steps and told is None:
             return None
         await self._report(observed, outcome if told is None else replace(outcome, findings=_told(outcome, told)))
@@ -120,6 +121,17 @@ class ModelReconciler:
                 continue
             except ClusterError as error:
                 log.warning("event not written", extra={"model": model.name, "error": str(error)})
+
+
+def _way_out(observed: ObservedModel) -> str:
+    """What a person may do who cannot wait: the registration stays, and has to be dropped by hand later."""
+    name = observed.model.name
+    patch = """-p '{"metadata":{"finalizers":null}}'"""
+    return (
+        ". It is being deleted, and goes when its registration is dropped; this is tried again every few minutes. By"
+        f" force: `kubectl patch llamamodel {name} --type merge {patch}`, and `paddock model delete {name}` when the"
+        " control plane is back"
+    )
 
 
 def _refused(observed: ObservedModel, error: RegistrationRefusedError) -> Finding:
