@@ -11,7 +11,7 @@ import datetime as dt
 import importlib.util
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -147,7 +147,8 @@ class Responder:
     """Triton on every simulated pod that has its container and an address. `pace_seconds` is the time of a token."""
 
     def __init__(self, cluster: Cluster, *, platform_key: bytes, pace_seconds: float = 0.0) -> None:
-        self._pace = pace_seconds
+        self.pace_of: Callable[[str], float | None] = lambda _revision: pace_seconds
+        """Time of a token by revision; None for one whose engine never comes up."""
         self._cluster = cluster
         self._key = platform_key
         self._servers: dict[tuple[str, str], _Server] = {}
@@ -160,10 +161,11 @@ class Responder:
         living = {(pod["metadata"]["uid"], pod["status"]["podIP"]): pod for pod in pods}
         for gone in set(self._servers) - set(living):
             self._end(self._servers.pop(gone))
-        for key in set(living) - set(self._servers):
+        paces = {key: self.pace_of(pod["metadata"]["labels"].get(names.REVISION, "")) for key, pod in living.items()}
+        for key in [key for key in living if key not in self._servers and paces[key] is not None]:
             # The address may still be that of a pod that is being taken away: it is free at the next look.
             with contextlib.suppress(OSError):
-                self._servers[key] = self._start(living[key])
+                self._servers[key] = self._start(living[key], paces[key] or 0.0)
 
     def _serving_pods(self) -> Iterator[dict[str, Any]]:
         selector = f"{names.MANAGED_BY}={names.OPERATOR},{names.COMPONENT}={names.SERVING}"
@@ -172,10 +174,10 @@ class Responder:
             if CONTAINER in containers and pod["status"].get("podIP") and pod["spec"].get("nodeName"):
                 yield pod
 
-    def _start(self, pod: dict[str, Any]) -> _Server:
+    def _start(self, pod: dict[str, Any], pace: float) -> _Server:
         uid = pod["metadata"]["labels"][names.DEPLOYMENT_UID]
         secret = contract.deployment_secret(platform_key=self._key, deployment_uid=uid, rotation=0)
-        server = _Server(pod["status"]["podIP"], secret, self._pace)
+        server = _Server(pod["status"]["podIP"], secret, pace)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
         return server
 
@@ -260,7 +262,7 @@ def _ended(pod: dict[str, Any], result: str, now: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def playing(kubeconfig: Path, *, platform_key: bytes, pace_seconds: float = 0.0) -> Iterator[None]:
+def playing(kubeconfig: Path, *, platform_key: bytes, pace_seconds: float = 0.0) -> Iterator[Responder]:
     """Both, until the block ends. What goes wrong in them is raised there."""
     cluster, over = Cluster(kubeconfig), threading.Event()
     responder = Responder(cluster, platform_key=platform_key, pace_seconds=pace_seconds)
@@ -278,7 +280,7 @@ def playing(kubeconfig: Path, *, platform_key: bytes, pace_seconds: float = 0.0)
     thread = threading.Thread(target=play)
     thread.start()
     try:
-        yield
+        yield responder
     finally:
         over.set()
         thread.join()
