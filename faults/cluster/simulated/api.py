@@ -152,6 +152,7 @@ class Api:
         while True:
             if cut.is_set() or client.dead or self.weather.down:
                 raise httpx2.ReadError("connection reset", request=request)
+            news = self.server.store.news(target.kind)
             broken = self.weather.breaks_watch(target.kind.plural)
             if broken is not None:
                 raise broken
@@ -171,7 +172,7 @@ class Api:
             if now() - heard >= silence:
                 raise httpx2.ReadTimeout("nothing came", request=request)
             due = heard + silence if self.weather.silent else min(bookmark, ends, heard + silence)
-            await self._news(target, cut, seconds=max(0.001, due - now()))
+            await self._wait(news, cut, seconds=max(0.001, due - now()))
 
     def _lines(self, target: Target, query: dict[str, str], cursor: int) -> tuple[int, list[bytes]]:
         """What a watch has to tell, and how far it has come then."""
@@ -180,13 +181,11 @@ class Api:
         lines = (self._line(change, target, query) for change in changes)
         return until, [line for line in lines if line is not None]
 
-    async def _news(self, target: Target, cut: asyncio.Event, *, seconds: float) -> None:
-        """Wait for a change of the kind, for the stream to be cut, or for the time to be over."""
-        # What lags behind moves with every change of any kind; what is silent or away may come back at any time.
+    async def _wait(self, news: asyncio.Event, cut: asyncio.Event, *, seconds: float) -> None:
+        """Until the kind changes, the stream is cut, or the time is over."""
+        # What lags behind moves with every change of any kind; what is silent may come back at any time.
         seconds = min(seconds, LAG_SECONDS) if self.weather.lag else seconds
-        waits = [asyncio.ensure_future(cut.wait())]
-        if not self.weather.silent:
-            waits.append(asyncio.ensure_future(self.server.store.changed(target.kind)))
+        waits = [asyncio.ensure_future(event.wait()) for event in ((cut,) if self.weather.silent else (cut, news))]
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:

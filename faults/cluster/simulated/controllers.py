@@ -35,6 +35,12 @@ class Controllers:
         self.store = store
         self.start_seconds = START_SECONDS
         self.grace_seconds = GRACE_SECONDS
+        self.lost: set[str] = set()
+        """Nodes whose kubelet is gone: pods there neither come up nor end."""
+        self.unpullable = ""
+        """Part of an image's name that no node can pull."""
+        self.failing = ""
+        """What Jobs leave when they fail; empty: they do not."""
         self.words = WEIGHTS_RESULT
         """What a container of a Job leaves."""
         self._clock = clock
@@ -242,6 +248,10 @@ class Controllers:
         if not pods:
             name = f"{place.name}-{next(self._addresses):05x}"
             self._make_pod(job, JOB, place, name, job["spec"]["template"], {})
+        elif _failed(pods[-1]):
+            failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+            failed["lastTransitionTime"] = format_time(self._clock.now())
+            self.store.put(place, {**job, "status": {"failed": 1, "conditions": [failed]}})
         elif pods[-1].get("status", {}).get("phase") == "Succeeded":
             now = format_time(self._clock.now())
             conditions = [
@@ -270,6 +280,8 @@ class Controllers:
 
     def _pod(self, place: Place, pod: Manifest) -> None:
         status, spec, uid = pod.get("status") or {}, pod["spec"], str(pod["metadata"]["uid"])
+        if spec.get("nodeName") in self.lost:
+            return
         if _going(pod):
             ends = self._times.setdefault(f"{uid} gone", self._clock.boottime() + self.grace_seconds)
             if self._clock.boottime() >= ends:
@@ -313,7 +325,18 @@ class Controllers:
 
     def _arrive(self, place: Place, pod: Manifest) -> None:
         now = format_time(self._clock.now())
-        if _is_of_job(pod):
+        image = str(pod["spec"]["containers"][0].get("image", ""))
+        if self.unpullable and self.unpullable in image:
+            waits = {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{image}"'}}
+            container = {"name": pod["spec"]["containers"][0]["name"], "state": waits, "ready": False}
+            status = {**pod["status"], "containerStatuses": [{**container, "restartCount": 0}]}
+            self.store.put(place, {**pod, "status": status})
+        elif _is_of_job(pod) and self.failing:
+            ended = {"exitCode": 1, "reason": "Error", "message": self.failing, "finishedAt": now}
+            container = {"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": ended}, "ready": False}
+            status = {**pod["status"], "phase": "Failed", "containerStatuses": [{**container, "restartCount": 0}]}
+            self.store.put(place, {**pod, "status": status})
+        elif _is_of_job(pod):
             ended = {"exitCode": 0, "reason": "Completed", "message": self.words, "finishedAt": now}
             container = {"name": pod["spec"]["containers"][0]["name"], "state": {"terminated": ended}, "ready": False}
             status = {**pod["status"], "phase": "Succeeded", "containerStatuses": [{**container, "restartCount": 0}]}

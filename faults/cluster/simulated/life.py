@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import httpx2
 from paddock_core.resources.llamadeployment import WeightsStatus
+from paddock_operator.adapters.pacing import paced
 from paddock_operator.events import Judge
 from paddock_operator.main import Operator, wired
 from paddock_operator.outside import Outside
@@ -119,7 +120,7 @@ class Life:
     async def _surroundings(self, settings: OperatorSettings) -> AsyncIterator[Outside]:
         del settings
         async with (
-            self._api.client(self.client) as api,
+            paced(self._api.client(self.client)) as api,
             self._control_plane.client() as internal,
             aiohttp.ClientSession() as session,
         ):

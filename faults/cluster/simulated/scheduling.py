@@ -31,19 +31,25 @@ def is_fit(pod: Manifest, node: Manifest, *, free: dict[str, int]) -> bool:
         return False
     if any(labels.get(name) != value for name, value in (spec.get("nodeSelector") or {}).items()):
         return False
-    if not _affine(spec, labels) or not all(
+    if not _affine(spec, labels, node["metadata"]["name"]) or not all(
         _tolerated(spec, taint) for taint in (node.get("spec") or {}).get("taints") or ()
     ):
         return False
     return gpus_of(pod) <= free[node["metadata"]["name"]]
 
 
-def _affine(spec: dict[str, Any], labels: dict[str, str]) -> bool:
+def _affine(spec: dict[str, Any], labels: dict[str, str], name: str) -> bool:
     affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     )
     terms = (affinity or {}).get("nodeSelectorTerms") or ()
-    return not terms or any(all(_holds(rule, labels) for rule in term.get("matchExpressions") or ()) for term in terms)
+    return not terms or any(_agrees(term, labels, {"metadata.name": name}) for term in terms)
+
+
+def _agrees(term: dict[str, Any], labels: dict[str, str], fields: dict[str, str]) -> bool:
+    return all(_holds(rule, labels) for rule in term.get("matchExpressions") or ()) and all(
+        _holds(rule, fields) for rule in term.get("matchFields") or ()
+    )
 
 
 def _holds(rule: dict[str, Any], labels: dict[str, str]) -> bool:

@@ -155,7 +155,10 @@ class Server:
         for name, value in wanted.items():
             if live["metadata"].get(name) != value:
                 raise RefusedError(409, f"Precondition failed: {name}", "Conflict")
-        self.store.delete(target.place, by=by)
+        if body and body.get("gracePeriodSeconds") == 0:
+            self.store.remove(target.place, by=by)
+        else:
+            self.store.delete(target.place, by=by)
         return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
 
     def _need_namespace(self, target: Target, *, exists: bool) -> None:

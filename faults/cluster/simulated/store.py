@@ -98,9 +98,9 @@ class Store:
             if change.place.kind == kind:
                 yield change
 
-    async def changed(self, kind: Kind) -> None:
-        """Wait for the next change of a kind."""
-        await self._heard[kind].wait()
+    def news(self, kind: Kind) -> asyncio.Event:
+        """Is set at the next change of a kind."""
+        return self._heard[kind]
 
     def put(self, place: Place, wanted: Manifest, *, by: str = "kubernetes") -> Manifest:
         """Store an object as it is to be from now on; nothing happens where it is so already."""

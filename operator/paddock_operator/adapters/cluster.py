@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx2
 import msgspec
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.client_adapter import ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig
 from paddock_core.resources.names import OPERATOR
 
+from paddock_operator.adapters.pacing import paced
+from paddock_operator.adapters.transport import AiohttpTransport
 from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError
 from paddock_operator.kinds import EVENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
@@ -35,9 +37,9 @@ def connect(kubeconfig: Path | None) -> httpx2.AsyncClient:
     if single is None:
         raise ClusterError(f"{kubeconfig} names no current context: run `kubectl config use-context NAME`")
     parameters = ConnectionParams(timeout=httpx2.Timeout(REQUEST_SECONDS), trust_env=False)
-    client = AsyncClient(single, parameters)
-    client.headers["User-Agent"] = OPERATOR
-    return client
+    values = parameters.httpx_params(single)
+    values["transport"] = AiohttpTransport(values["verify"])
+    return paced(httpx2.AsyncClient(**values, headers={"User-Agent": OPERATOR}))
 
 
 class LightkubeCluster:
@@ -86,8 +88,11 @@ class LightkubeCluster:
                     await response.aread()
                     _raise_for(response)
                 answered = True
-                async for line in response.aiter_lines():
-                    yield _event(line)
+                rest = b""
+                async for chunk in response.aiter_raw():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield _event(line)
         except httpx2.HTTPError as error:
             if answered and isinstance(error, httpx2.ReadTimeout):
                 raise SilentError(f"watch of {kind.plural}: silent for {self._silence_seconds:g} s") from error
@@ -183,7 +188,7 @@ def _parameters(**values: str) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _event(line: str) -> WatchEvent:
+def _event(line: bytes) -> WatchEvent:
     document: dict[str, Any] = msgspec.json.decode(line)
     if document["type"] == "ERROR":
         status = document["object"]
