@@ -1,5 +1,6 @@
 """The internal port: signals for the operator, behind the internal API's token."""
 
+import asyncio
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ from paddock_gateway.signals import Signals
 MOST_WAIT_SECONDS = 30.0
 MOST_POLLS = 16
 """Polls that may wait at once: an operator has one, a few when leadership changes."""
+_LAST_WORDS_SECONDS = 0.2
+"""So long the port stays open for those that wait, once nothing is left to do."""
 _MOST_CURSOR = 1 << 62
 
 
@@ -22,7 +25,8 @@ class InternalApi:
     def __init__(self, *, book: Signals, token: SecretFile) -> None:
         self._book = book
         self._token = token
-        self._polls = 0
+        self.polls = 0
+        """Polls that wait."""
 
     def app(self) -> web.Application:
         """The application."""
@@ -40,13 +44,13 @@ class InternalApi:
             return _problem(400, "after must be a whole number, and wait a number of seconds")
         if not (0 <= after <= _MOST_CURSOR and 0 <= wait <= MOST_WAIT_SECONDS):
             return _problem(400, f"after must not be negative, and wait must be between 0 and {MOST_WAIT_SECONDS:g}")
-        if self._polls >= MOST_POLLS:
+        if self.polls >= MOST_POLLS:
             return _problem(429, "too many polls wait: one for each reader is enough")
-        self._polls += 1
+        self.polls += 1
         try:
             body = await self._book.report(after=after, wait=wait)
         finally:
-            self._polls -= 1
+            self.polls -= 1
         return web.Response(body=body, content_type="application/json")
 
 
@@ -56,9 +60,10 @@ def _problem(status: int, detail: str) -> web.Response:
 
 @asynccontextmanager
 async def internal_port(*, book: Signals, token: SecretFile, host: str, port: int) -> AsyncIterator[None]:
-    """Serve it until the block ends. Raises OSError if the address is taken."""
+    """Serve it until the block ends; by then no request may be left. Raises OSError if the address is taken."""
+    api = InternalApi(book=book, token=token)
     runner = web.AppRunner(
-        InternalApi(book=book, token=token).app(),
+        api.app(),
         access_log=None,
         handle_signals=False,
         handler_cancellation=True,
@@ -71,4 +76,7 @@ async def internal_port(*, book: Signals, token: SecretFile, host: str, port: in
         await web.TCPSite(runner, host, port, reuse_address=True).start()
         yield
     finally:
+        book.end()
+        if api.polls:
+            await asyncio.sleep(_LAST_WORDS_SECONDS)
         await runner.cleanup()

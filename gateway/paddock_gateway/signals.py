@@ -159,6 +159,7 @@ class Signals:
         self._cursor = 1
         self._floor = 0
         self._news = asyncio.Event()
+        self._ended = False
         self._slot = 0
 
     @property
@@ -217,6 +218,12 @@ class Signals:
             if ticks % SWEEP_TICKS == 0:
                 self._forget()
 
+    def end(self) -> None:
+        """No request is left, and none comes: whoever asks now is told so at once."""
+        self._ended = True
+        self._cursor += 1
+        self._news.set()
+
     async def report(self, *, after: int, wait: float) -> bytes:
         """The answer to a poll (JSON): what changed after the cursor, waiting so many seconds for something to."""
         if self._floor <= after == self._cursor:
@@ -236,6 +243,7 @@ class Signals:
                 started_at=self._started_at,
                 cursor=self._cursor,
                 synced=self.synced(),
+                ended=self._ended,
                 whole=whole,
                 deployments=tuple(map(self._signal, told)),
             )

@@ -171,6 +171,17 @@ async def test_another_process_begins_anew_and_says_so(world: Any) -> None:
     assert second.started_at > first.started_at
 
 
+async def test_the_last_word_of_a_gateway_that_stops_is_that_nothing_is_left(world: Any) -> None:
+    async with world.gateway():
+        poll = Poll(world)
+        report = await poll.report()
+        waiting = asyncio.create_task(poll.report(after=report.cursor, wait=30))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    last = await waiting
+    assert (report.ended, last.ended) == (False, True)
+
+
 def test_a_window_forgets_what_is_older_and_keeps_the_rest() -> None:
     window = Window()
     for at in range(0, 3 * WINDOW_SECONDS, SLOT_SECONDS):

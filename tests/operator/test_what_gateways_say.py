@@ -134,6 +134,16 @@ def test_what_is_silent_for_long_is_forgotten_and_all_of_it_by_who_does_not_lead
     assert here.about("u").views == ()
 
 
+def test_a_gateway_that_stopped_in_order_is_waited_for_by_no_drain() -> None:
+    here, _, woken = book()
+    here.take("a", report(signal(left=(URL,), endpoints={URL: 1})))
+    woken.clear()
+    here.take("a", report(ended=True))
+    assert (here.about("u").views, woken) == ((), [Key("acme", "u")])
+    here.take("never-known", report(ended=True))
+    assert here.about("u").views == ()
+
+
 # Routable
 
 
