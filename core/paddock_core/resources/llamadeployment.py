@@ -300,7 +300,7 @@ class CopyStatus(_Document, frozen=True, kw_only=True):
     revision: str
     failures: int
     failed_at: str
-    """Empty where it has not failed."""
+    """When it failed last, or let its devices go; empty where it has done neither."""
     retry_at: str = ""
     """When it is tried again; empty where that is up to a person, or nothing failed."""
     yielded: int = 0

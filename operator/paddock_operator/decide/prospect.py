@@ -45,7 +45,9 @@ def _within(spec: RolloutSpec, wanted: int, spare: int | None) -> RolloutSpec:
 
 def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
     verdict = seen.verdicts.get(copy.name, healing.Verdict(record=None))
-    goes = copy.going or verdict.down or verdict.moves
+    # One that is held back, or has failed, keeps its place while it is taken down: it is remembered by its name.
+    stays = verdict.held or (verdict.record is not None and verdict.record.failures > 0)
+    goes = (copy.going or verdict.down or verdict.moves) and not stays
     return CopyLook(
         name=copy.name,
         revision=copy.revision,
@@ -57,8 +59,7 @@ def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
         drained=seen.is_drained(copy.name),
-        # One that has failed keeps its place while it is taken down: what was counted is kept by its name.
-        going=copy.revision in seen.denied or (goes and not (verdict.record and verdict.record.failures)),
+        going=goes or copy.revision in seen.denied,
     )
 
 
