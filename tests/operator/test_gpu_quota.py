@@ -191,6 +191,33 @@ def test_copies_of_a_rollout_are_charged_as_long_as_they_are_there() -> None:
     assert after.life.quota == QuotaStatus(gpus=16, limit=16)
 
 
+def applied(found: Outcome) -> list[str]:
+    return [str(action.manifest["metadata"]["name"]) for action in found.actions if isinstance(action, Apply)]
+
+
+def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
+    """Whatever a planner says: nothing is created beyond the quota, and pods that are going are still there."""
+    wanted = (Apply(manifest=copy("a", gpus=8)), Apply(manifest=copy("b", gpus=8)))
+    granted = QuotaStatus(gpus=8, limit=8)
+
+    def after(*children: Child, now: float = 0.0) -> Outcome:
+        observed = replace(look(charged=Charged(granted=8), limit=8, children=children), now=now)
+        found = judged(observed)
+        return settle(observed, outcome(found.finding, quota=found.status, actions=wanted))
+
+    there = Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8))
+    assert applied(after(there)) == ["a"]
+    assert after(there).look_after_seconds == 30.0
+    ending = pod("gone-x", gpus=8)
+    ending.manifest["metadata"]["deletionTimestamp"] = "1970-01-01T00:10:00Z"
+    assert applied(after(ending, now=610.0)) == []
+    assert after(ending, now=610.0).life.quota == granted
+    assert applied(after(ending, now=631.0)) == ["a"], "a pod on a node that nobody hears of keeps nobody out"
+    assert applied(after()) == ["a"]
+    none = settle(look(charged=Charged()), outcome(actions=(Apply(manifest=copy("cpu", gpus=0)),)))
+    assert applied(none) == ["cpu"]
+
+
 def test_what_ran_before_there_were_quotas_is_charged_and_goes_on() -> None:
     observed = look(charged=Charged(), limit=0, children=(Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8)),))
     found = judged(observed)

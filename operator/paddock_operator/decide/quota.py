@@ -17,14 +17,19 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import UNKNOWN, ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import QuotaStatus, Spec
 
-from paddock_operator.decide.actions import Apply
+from paddock_operator.decide.actions import Action, Apply
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
-from paddock_operator.observed import Child, Observed
+from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.ports import Manifest
+from paddock_operator.times import parse_time
 
 COPIES = (DEPLOYMENT, LEADER_WORKER_SET)
 """Kinds that make the pods of copies."""
+
+
+LATE_SECONDS = 30.0
+"""So much later than its grace a pod may be gone: kubelets tell it with a delay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,8 @@ def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judg
             copies=gpus // each,
             spare=spare,
         )
-    text = f"{_sum(plan, most)}; tenant {tenant.id} may take {limit}, and {others} are its other deployments'"
+    # Nothing of the other deployments: each of their changes would be a write of this one's status.
+    text = f"{_sum(plan, most)}; tenant {tenant.id} may take {limit}"
     return Judgement(
         finding=holds(ConditionType.QUOTA_AVAILABLE, ConditionReason.QUOTA_AVAILABLE, text),
         status=QuotaStatus(gpus=gpus, limit=limit),
@@ -86,6 +92,7 @@ def settle(observed: Observed, outcome: Outcome) -> Outcome:
     Whatever exists, or is about to, is charged. Where the quota was not judged because something could not be known,
     the grant stays; else it shrinks to what exists.
     """
+    outcome = _bounded(observed, outcome)
     status = outcome.life.quota
     if observed.deployment is None:
         status = QuotaStatus(gpus=0, limit=0)
@@ -98,6 +105,45 @@ def settle(observed: Observed, outcome: Outcome) -> Outcome:
         total = max(status.gpus, held(observed.children), _after(observed, outcome))
         status = msgspec.structs.replace(status, gpus=total) if total or status.wanted else None
     return dataclasses.replace(outcome, life=dataclasses.replace(outcome.life, quota=status))
+
+
+def _bounded(observed: Observed, outcome: Outcome) -> Outcome:
+    """Without copies for which those that are going have not made room yet: they come when these are gone."""
+    quota = outcome.life.quota
+    if quota is None:
+        return outcome
+    room = max(quota.gpus, quota.limit - observed.charged.others) - _occupied(observed)
+    there = {(child.kind, child.name) for child in observed.children}
+    kept: list[Action] = []
+    for action in outcome.actions:
+        if isinstance(action, Apply) and (kind := kind_of(action.manifest)) in COPIES:
+            gpus = of_copy(action.manifest)
+            if gpus and (kind, str(action.manifest["metadata"]["name"])) not in there:
+                if gpus > room:
+                    continue
+                room -= gpus
+        kept.append(action)
+    if len(kept) == len(outcome.actions):
+        return outcome
+    soon = LATE_SECONDS if outcome.look_after_seconds is None else min(LATE_SECONDS, outcome.look_after_seconds)
+    return dataclasses.replace(outcome, actions=tuple(kept), look_after_seconds=soon)
+
+
+def _occupied(observed: Observed) -> int:
+    """GPUs that are taken now. A pod that should have ended long since is on a node that nobody hears of."""
+    live = {
+        child.name: of_copy(child.manifest) for child in observed.children if child.kind in COPIES and not child.going
+    }
+    pods = (child for child in observed.children if child.kind == POD and label_of(child, names.COPY) not in live)
+    return sum(live.values()) + sum(_of_pod(pod.manifest) for pod in pods if not _is_over(pod, observed.now))
+
+
+def _is_over(pod: Child, now: float) -> bool:
+    if (pod.manifest.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    # The API server writes here when the pod's grace will have ended.
+    ends = pod.manifest["metadata"].get("deletionTimestamp")
+    return ends is not None and now > parse_time(str(ends)) + LATE_SECONDS
 
 
 def held(children: Iterable[Child]) -> int:
