@@ -137,7 +137,7 @@ def revision(status: dict[str, Any], name: str) -> dict[str, Any]:
 def endpoints(status: dict[str, Any]) -> int:
     """Copies that requests go to."""
     targets = (status.get("routing") or {}).get("targets", [])
-    return sum(len(target.get("endpoints", [])) for target in targets if target.get("weight", 0))
+    return sum(len(target.get("endpoints", [])) for target in targets if target.get("weight", 100))
 
 
 @dataclass
@@ -167,7 +167,7 @@ class Watching:
             status = cluster.read(path).get("status", {})
             self.fewest = min(self.fewest, endpoints(status))
             targets = (status.get("routing") or {}).get("targets", [])
-            self._note(self.weights, {item["revision"]: item.get("weight", 0) for item in targets})
+            self._note(self.weights, {item["revision"]: item.get("weight", 100) for item in targets})
             self._note(self.messages, (status.get("rollout") or {}).get("message", ""))
         cluster.close()
 
