@@ -1,11 +1,13 @@
 """The writes of a round: each is idempotent, and a round that stops after any of them is continued by the next."""
 
 import dataclasses
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import FINALIZER
 
@@ -24,7 +26,7 @@ from paddock_operator.decide.actions import (
 from paddock_operator.decide.outcome import Config
 from paddock_operator.documents import Documents
 from paddock_operator.errors import ClusterError, ControlPlaneError
-from paddock_operator.kinds import EXTRAS, JOB, LLAMA_DEPLOYMENT, SECRET, Kind, kind_of
+from paddock_operator.kinds import EXTRAS, LLAMA_DEPLOYMENT, SECRET, Kind, kind_of
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Cluster, ControlPlane, Manifest
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 SECRET_TRUST_SECONDS = 300.0
 """Secrets are never read, so one that we wrote is written again after this time, in case somebody removed it."""
+
+MOST_COMPARED = 50_000
 
 REFERENCE_TRUST_SECONDS = 300.0
 """The control plane is told again after this time which files are in use, in case it was restored from a backup."""
@@ -66,6 +70,8 @@ class Executor:
         self._time = time
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
         self._told: dict[Refer, float] = {}
+        self._compared: dict[tuple[Kind, tuple[str, str]], tuple[Manifest, bytes]] = {}
+        """What was found to hold a rendering, and that rendering's digest."""
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
         """Perform all actions in order. What pods serve without stops nothing: where it fails, that is told."""
@@ -76,6 +82,7 @@ class Executor:
             except ClusterError as error:
                 kind = _extra(action)
                 if kind is None:
+                    error.writes_before = writes
                     raise
                 log.warning("not done", extra={"key": str(observed.key), "kind": kind.name, "error": str(error)})
                 refused.append(f"{kind.name}: {error}")
@@ -118,7 +125,21 @@ class Executor:
             digest, at = self._written.get(place, ("", 0.0))
             return digest == metadata["annotations"][names.RENDERING] and self._time() - at < SECRET_TRUST_SECONDS
         live = self._cache.find(kind, namespace=place[0], name=place[1])
-        return live is not None and "deletionTimestamp" not in live["metadata"] and contains(live, manifest)
+        if live is None or "deletionTimestamp" in live["metadata"]:
+            return False
+        return self._contains(kind, place, live, manifest)
+
+    def _contains(self, kind: Kind, place: tuple[str, str], live: Manifest, manifest: Manifest) -> bool:
+        """Compared once: a cached object that has changed is another object."""
+        digest, known = hashlib.blake2b(msgspec.json.encode(manifest)).digest(), self._compared.get((kind, place))
+        if known is not None and known[0] is live and known[1] == digest:
+            return True
+        found = contains(live, manifest)
+        if found:
+            if len(self._compared) >= MOST_COMPARED:
+                self._compared.clear()
+            self._compared[(kind, place)] = (live, digest)
+        return found
 
     async def _delete(self, action: Delete) -> None:
         await self._cluster.delete(
@@ -129,6 +150,7 @@ class Executor:
             grace_seconds=0 if action.forced else None,
         )
         self._written.pop((action.namespace, action.name), None)
+        self._compared.pop((action.kind, (action.namespace, action.name)), None)
 
     async def _finalizers(self, observed: Observed, version: str, *, wanted: bool) -> None:
         others = [name for name in observed.metadata.get("finalizers", ()) if name != FINALIZER]
@@ -170,7 +192,7 @@ class Executor:
 
     async def _record(self, action: RecordResult) -> None:
         patch: Manifest = {"metadata": {"annotations": {action.annotation: action.result}}}
-        await self._cluster.merge(JOB, namespace=action.namespace, name=action.name, patch=patch)
+        await self._cluster.merge(action.kind, namespace=action.namespace, name=action.name, patch=patch)
 
 
 def _extra(action: Action) -> Kind | None:

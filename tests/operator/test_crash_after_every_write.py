@@ -5,6 +5,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,11 +15,16 @@ from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
+from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
+from paddock_operator.cache_use import CacheBook
 from paddock_operator.decide.desired import decide
+from paddock_operator.decide.quota import settle as settle_quota
 from paddock_operator.documents import Documents
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
+from paddock_operator.gpu_quota import GpuLedger, Mark, created_of
+from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.main import config_of
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
@@ -93,6 +99,16 @@ class NoProgress:
         return None
 
 
+class NoCaches:
+    async def used(self, *, url: str) -> float | None:
+        return None
+
+
+class NoBenchmarks:
+    async def measure(self, *, url: str, secret: str, load: Any) -> Any:
+        raise AssertionError("not tried in this test")
+
+
 class Tokens:
     async def download_token(self, *, model: str, entity: str) -> str:
         return f"token-for-{model}-of-{entity}"
@@ -113,11 +129,13 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     clock = SystemClock()
     real = LightkubeCluster(connect(settings.kubeconfig), may_write=lambda: None)
     cluster = Dying(real, writes_left)
-    config = config_of(settings)
+    config = replace(config_of(settings), given_gpus=1000)
     cache = Cache(cluster=real, clock=clock, changed=lambda _key: None, job_changed=lambda _job: None)
     documents = Documents(cluster=real, clock=clock, changed=lambda _document, _gone: None)
     reflectors = (documents.reflector, *cache.reflectors())
     probes = ProbeBook(prober=NoProbes(), clock=clock, interval_seconds=1.0)
+    ledger = GpuLedger(given=config.given_gpus, term=lambda: 1, wake=lambda _key: None)
+    ledger.listed((await real.list(LLAMA_DEPLOYMENT)).items, Mark(set(), 1))
     gatherer = Gatherer(
         cluster=cluster,
         cache=cache,
@@ -127,6 +145,9 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
         probes=probes,
         progress=ProgressBook(reader=NoProgress(), clock=clock),
         signals=SignalBook(clock=clock, wake=lambda _key: None, configured=False),
+        ledger=ledger,
+        caches=CacheBook(reader=NoCaches(), clock=clock),
+        benchmarks=BenchmarkBook(bencher=NoBenchmarks(), clock=clock, load=None, changed=lambda _key: None),
         clock=clock,
         platform_key=config.platform_key,
     )
@@ -136,7 +157,8 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     async def round_(key: Key) -> list[str]:
         before = cluster.writes
         observed = await gatherer.gather(key)
-        outcome = decide(observed, config)
+        outcome = settle_quota(observed, decide(observed, config))
+        ledger.book(key, outcome.life.quota, created=created_of(observed.metadata))
         await executor.execute(outcome.actions, observed)
         if observed.deployment is not None and not observed.deleting:
             await reporter.report(observed, outcome)

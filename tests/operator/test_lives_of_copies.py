@@ -10,7 +10,8 @@ from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET
+from paddock_operator.decide.actions import StartWeights
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD
 from paddock_operator.ports import Policy
 
 DEMO = {"model": {"id": "smollm2-135m-instruct"}}
@@ -277,14 +278,43 @@ def test_a_process_that_dies_after_any_write_is_continued_to_the_same_end(world:
         assert other.parsed().routing.targets[0].revision == expected.parsed().routing.targets[0].revision
 
 
-def test_what_runs_goes_on_while_the_weights_of_another_model_are_fetched(world: Any) -> None:
+def test_what_runs_is_looked_after_while_the_weights_of_another_model_are_fetched(
+    worlds: Any, policy: Policy, pairs: Any
+) -> None:
+    made = worlds.World(
+        config=worlds.CONFIG,
+        policy=policy,
+        spec={"model": {"id": LLAMA}, "replicas": 2},
+        inventory=pairs.one_each(),
+    )
+    made.rounds()
+    before = made.names(DEPLOYMENT)
+    made.spec = {**DEMO, "replicas": 3}
+    made.seen["weights"] = type(made.seen["weights"])(job=None)
+    del made.objects[DEPLOYMENT, before[0]]
+    for pod in made.pods(before[0]):
+        del made.objects[POD, pod["metadata"]["name"]]
+    outcome = made.rounds()
+    assert any(isinstance(action, StartWeights) for action in outcome.actions)
+    assert set(before) < set(made.names(DEPLOYMENT)), "what was lost came back, and one more as is asked"
+    status = made.parsed()
+    assert (status.ready_replicas, {target.model for target in status.routing.targets}) == (3, {LLAMA})
+    assert next(item.status for item in status.conditions if item.type == "WeightsReady") == "False"
+
+
+def test_copies_whose_configmap_is_lost_serve_until_they_are_replaced(world: Any) -> None:
     world.rounds()
     before = world.names(DEPLOYMENT)
-    world.spec = {"model": {"id": "smollm2-135m-instruct"}, "engine": {"contextLength": 256}, "replicas": 2}
-    world.seen["weights"] = type(world.seen["weights"])(job=None)
-    world.round()
-    assert world.names(DEPLOYMENT) == before
-    assert world.parsed().ready_replicas == 2
+    (pinned,) = world.names(CONFIG_MAP)
+    del world.objects[CONFIG_MAP, pinned]
+    world.config = replace(world.config, serving_image="registry.test/serving:2")
+    for _ in range(60):
+        world.round()
+        assert world.parsed().ready_replicas >= 1
+        world.pods_come()
+        world.now += 5
+    assert len(world.names(DEPLOYMENT)) == 2
+    assert not set(before) & set(world.names(DEPLOYMENT))
 
 
 def test_a_lost_configmap_is_no_reason_to_stop_what_runs(world: Any) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Status
-from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RemoveFinalizer
+from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordResult, RemoveFinalizer
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
@@ -181,6 +181,13 @@ class World:
                 if kind in WORKLOADS:
                     for pod in self.pods(name):
                         self.objects.pop((POD, pod["metadata"]["name"]))
+            case RecordResult(kind=kind, name=name, annotation=annotation, result=result) if (
+                kind,
+                name,
+            ) in self.objects:
+                there = self.objects[kind, name]
+                noted = {**(there["metadata"].get("annotations") or {}), annotation: result}
+                self.objects[kind, name] = {**there, "metadata": {**there["metadata"], "annotations": noted}}
             case AddFinalizer():
                 self.metadata = {**self.metadata, "finalizers": ["paddock.dev/serving-resources"]}
             case RemoveFinalizer():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from paddock_core.catalog.types import ModelEntry
 from paddock_core.resources import names
 
-from paddock_operator.kinds import Kind
+from paddock_operator.kinds import JOB, Kind
 from paddock_operator.ports import Manifest
 
 
@@ -73,12 +73,13 @@ class Refer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResult:
-    """Keep what a container left on its Job, so that it outlives the pod."""
+    """Write an annotation and nothing else: what a container left, on its Job, so that it outlives the pod."""
 
     namespace: str
     name: str
     result: str
     annotation: str = names.RESULT
+    kind: Kind = JOB
 
 
 Action = Apply | Delete | AddFinalizer | RemoveFinalizer | StartWeights | RecordResult | Refer

@@ -30,9 +30,9 @@ from paddock_operator.decide import (
     weights,
 )
 from paddock_operator.decide import copies as copies_of
-from paddock_operator.decide.actions import AddFinalizer
+from paddock_operator.decide.actions import AddFinalizer, Refer
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.decide.prepare import SECRET_ROTATION, Pinned, Prepared, pinned, prepare
+from paddock_operator.decide.prepare import SECRET_ROTATION, Pinned, Prepared, kept, pinned, prepare
 from paddock_operator.decide.seen import Course, denied_models
 from paddock_operator.manifests.render import render_serving
 from paddock_operator.observed import Child, Observed
@@ -91,7 +91,7 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
         return _charged(_hold(observed, config, found), charged, plan)
     prepared = prepare(observed, config, held, plan)
     found = (*found, *prepared.findings)
-    outcome = _prepared(observed, config, found, held=held, prepared=prepared, charged=charged, plan=plan)
+    outcome = _prepared(observed, config, found, held=held, prepared=prepared, charged=charged)
     return _charged(outcome, charged, plan if prepared.target is None else prepared.target.facts.plan)
 
 
@@ -103,37 +103,53 @@ def _prepared(
     held: Pinned,
     prepared: Prepared,
     charged: quota.Judgement,
-    plan: Plan,
 ) -> Outcome:
     """What is done with the revision, or until there is one."""
     # Before anything is made: from then on the object cannot go without us.
     first = prepared.actions if prepared.refused else (*_finalizer_first(observed), *prepared.actions)
-    if prepared.target is None or prepared.rendering is None:
+    ready = prepared if prepared.target is not None else kept(observed, config, held, prepared)
+    if ready is None:
         outcome = _unprepared(observed, config, found, prepared=prepared)
-        outcome = replace(outcome, actions=(*first, *outcome.actions), plan=_plan_status(plan))
-        return _look_within(replace(outcome, weights=prepared.progress), prepared.look_after_seconds or LACK_SECONDS)
-    target, namespace = prepared.target, names.serving_namespace(held.tenant)
+    else:
+        outcome = _run(observed, config, held=held, prepared=ready, charged=charged)
+        outcome = replace(outcome, findings=(*found, *outcome.findings))
+    wait = prepared.look_after_seconds or (LACK_SECONDS if prepared.target is None else None)
+    outcome = replace(outcome, actions=(*first, *outcome.actions), weights=prepared.progress)
+    return outcome if wait is None else _look_within(outcome, wait)
+
+
+def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared, charged: quota.Judgement) -> Outcome:
+    """The copies of the revision that is to run, and what goes with them."""
+    target, rendering = prepared.target, prepared.rendering
+    if target is None or rendering is None:
+        raise LookupError("there is no revision to run")
+    namespace = names.serving_namespace(held.tenant)
     course = Course(
         target=target,
         known={**held.known, target.name: target},
-        shared=render_serving(prepared.rendering),
+        shared=render_serving(rendering),
         namespace=namespace,
-        wish=held.wish,
+        wish=prepared.wish or held.wish,
         quota=charged,
         rotation=SECRET_ROTATION,
         drifted=prepared.drifted,
     )
     outcome = running.run(observed, config, course)
-    if prepared.look_after_seconds is not None:
-        outcome = _look_within(outcome, prepared.look_after_seconds)
-    used = () if prepared.result is None else (weights.refer(observed, target.facts.model, prepared.result),)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
     elsewhere = [child for child in observed.children if child.namespace != namespace]
-    return replace(
-        outcome,
-        findings=(*found, *outcome.findings),
-        actions=(*first, *outcome.actions, *teardown.removals(elsewhere), *used),
-    )
+    return replace(outcome, actions=(*outcome.actions, *teardown.removals(elsewhere), *_in_use(observed, course)))
+
+
+def _in_use(observed: Observed, course: Course) -> list[Refer]:
+    """The files that are needed: those of the revision that is to run, and of every other one that has copies."""
+    having = {copy.revision for copy in copies_of.of(observed, namespace=course.namespace)} | {course.target.name}
+    found = {name: course.known[name].facts for name in sorted(having) if name in course.known}
+    denied = denied_models(observed, {name: facts.model for name, facts in found.items()})
+    needed = {(facts.model, facts.weights): facts for name, facts in found.items() if name not in denied}
+    return [
+        weights.refer(observed, facts.model, weights.Result(tokenizer=facts.tokenizer, weights=facts.weights, bytes=0))
+        for facts in needed.values()
+    ]
 
 
 def _unprepared(observed: Observed, config: Config, found: tuple[Finding, ...], *, prepared: Prepared) -> Outcome:

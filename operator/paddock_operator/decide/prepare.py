@@ -15,7 +15,7 @@ from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionTy
 from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_core.serving.contract import deployment_secret
 
-from paddock_operator.decide import causes, engine, images, planned, revisions, weights
+from paddock_operator.decide import causes, engine, images, license, planned, revisions, weights  # noqa: A004
 from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide.actions import Action
 from paddock_operator.decide.maintenance import next_window
@@ -57,6 +57,8 @@ class Prepared:
     """What copies are to run; None while it cannot be made."""
     rendering: Rendering | None = field(default=None, repr=False)
     actions: tuple[Action, ...] = ()
+    wish: str = ""
+    """The wish that the target answers, where that is not the present one."""
     drifted: bool = False
     refused: bool = False
     """True where servers have said that they cannot load the engine."""
@@ -91,6 +93,19 @@ def prepare(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Pre
     if fresh.refused or _files_go(observed, held, fresh):
         return fresh
     return _drifted(observed, config, held, fresh, chosen)
+
+
+def kept(observed: Observed, config: Config, held: Pinned, prepared: Prepared) -> Prepared | None:
+    """The revision that served last, to be looked after until another one is ready; None where there is none."""
+    name = next((item.name for item in observed.live.status.revisions if item.state == State.CURRENT), "")
+    current = held.known.get(name)
+    if current is None or current.going or prepared.refused or _files_go(observed, held, prepared):
+        return None
+    if license.denied_former(observed, current.facts.model) is not None:
+        return None
+    facts, drifted = current.facts, observed.live.status.drifted
+    rendering = _rendering(observed, config, held, facts.plan, facts.weights, facts.compiled)
+    return replace(prepared, target=current, rendering=rendering, wish=current.wish, drifted=drifted)
 
 
 def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, chosen: Revision) -> Prepared:

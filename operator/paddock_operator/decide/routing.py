@@ -22,12 +22,17 @@ def of_step(
     goal: str,
     hold_seconds: int,
     secret_rotation: int,
+    former: RoutingStatus | None,
 ) -> RoutingStatus:
     """The routing of a round. `copies` are those that may be routed to, `goal` the revision that is told where no copy
-    answers."""
-    shares = {name: weight for name, weight in weights.items() if name in known and weight > 0} or {goal: WHOLE}
+    answers, `former` what was told last: of a revision that is lost, nothing else is known."""
+    lost = {target.revision: target for target in (former.targets if former else ()) if target.revision not in known}
+    shares = {name: weight for name, weight in weights.items() if weight > 0 and (name in known or name in lost)}
     targets = tuple(
-        known[name].target(weight=weight, endpoints=endpoints(copies, name)) for name, weight in sorted(shares.items())
+        known[name].target(weight=weight, endpoints=endpoints(copies, name))
+        if name in known
+        else replace(lost[name], weight=weight, endpoints=endpoints(copies, name))
+        for name, weight in sorted((shares or {goal: WHOLE}).items())
     )
     return stamped(
         RoutingStatus(digest="", secret_rotation=secret_rotation, hold_seconds=hold_seconds, targets=targets)

@@ -144,6 +144,7 @@ def _routing(observed: Observed, course: Course, seen: Seen, step: Step) -> Rout
         goal=step.goal,
         hold_seconds=max(scaling.hold_seconds(observed.live.spec), HOLD_SECONDS if step.hold else 0),
         secret_rotation=course.rotation,
+        former=observed.live.status.routing,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from paddock_core.resources import names
 
-from paddock_operator.decide.actions import Action, Apply, Delete
+from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.revisions import RENDERED_BY, WISH, Revision
 from paddock_operator.kinds import (
@@ -69,6 +69,7 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
     left_over = _left_over(observed, copies, kept, namespace, {*known})
     return (
         *(Apply(manifest=manifest) for manifest in applied),
+        *_unpinned(observed, copies, changes, {*known}),
         *(_delete(pod, forced=True) for pod in changes.forced),
         *(_delete(copy.workload) for copy in changes.delete if copy.workload is not None),
         *(_delete(child) for child in left_over),
@@ -82,6 +83,20 @@ def _pinned(changes: Changes) -> Iterable[Manifest]:
             yield revision.manifest
         elif revision.name == changes.target.name and revision.wish != changes.wish:
             yield noted(revision, wish=changes.wish)
+
+
+def _unpinned(observed: Observed, copies: Sequence[Copy], changes: Changes, known: set[str]) -> Iterable[Action]:
+    """The mark of a drain on copies whose ConfigMap somebody deleted, so that they cannot be applied."""
+    for copy in copies:
+        lost = copy.revision not in known and copy.workload is not None and not copy.going
+        if lost and copy.workload is not None and copy.name in changes.draining and not copy.draining:
+            yield RecordResult(
+                namespace=copy.workload.namespace,
+                name=copy.name,
+                result=_since(observed, copy),
+                annotation=names.DRAINING,
+                kind=copy.workload.kind,
+            )
 
 
 def noted(revision: Revision, *, wish: str) -> Manifest:
