@@ -43,9 +43,15 @@ async def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = given.keep or Path(name)
         shapes = [f"{given.nodes}xH100-80x8", f"{GROUP_NODES}xL40S-48x1"]
-        with running_cluster(folder, shapes=shapes) as api:
+        with running_cluster(folder) as api:
             results, extra = await scale_run.run(
-                api, folder, sizes=sizes, subnet=SUBNET, storm_seconds=given.storm_seconds, profile=given.profile
+                api,
+                folder,
+                sizes=sizes,
+                shapes=shapes,
+                subnet=SUBNET,
+                storm_seconds=given.storm_seconds,
+                profile=given.profile,
             )
     print(scale_table.rendered(results, extra))
     return 0

@@ -16,6 +16,7 @@ import scale_process as process
 from paddock_core.catalog.types import WeightFile, WeightSet
 from paddock_core.policy.documents import Acceptance, Entity, Namespace, RegisteredModel, Statement, Tenant
 from paddock_core.resources import names
+from paddock_local import gpu_nodes
 from paddock_local.bare_kubernetes import free_ports
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.errors import NotFoundError
@@ -24,6 +25,7 @@ from paddock_operator.kinds import (
     JOB,
     LLAMA_DEPLOYMENT,
     NAMESPACE,
+    NODE,
     POD,
     SECRET,
     Kind,
@@ -59,6 +61,7 @@ class Result:
     """Seconds that the bare client took, from its first write until all pods were ready."""
     gone: float = 0.0
     cpu: float = 0.0
+    rounds: int = 0
     resident_mib: float = 0.0
     requests: dict[tuple[str, str], int] = field(default_factory=dict)
     bare_requests: int = 0
@@ -84,6 +87,7 @@ async def run(
     folder: Path,
     *,
     sizes: list[int],
+    shapes: list[str],
     subnet: IPv4Network,
     storm_seconds: int,
     profile: Path | None = None,
@@ -106,6 +110,7 @@ async def run(
             )  # fmt: skip
             world = await parts.enter_async_context(_world(api, folder, operator, gateway))
             parts.push_async_callback(operator.stop)
+            await _make_nodes(world, shapes)
             await operator.start()
             await _prepare(world)
             extra: dict[str, float] = {}
@@ -175,6 +180,17 @@ def deployment(size: int, number: int) -> dict[str, Any]:
     return {"apiVersion": "paddock.dev/v1alpha1", "kind": "LlamaDeployment", "metadata": metadata, "spec": spec}
 
 
+async def _make_nodes(world: World, shapes: list[str]) -> None:
+    """Nodes of these shapes (`1000xH100-80x8`), all of them ready."""
+    nodes = gpu_nodes.documents(gpu_nodes.parse_all(shapes))
+    await _side_by_side([lambda node=node: world.admin.create(node) for node in nodes])  # type: ignore[misc]
+    deadline = time.monotonic() + SECONDS
+    while not all(map(_ready, (await world.admin.list(NODE)).items)):
+        assert time.monotonic() < deadline, "the nodes are not ready"
+        await asyncio.sleep(1)
+    process.note(f"{len(nodes)} nodes are ready")
+
+
 async def _prepare(world: World) -> None:
     """The tenants' namespaces, and the model's weights: one deployment asks for them, a player ends their Job."""
     for number in range(NAMESPACES):
@@ -210,6 +226,7 @@ def _converged(item: dict[str, Any]) -> bool:
 async def _size(world: World, size: int) -> Result:
     """Apply so many, and wait until all serve."""
     result, since, cpu = Result(deployments=size), _now(), world.operator.cpu_seconds()
+    rounds = await _counted(world)
     begin = time.monotonic()
     await _side_by_side([lambda n=n: world.admin.create(deployment(size, n)) for n in range(size)])  # type: ignore[misc]
     applied = time.monotonic()
@@ -217,6 +234,7 @@ async def _size(world: World, size: int) -> Result:
     done = time.monotonic()
     result.applied, result.converged, result.whole = applied - begin, done - applied, done - begin
     result.cpu, result.resident_mib = world.operator.cpu_seconds() - cpu, world.operator.resident_mib()
+    result.rounds = await _counted(world) - rounds
     result.requests = requests(world.folder, user="paddock-operator", since=since, until=_now())
     any_one = next(iter(world.deployments.objects.values()))
     result.routable = any(item["type"] == "Routable" for item in any_one["status"]["conditions"])

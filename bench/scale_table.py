@@ -18,6 +18,7 @@ def rendered(results: "list[Result]", extra: dict[str, float]) -> str:
         ["a bare client, same writes, until all pods are ready, s", *(f"{item.bare:.1f}" for item in results)],
         ["operator (from the first apply) / bare client", *(f"{item.whole / item.bare:.2f}" for item in results)],
         ["operator CPU, s", *(f"{item.cpu:.1f}" for item in results)],
+        ["rounds a deployment", *(f"{item.rounds / item.deployments:.1f}" for item in results)],
         ["operator memory, most so far, MiB", *(f"{item.resident_mib:.0f}" for item in results)],
         ["API requests a deployment", *(f"{_each(item):.1f}" for item in results)],
         ["API requests of the bare client", *(f"{item.bare_requests / item.deployments:.1f}" for item in results)],

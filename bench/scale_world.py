@@ -72,8 +72,8 @@ def make_certificate(folder: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path, *, shapes: list[str]) -> Iterator[Any]:
-    """A KubeApi with controllers, scheduler and simulated nodes (`1000xH100-80x8`), until the block ends."""
+def running_cluster(folder: Path) -> Iterator[Any]:
+    """A KubeApi with controllers, scheduler and whoever plays the nodes, of which there are none yet."""
     kube_api.USERS.update({name: (name, "system:masters") for name in CONTROLLERS})
     # The bare client may do what it likes; it is not exempt from the API server's fairness, as the operator is not.
     kube_api.USERS["bare"] = ("bare-client", "bare")
@@ -89,7 +89,6 @@ def running_cluster(folder: Path, *, shapes: list[str]) -> Iterator[Any]:
         found = simulation.ensure(REPOSITORY, progress=Progress())
         for command in _programs(api, found, folder, port=second, binary=kube_api.find_binary()):
             programs.enter_context(_process(command, folder))
-        _make_nodes(api, kube_api.find_kubectl(), shapes)
         yield api
 
 
@@ -147,10 +146,6 @@ def _may_do_all(api: Any, group: str) -> None:
     kind = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding"}
     done = api.apply({**kind, "metadata": metadata, "roleRef": role, "subjects": [subject]})
     assert done.returncode == 0, done.stderr
-
-
-def _make_nodes(api: Any, kubectl: str, shapes: list[str]) -> None:
-    gpu_nodes.apply(gpu_nodes.parse_all(shapes), program=Path(kubectl), kubeconfig=str(api.kubeconfigs["admin"]))
 
 
 def requests(folder: Path, *, user: str, since: str, until: str) -> dict[tuple[str, str], int]:

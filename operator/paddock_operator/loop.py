@@ -33,7 +33,7 @@ NOT_LEADING_SECONDS = 1.0
 LAG_SECONDS = 0.25
 LOAD_SECONDS = 1.0
 """Requests come and go all the time: so often at most they move a round."""
-CHILD_SECONDS = 0.2
+CHILD_SECONDS = 0.5
 """A pod that comes up changes half a dozen times within a second, and its controllers' objects with it."""
 
 
@@ -147,7 +147,7 @@ class Loop:
             # Whoever leads has this key too. It may be us again within a moment, so it is kept.
             self.queue.done(key, look_after_seconds=NOT_LEADING_SECONDS)
         except OperatorError as error:
-            delay = self.queue.failed(key)
+            delay = self.queue.failed(key, got_on=isinstance(error, ClusterError) and error.writes_before > 0)
             log.warning("round failed", extra={"key": str(key), "error": str(error), "retry_seconds": round(delay, 1)})
         except asyncio.CancelledError:
             self.queue.done(key)

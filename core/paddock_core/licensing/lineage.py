@@ -6,8 +6,9 @@ place where an id becomes a model: whoever plans, serves or licenses a model ask
 of model are one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry
@@ -15,10 +16,15 @@ from paddock_core.licensing.kinds import MODEL_KINDS
 from paddock_core.planning.fit import FORMATS
 from paddock_core.policy.documents import RegisteredModel
 
+_Source = TypeVar("_Source", ModelEntry, RegisteredModel)
 _DEEPEST = 16
 """Most generations that are followed."""
 _MOST = 64
 """Most registered models that are followed for one lineage."""
+_KEPT = 4096
+"""Lineages that stay at hand: the same few are asked for all the time."""
+_kept: dict[str, tuple[object, list["Lineage"], tuple["Lineage", ...], "Lineage"]] = {}
+"""By id: what a lineage was made from, and the lineage. It stands for those very objects alone; none of them changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,7 @@ class _Tracer:
     def trace(self, name: str, below: frozenset[str]) -> Lineage:
         entry = self.catalog.models.get(name)
         if entry is not None:
-            return Lineage(model=entry, ids=frozenset((name,)), families=frozenset((entry.family, *entry.derived_from)))
+            return _remembered(name, entry, [], (), _catalogued)
         if name in self.known:
             return self.known[name]
         made = self.registered.get(name)
@@ -99,8 +105,35 @@ class _Tracer:
         below = below | {name}
         parents = [self.trace(parent, below) for parent in (made.base, *made.merged_with)]
         direct = tuple(self.trace(teacher, below) for teacher in made.teachers)
-        self.known[name] = _made(made, parents, direct)
+        self.known[name] = _remembered(name, made, parents, direct, _made)
         return self.known[name]
+
+
+def _remembered(
+    name: str,
+    source: _Source,
+    parents: list[Lineage],
+    direct: tuple[Lineage, ...],
+    make: Callable[[_Source, list[Lineage], tuple[Lineage, ...]], Lineage],
+) -> Lineage:
+    """A pure function's answer, kept by the identity of what it was made from."""
+    former = _kept.get(name)
+    if former is not None and former[0] is source and _same(former[1], parents) and _same(former[2], direct):
+        return former[3]
+    if len(_kept) >= _KEPT:
+        _kept.clear()
+    found = make(source, parents, direct)
+    _kept[name] = (source, parents, direct, found)
+    return found
+
+
+def _same(some: Sequence[object], others: Sequence[object]) -> bool:
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
+def _catalogued(entry: ModelEntry, _parents: list[Lineage], _direct: tuple[Lineage, ...]) -> Lineage:
+    families = frozenset((entry.family, *entry.derived_from))
+    return Lineage(model=entry, ids=frozenset((entry.id,)), families=families)
 
 
 def _made(made: RegisteredModel, parents: list[Lineage], direct: tuple[Lineage, ...]) -> Lineage:
