@@ -1,11 +1,13 @@
 """Rollouts, strategy by strategy, rehearsed from the first copy to the last."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import BenchmarkStatus, RolloutSpec, RolloutStep
+from paddock_operator.decide.rollout.plan import next_step
 from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import CopyLook, Health, State, Step, Verdict
 
@@ -372,6 +374,19 @@ class TestFailure:
         for _ in range(100):
             assert cluster.round().verdict is Verdict.ROLLING
             cluster.pass_time(5.0)
+
+    def test_what_failed_for_the_same_wish_is_remembered_though_another_one_is_asked_for(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100))
+        cluster.broken = {"b"}
+        change(cluster)
+        cluster.target = "a"
+        look = cluster.look()
+        recalled = next_step(replace(look, recalled=frozenset({"b"})))
+        assert [(item.revision, item.state) for item in recalled.standings] == [
+            ("a", State.CURRENT),
+            ("b", State.FAILED),
+        ]
+        assert [item.revision for item in next_step(look).standings] == ["a"]
 
     def test_what_was_taken_back_stays_so_through_a_stop(self) -> None:
         cluster = serving(RolloutSpec(deadline_seconds=100))

@@ -19,13 +19,15 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
     current = next((item.name for item in status.revisions if item.state == State.CURRENT), None)
     known = current is not None and current in course.known and current not in seen.denied
     spare = course.quota.spare
+    failed = {name: item.message for name, item in states.items() if item.state == State.FAILED}
     return Look(
         now=observed.now,
         wanted=wanted,
         spec=_within(observed.live.spec.rollout, wanted, spare),
         target=course.target.name,
         current=current if known else None,
-        failed={name: item.message for name, item in states.items() if item.state == State.FAILED},
+        failed=failed,
+        recalled=frozenset(name for name in failed if name in course.known and course.known[name].wish == course.wish),
         rollout=status.rollout,
         copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
         health=dict(observed.health),

@@ -76,7 +76,7 @@ def _back(look: Look, *, goal: str, message: str) -> _Way:
         goal=goal,
         former=look.target if failed else left,
         stage=_at_once if at_once else _steady,
-        message=message,
+        message=message or look.failed.get(left or "", ""),
     )
 
 
@@ -181,12 +181,12 @@ def _message(way: _Way, stage: Stage, verdict: Verdict) -> str:
 
 
 def _standings(look: Look, way: _Way, *, done: bool) -> tuple[Standing, ...]:
-    """The goal first, then every other revision that is needed still. A failure is forgotten once neither the
-    specification asks for the revision nor a copy of it is there."""
+    """The goal first, then every other revision that is needed still. A failure is forgotten once the revision answers
+    another wish, and no copy of it is there."""
     # What serves nothing has nothing to go back to.
     forgotten = done or (look.wanted == 0 and way.goal != look.current and not look.copies)
     names = [way.goal, look.target, *([look.current] if look.current and not forgotten else [])]
-    names += sorted(copy.revision for copy in look.copies)
+    names += sorted({*(copy.revision for copy in look.copies), *(look.recalled & set(look.failed))})
     found = dict.fromkeys(names)
     return tuple(_standing(look, name, current=way.goal if done else look.current) for name in found)
 

@@ -65,6 +65,9 @@ class Look:
     """The last revision that served wholly: the one whose state is Current in the status. None if none ever did."""
     failed: dict[str, str] = field(default_factory=dict)
     """Revisions whose state is Failed in the status, and why."""
+    recalled: frozenset[str] = frozenset()
+    """Those of them that answer the present wish, though another revision is the target: they are not forgotten as
+    long as the wish is the same, so that they are not tried again."""
     rollout: RolloutStatus | None = None
     """As in the status."""
     copies: tuple[CopyLook, ...] = ()
