@@ -30,6 +30,7 @@ from paddock_gateway.deployments import Deployment, Routes, follow_deployments
 from paddock_gateway.engine import Engine
 from paddock_gateway.errors import PaddockGatewayError
 from paddock_gateway.export import Exported, start_export
+from paddock_gateway.gauges import gauges
 from paddock_gateway.holding import HoldQueue
 from paddock_gateway.internal import internal_port
 from paddock_gateway.journal import Journal
@@ -44,7 +45,7 @@ from paddock_gateway.secrets import SecretFile, presenting
 from paddock_gateway.settings import Settings
 from paddock_gateway.ship import Shipper
 from paddock_gateway.signals import Signals
-from paddock_gateway.telemetry import Telemetry, start_telemetry
+from paddock_gateway.telemetry import start_telemetry
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -220,7 +221,13 @@ def _wire(
         engine=engine,
         signals=signals,
         held=held,
-        telemetry=_telemetry(settings, policy, journal, routes, shipper, leases, engine, exported),
+        telemetry=start_telemetry(
+            exported=exported,
+            address=(settings.metrics_host, settings.metrics_port),
+            gauges=gauges(
+                policy=policy, journal=journal, routes=routes, shipper=shipper, leases=leases, engine=engine, held=held
+            ),
+        ),
         platform_key=read_secret(settings.platform_key_file).encode(),
     )
 
@@ -290,38 +297,6 @@ def read_secret(path: Path) -> str:
     if not secret:
         raise StartError(f"the secret file {path} is empty")
     return secret
-
-
-def _telemetry(
-    settings: Settings,
-    policy: PolicyFollower,
-    journal: Journal,
-    routes: Routes,
-    shipper: Shipper,
-    leases: Leases,
-    engine: Engine,
-    exported: Exported | None,
-) -> Telemetry:
-    return start_telemetry(
-        exported=exported,
-        address=(settings.metrics_host, settings.metrics_port),
-        gauges={
-            "paddock.gateway.policy.age": policy.age,
-            "paddock.gateway.policy.revision": lambda: float(policy.view.revision),
-            "paddock.gateway.requests.open": lambda: float(journal.open_requests),
-            "paddock.gateway.journal.failures": lambda: float(journal.failures),
-            "paddock.gateway.journal.damaged": lambda: float(journal.damaged),
-            "paddock.gateway.engine_counts.doubted": lambda: float(engine.doubted),
-            "paddock.gateway.quota.cut_off": lambda: float(leases.cut_off),
-            "paddock.gateway.quota.refused_cut_off": lambda: float(leases.refused_cut_off),
-            "paddock.gateway.quota.accounts": lambda: float(len(leases.holdings.accounts)),
-            "paddock.gateway.routes": lambda: float(len(routes.by_name)),
-            "paddock.gateway.records.shipped": lambda: float(shipper.shipped),
-            "paddock.gateway.records.refused": lambda: float(len(shipper.refused)),
-            "paddock.gateway.active_users.sketches": lambda: float(len(shipper.users)),
-            "paddock.gateway.active_users.uncounted": lambda: float(shipper.users.uncounted),
-        },
-    )
 
 
 async def _stop(

@@ -331,7 +331,7 @@ async def following(gateway: Gateway, leader: Leader) -> AsyncIterator[SignalBoo
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            assert follower._tasks == {}
+            assert follower._followed == set()
 
 
 async def until(condition: Any) -> None:

@@ -23,7 +23,7 @@ WAIT_SECONDS = 5.0
 TIMEOUT_SECONDS = WAIT_SECONDS + 7.0
 RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.5, 5.0
 MOST_BYTES = 64 * 1024 * 1024
-MOST_ADDRESSES = 256
+MOST_ADDRESSES = 64
 KEEP_SECONDS = 1800.0
 """An address that is no longer named is followed on for so long, while it answers: a gateway that stops leaves the
 name at once, and its last requests end later."""
@@ -32,7 +32,7 @@ _decoder = msgspec.json.Decoder(signals.GatewayReport)
 
 
 class GatewayFollower:
-    """One task for each address of each configured base URL."""
+    """Polls each address of each configured base URL."""
 
     def __init__(
         self, *, session: aiohttp.ClientSession, urls: tuple[str, ...], token: Callable[[], bytes], book: SignalBook
@@ -41,22 +41,26 @@ class GatewayFollower:
         self._urls = urls
         self._token = token
         self._book = book
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._term = 0
+        """Grows with each change of leadership: what was begun in an earlier term is not taken."""
         self._named: frozenset[str] = frozenset()
+        self._followed: set[tuple[int, str]] = set()
+        self._due: asyncio.Queue[tuple[int, str]] = asyncio.Queue()
 
     async def run(self, leader: LeaderElector) -> None:
-        """Never returns."""
-        while True:
-            await leader.leading.wait()
-            try:
+        """Never returns. Every task that it needs is made before its first wait (main.py says why)."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MOST_ADDRESSES if self._urls else 0):
+                group.create_task(self._lane())
+            while True:
+                await leader.leading.wait()
                 while leader.leading.is_set():
                     await self._look()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(RESOLVE_SECONDS):
                             await leader.following.wait()
-            finally:
-                await self._stop()
-            self._book.clear()
+                self._term += 1
+                self._book.clear()
 
     async def _look(self) -> None:
         found: dict[str, None] = {}
@@ -65,15 +69,25 @@ class GatewayFollower:
         if found:  # a name that cannot be resolved for a moment takes no gateway away
             self._named = frozenset(list(found)[:MOST_ADDRESSES])
         for base in self._named:
-            if base not in self._tasks or self._tasks[base].done():
-                self._tasks[base] = asyncio.create_task(self._follow(base))
+            work = (self._term, base)
+            if work not in self._followed:
+                self._followed.add(work)
+                self._due.put_nowait(work)
 
-    async def _follow(self, base: str) -> None:
-        """Until the address is named no longer and does not answer."""
+    async def _lane(self) -> None:
+        while True:
+            term, base = await self._due.get()
+            try:
+                await self._follow(term, base)
+            finally:
+                self._followed.discard((term, base))
+
+    async def _follow(self, term: int, base: str) -> None:
+        """Until leadership changes, or the address is named no longer and does not answer."""
         cursor, started, delay = 0, 0.0, RETRY_FIRST_SECONDS
         loop = asyncio.get_running_loop()
         unnamed_at: float | None = None
-        while True:
+        while term == self._term:
             unnamed_at = None if base in self._named else unnamed_at or loop.time()
             try:
                 report = await self._poll(base, cursor)
@@ -89,8 +103,9 @@ class GatewayFollower:
             if cursor and report.started_at != started:
                 cursor = 0  # another process: what it told is counted by another cursor
                 continue
-            cursor, started = report.cursor, report.started_at
-            self._book.take(base, report)
+            if term == self._term:
+                cursor, started = report.cursor, report.started_at
+                self._book.take(base, report)
             if unnamed_at is not None and loop.time() - unnamed_at > KEEP_SECONDS:
                 return
 
@@ -113,13 +128,6 @@ class GatewayFollower:
                 if len(body) > MOST_BYTES:
                     raise ValueError(f"its report is larger than {MOST_BYTES} bytes")
         return _decoder.decode(body)
-
-    async def _stop(self) -> None:
-        tasks = list(self._tasks.values())
-        self._tasks.clear()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _addresses(url: str) -> list[str]:
