@@ -10,6 +10,7 @@ import msgspec
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Status
+from paddock_operator.comparing import contains
 from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordResult, RemoveFinalizer
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
@@ -198,6 +199,9 @@ class World:
             return
         self._uids += 1
         there = self.objects.get((kind, name))
+        if there is not None and contains(there, manifest):
+            # As the executor does: what holds all that was rendered is not applied again, and keeps what it has more.
+            return
         made = {"uid": f"uid-{self._uids}", "creationTimestamp": format_time(self.now)}
         kept = made if there is None else {key: there["metadata"][key] for key in made}
         if there is not None and kind == POD:

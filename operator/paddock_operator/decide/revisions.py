@@ -93,8 +93,11 @@ class Revision:
             endpoints=endpoints,
         )
 
-    def copy(self, name: str, *, avoids: Sequence[str] = (), draining_since: str = "") -> list[Manifest]:
-        """The manifests of one copy, in the order in which they are to be applied; the last one makes its pods."""
+    def copy(self, name: str, *, avoids: Sequence[str] = (), draining_since: str | None = None) -> list[Manifest]:
+        """The manifests of one copy, in the order in which they are to be applied; the last one makes its pods.
+
+        `draining_since` is the mark of a drain; empty takes a mark away that is there.
+        """
         values = {COPY: name, REVISION: self.name, REVISION_OBJECT: str(self.manifest["metadata"]["name"])}
         made = [filled(manifest, values) for manifest in json.loads(self.template)]
         return [_marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made]
@@ -187,11 +190,11 @@ def make(rendering: Rendering, *, tokenizer: str, wish: str, source: str, versio
     return Revision(name=name, facts=facts, template=template, manifest=manifest)
 
 
-def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str) -> Manifest:
+def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str | None) -> Manifest:
     """A workload with what is known of this copy alone."""
     metadata, spec = workload["metadata"], workload["spec"]
     annotations = dict(metadata.get("annotations") or {})
-    if draining_since:
+    if draining_since is not None:
         annotations[names.DRAINING] = draining_since
     if avoids:
         annotations[names.AVOIDS] = ",".join(sorted(avoids))

@@ -61,7 +61,7 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
     applied: list[Manifest] = [*changes.shared, *_pinned(changes)]
     for copy in copies:
         if not copy.going and copy.name not in deleted and copy.revision in known:
-            since = _since(observed, copy) if copy.name in changes.draining else ""
+            since = _since(observed, copy) if copy.name in changes.draining else "" if copy.draining else None
             applied += known[copy.revision].copy(copy.name, avoids=copy.avoids, draining_since=since)
     for new in changes.create:
         applied += new.revision.copy(new.name, avoids=new.avoids)
