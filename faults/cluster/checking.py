@@ -64,3 +64,9 @@ def _goes(change: Change) -> bool:
 
 def _replicas(manifest: Manifest) -> int:
     return int(manifest["spec"].get("replicas", 1))
+
+
+def all_done(world: World, name: str) -> bool:
+    """Whether it serves, and its copy has been tried: after that nothing is left to do."""
+    revisions = world.status(name).get("revisions") or [{}]
+    return "benchmark" in revisions[0] and world.serves(name)
