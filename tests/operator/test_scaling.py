@@ -179,6 +179,9 @@ def test_to_zero_when_nobody_has_asked_for_long_enough() -> None:
     over = look(asked(0), scaling=TO_ZERO, before=after(almost), now=T0 + 600)
     assert over.desired == 0
     assert after(over).reason == "nobody has asked for 600 s"
+    assert after(over).idle_since == after(first).idle_since, "for people, as long as it stays so"
+    woken = look(asked(0, held=1), scaling=TO_ZERO, before=after(over), answering=(), now=T0 + 700)
+    assert after(woken).idle_since == ""
 
 
 def test_to_zero_only_where_the_specification_allows_it() -> None:

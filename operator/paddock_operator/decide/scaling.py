@@ -95,7 +95,7 @@ def _next(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> ScalingSta
         return _moved(look, before, Advice(0, f"nobody has asked for {scaling.idle_seconds} s"))
     advice = _advised(look, scaling, before.desired_replicas)
     if advice.copies > before.desired_replicas:
-        return replace(_moved(look, before, advice), idle_since=before.idle_since)
+        return _moved(look, before, advice)
     if look.demand is None or not look.demand.complete:
         # As after a restart: what was learned before stays, and nothing is concluded from it.
         return before
@@ -108,7 +108,8 @@ def _woken(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> ScalingSt
     """From zero by the first request; what else is measured needs a copy."""
     if look.demand is None or look.demand.load == 0:
         return before
-    return _moved(look, before, _limited(look, scaling, _asked(look, scaling, 0), current=0))
+    asked = replace(before, idle_since="")
+    return _moved(look, asked, _limited(look, scaling, _asked(look, scaling, 0), current=0))
 
 
 def _lowered(look: Look, scaling: ScalingSpec, before: ScalingStatus, advice: Advice) -> ScalingStatus:
@@ -117,7 +118,7 @@ def _lowered(look: Look, scaling: ScalingSpec, before: ScalingStatus, advice: Ad
     waited = look.now - parse_time(since)
     if waited >= scaling.scale_down_delay_seconds:
         reason = f"no more were needed for {scaling.scale_down_delay_seconds} s"
-        return replace(_moved(look, before, Advice(most, reason)), idle_since=before.idle_since)
+        return _moved(look, before, Advice(most, reason))
     return replace(before, below_since=since, below_most=most)
 
 
@@ -176,7 +177,7 @@ def _idle_left(look: Look, scaling: ScalingSpec, before: ScalingStatus) -> float
 
 
 def _moved(look: Look, before: ScalingStatus, advice: Advice) -> ScalingStatus:
-    """Another number of copies, and nothing remembered of the former one."""
+    """Another number of copies. Whether fewer would do must be learned anew."""
     return replace(
         before,
         desired_replicas=advice.copies,
@@ -184,7 +185,6 @@ def _moved(look: Look, before: ScalingStatus, advice: Advice) -> ScalingStatus:
         scaled_at=format_time(look.now),
         below_since="",
         below_most=0,
-        idle_since="",
     )
 
 
