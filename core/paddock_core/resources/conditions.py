@@ -166,7 +166,12 @@ def is_well(condition: Condition) -> bool:
     return (condition.status == TRUE) is (condition.type != ConditionType.DEGRADED)
 
 
-_OWN_WORD = (ConditionReason.STOPPED, ConditionReason.SCALED_TO_ZERO, ConditionReason.DRAINING)
+_OWN_WORD = (
+    ConditionReason.STOPPED,
+    ConditionReason.SCALED_TO_ZERO,
+    ConditionReason.DRAINING,
+    ConditionReason.GROUP_FAILED,
+)
 """Reasons of Serving that are the phase themselves."""
 
 PHASES = {

@@ -75,7 +75,7 @@ class Cause:
     @property
     def advised(self) -> str:
         """The message, and what to do."""
-        return f"{self.message}. What to do: {advice(self.reason)}"
+        return f"{self.message.rstrip('.')}. What to do: {advice(self.reason)}"
 
 
 def root_cause(
