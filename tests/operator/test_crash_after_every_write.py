@@ -18,16 +18,16 @@ from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
 from paddock_operator.cache_use import CacheBook
-from paddock_operator.decide.desired import decide
-from paddock_operator.decide.quota import settle as settle_quota
 from paddock_operator.documents import Documents
+from paddock_operator.errors import ConflictError
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
-from paddock_operator.gpu_quota import GpuLedger, Mark, created_of
+from paddock_operator.gpu_quota import GpuLedger, Mark
 from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.main import config_of
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
+from paddock_operator.reconcile import Reconciler
 from paddock_operator.report import Reporter
 from paddock_operator.signals_book import SignalBook
 from paddock_operator.weights_progress import ProgressBook
@@ -109,6 +109,11 @@ class NoBenchmarks:
         raise AssertionError("not tried in this test")
 
 
+class Unmeasured:
+    def round(self, key: Key) -> Any:
+        return contextlib.nullcontext()
+
+
 class Tokens:
     async def download_token(self, *, model: str, entity: str) -> str:
         return f"token-for-{model}-of-{entity}"
@@ -120,6 +125,9 @@ class Tokens:
         return f"token-for-{purge}"
 
     async def tell_denials(self, denials: Any) -> None:
+        pass
+
+    async def tell_pod_times(self, sightings: Any) -> None:
         pass
 
 
@@ -154,14 +162,21 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     executor = Executor(cluster=cluster, control_plane=Tokens(), cache=cache, documents=documents, config=config)
     reporter = Reporter(cluster=cluster, documents=documents, gateway_url="http://gateway.test")
 
+    reconciler = Reconciler(
+        gatherer=gatherer,
+        documents=documents,
+        executor=executor,
+        reporter=reporter,
+        ledger=ledger,
+        config=config,
+        telemetry=Unmeasured(),  # type: ignore[arg-type]
+        denied=lambda _observed, _outcome: None,
+    )
+
     async def round_(key: Key) -> list[str]:
         before = cluster.writes
-        observed = await gatherer.gather(key)
-        outcome = settle_quota(observed, decide(observed, config))
-        ledger.book(key, outcome.life.quota, created=created_of(observed.metadata))
-        await executor.execute(outcome.actions, observed)
-        if observed.deployment is not None and not observed.deleting:
-            await reporter.report(observed, outcome)
+        with contextlib.suppress(ConflictError):
+            await reconciler.reconcile(key)
         return cluster.written[before:]
 
     watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]

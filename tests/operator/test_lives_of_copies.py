@@ -12,6 +12,7 @@ from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import StartWeights
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.observed import WeightsJob
 from paddock_operator.ports import Policy
 
 DEMO = {"model": {"id": "smollm2-135m-instruct"}}
@@ -361,7 +362,7 @@ def test_nodes_that_are_not_to_be_used_are_kept_off_for_the_life_of_a_copy(world
 def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: Any, whose: str) -> None:
     world.rounds()
     before = world.names(DEPLOYMENT)
-    window = {"start": "09:00", "hours": 1}  # it is 08:00
+    window: dict[str, Any] = {"start": "09:00", "hours": 1}  # it is 08:00
     if whose == "deployment":
         world.spec = {**world.spec, "maintenance": window}
     changed = replace(world.config, serving_image="registry.test/serving:2")
@@ -379,3 +380,20 @@ def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: A
     assert not world.parsed().drifted
     images = {item["containers"][0]["image"] for item in (template["spec"] for template in templates(world))}
     assert images == {"registry.test/serving:2"}
+
+
+@pytest.mark.parametrize("gpus", [0, 1000])
+def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_ready(
+    worlds: Any, policy: Policy, pairs: Any, gpus: int
+) -> None:
+    made = worlds.World(
+        config=replace(worlds.CONFIG, given_gpus=gpus),
+        policy=policy,
+        spec={"model": {"id": LLAMA}, "replicas": 0 if gpus else 1},
+        inventory=pairs.one_each(),
+        weights=WeightsJob(job=None),
+    )
+    outcome = made.round()
+    assert any(isinstance(action, StartWeights) for action in outcome.actions) is bool(gpus)
+    quota = next(item for item in made.parsed().conditions if item.type == "QuotaAvailable")
+    assert quota.status == str(bool(gpus))

@@ -24,6 +24,7 @@ from paddock_operator.decide import (
     license,  # noqa: A004
     planned,
     quota,
+    revisions,
     routing,
     running,
     teardown,
@@ -34,7 +35,6 @@ from paddock_operator.decide.actions import AddFinalizer, Refer
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.prepare import SECRET_ROTATION, Pinned, Prepared, kept, pinned, prepare
 from paddock_operator.decide.seen import Course, denied_models
-from paddock_operator.manifests.render import render_serving
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
 
@@ -87,7 +87,8 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
         return _look_within(replace(_hold(observed, config, found), plan=_plan_status(plan)), LACK_SECONDS)
     charged = quota.judge(observed, tenant=tenant, plan=plan, given=config.given_gpus)
     found = (*found, charged.finding) if charged.finding is not None else found
-    if charged.copies == 0 and not observed.children:
+    refused = charged.finding is not None and charged.finding.status != TRUE
+    if refused and charged.copies == 0 and not observed.children:
         return _charged(_hold(observed, config, found), charged, plan)
     prepared = prepare(observed, config, held, plan)
     found = (*found, *prepared.findings)
@@ -127,7 +128,7 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
     course = Course(
         target=target,
         known={**held.known, target.name: target},
-        shared=render_serving(rendering),
+        shared=revisions.shared(rendering),
         namespace=namespace,
         wish=prepared.wish or held.wish,
         quota=charged,

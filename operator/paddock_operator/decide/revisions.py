@@ -23,7 +23,16 @@ from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
 from paddock_operator.manifests import repository
-from paddock_operator.manifests.render import COPY, REVISION, REVISION_OBJECT, Rendering, digest_of, filled, render_copy
+from paddock_operator.manifests.render import (
+    COPY,
+    REVISION,
+    REVISION_OBJECT,
+    Rendering,
+    digest_of,
+    filled,
+    render_copy,
+    render_serving,
+)
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
 
@@ -36,6 +45,8 @@ RENDERED_BY = "paddock.dev/rendered-by"
 FACTS_KEY = "paddock.facts.json"
 TEMPLATE_KEY = "paddock.template.json"
 NAME_LENGTH = 8
+MOST_KEPT = 4096
+"""Of each thing that is worth keeping from one round to the next. What is kept can be thrown away."""
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,9 +109,8 @@ class Revision:
 
         `draining_since` is the mark of a drain; empty takes a mark away that is there.
         """
-        values = {COPY: name, REVISION: self.name, REVISION_OBJECT: str(self.manifest["metadata"]["name"])}
-        made = [filled(manifest, values) for manifest in json.loads(self.template)]
-        return [_marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made]
+        values = ((COPY, name), (REVISION, self.name), (REVISION_OBJECT, str(self.manifest["metadata"]["name"])))
+        return list(_copy(self.template, values, tuple(avoids), draining_since))
 
 
 def of(observed: Observed, *, namespace: str | None = None) -> tuple[Revision, ...]:
@@ -142,21 +152,23 @@ def wish_of(observed: Observed, model: ModelEntry, *, secret: str) -> str:
 
 def basis_of(model: ModelEntry) -> str:
     """Digest of all that plans are made by, beside the wish and the nodes."""
-    return digest_of([repr(model), _tables()])
+    known = _bases.get(id(model))
+    if known is None or known[0] is not model:
+        if len(_bases) >= MOST_KEPT:
+            _bases.clear()
+        known = _bases[id(model)] = (model, digest_of([repr(model), _tables()]))
+    return known[1]
+
+
+def shared(rendering: Rendering) -> tuple[Manifest, ...]:
+    """What all copies have in common, as rendered before from the same things where that was lately. Not to be
+    changed."""
+    return _shared(_Inputs(rendering))
 
 
 def name_of(rendering: Rendering, *, tokenizer: str) -> str:
     """The name that a rendering has as a revision, without making its manifests where they were made before."""
-    config = rendering.config
-    apis = ",".join(sorted(kind.plural for kind in rendering.apis))
-    spec = rendering.spec
-    made_from = (
-        f"{rendering.key} {rendering.uid} {rendering.tenant} {rendering.weights} {rendering.compiled} {tokenizer}",
-        digest_of([msgspec.to_builtins(spec.placement), repr(rendering.model), rendering.secret, apis]),
-        repr(rendering.plan),
-        _digest_of_config(config),
-    )
-    return _named(_Inputs(made_from, rendering, tokenizer))
+    return _named(_Inputs(rendering), tokenizer)
 
 
 def make(rendering: Rendering, *, tokenizer: str, wish: str, source: str, version: str) -> Revision:
@@ -233,12 +245,19 @@ def _name(template: str, data: dict[str, str], rendering: Rendering, tokenizer: 
 class _Inputs:
     """A rendering that equals another one made from the same things."""
 
-    __slots__ = ("key", "rendering", "tokenizer")
+    __slots__ = ("key", "rendering")
 
-    def __init__(self, key: tuple[str, ...], rendering: Rendering, tokenizer: str) -> None:
-        self.key = hashlib.sha256("\n".join(key).encode()).digest()
+    def __init__(self, rendering: Rendering) -> None:
+        spec, own = rendering.spec, f"{rendering.key} {rendering.uid} {rendering.tenant}"
+        apis = sorted(kind.plural for kind in rendering.apis)
+        made_from = (
+            f"{own} {rendering.weights} {rendering.compiled} {basis_of(rendering.model)} {rendering.secret} {apis}",
+            repr(rendering.plan),
+            repr(spec.placement),
+            _digest_of_config(rendering.config),
+        )
+        self.key = hashlib.sha256("\n".join(made_from).encode()).digest()
         self.rendering: Rendering | None = rendering
-        self.tokenizer = tokenizer
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -246,15 +265,32 @@ class _Inputs:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Inputs) and other.key == self.key
 
-
-@lru_cache(maxsize=4096)
-def _named(inputs: _Inputs) -> str:
-    rendering = cast("Rendering", inputs.rendering)
-    inputs.rendering = None
-    return _name(json.dumps(render_copy(rendering), sort_keys=True), _files(rendering), rendering, inputs.tokenizer)
+    def taken(self) -> Rendering:
+        """The rendering, which is not kept: what is made of it is."""
+        rendering, self.rendering = cast("Rendering", self.rendering), None
+        return rendering
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_KEPT)
+def _named(inputs: _Inputs, tokenizer: str) -> str:
+    rendering = inputs.taken()
+    return _name(json.dumps(render_copy(rendering), sort_keys=True), _files(rendering), rendering, tokenizer)
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _shared(inputs: _Inputs) -> tuple[Manifest, ...]:
+    return tuple(render_serving(inputs.taken()))
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _copy(
+    template: str, values: tuple[tuple[str, str], ...], avoids: tuple[str, ...], draining_since: str | None
+) -> tuple[Manifest, ...]:
+    made = [filled(manifest, dict(values)) for manifest in json.loads(template)]
+    return tuple(_marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made)
+
+
+@lru_cache(maxsize=MOST_KEPT)
 def _facts(text: str) -> Facts:
     return msgspec.json.decode(text, type=Facts)
 
@@ -264,6 +300,7 @@ def _tables() -> str:
     return digest_of([repr(table()), repr(sorted(gpu_table().items()))])
 
 
+_bases: dict[int, tuple[ModelEntry, str]] = {}
 _last_config: list[tuple[Any, str]] = []
 
 
