@@ -126,7 +126,10 @@ def test_schemas_of_other_projects_refuse_what_lacks_or_is_unknown(complete: Any
         assert "minMembers" in tried(complete, [manifest]).stderr
 
 
-@pytest.mark.parametrize("example", ["llama-3.1-8b", "llama-3.1-405b", "llama-3.1-405b-bf16", "llama-3.1-405b-fp8"])
+@pytest.mark.parametrize(
+    "example",
+    ["llama-3.1-8b", "llama-3.1-8b-to-zero", "llama-3.1-405b", "llama-3.1-405b-bf16", "llama-3.1-405b-fp8"],
+)
 def test_examples_are_taken(complete: Any, example: str) -> None:
     document = yaml.safe_load((Path(__file__).resolve().parents[2] / "examples" / f"{example}.yaml").read_text())
     assert tried(complete, [document]).returncode == 0
