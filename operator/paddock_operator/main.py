@@ -351,7 +351,7 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     """Checks and gauges of the running parts."""
     loop, settings = operator.loop, operator.settings
     for reflector in operator.reflectors():
-        kind = f"{reflector.kind.api_version}/{reflector.kind.plural}"
+        kind = f"{reflector.kind.api_version}/{reflector.kind.plural} {reflector.selector}".strip()
         health.alive(f"watch {kind}", lambda r=reflector: _silent(r.silent_seconds()))  # type: ignore[misc]
         health.ready(f"list {kind}", lambda r=reflector: None if r.synced.is_set() else "not listed yet")  # type: ignore[misc]
     late = settings.resync_seconds * RESYNCS_TO_MISS

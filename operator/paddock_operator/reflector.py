@@ -46,6 +46,7 @@ class Reflector:
         relist_seconds: float = RELIST_SECONDS,
     ) -> None:
         self.kind = kind
+        self.selector = selector
         self.version = 0
         """Another number after every change that was told."""
         self.served = False
@@ -53,7 +54,6 @@ class Reflector:
         self._cluster = cluster
         self._clock = clock
         self._changed = changed
-        self._selector = selector
         self._reduce = reduce
         self._optional = optional
         self._relist_seconds = relist_seconds
@@ -125,7 +125,7 @@ class Reflector:
         return RETRY_FIRST_SECONDS
 
     async def _replace(self) -> str:
-        listing = await self._cluster.list(self.kind, selector=self._selector)
+        listing = await self._cluster.list(self.kind, selector=self.selector)
         self._heard_at = self._listed_at = self._clock.boottime()
         found = {_place(manifest): manifest for manifest in listing.items}
         for place in set(self._objects) - set(found):
@@ -146,7 +146,7 @@ class Reflector:
         """Watch until it is time to list again, or the server is asked for something that it no longer knows; a watch
         that ends in order goes on."""
         while not self._is_old():
-            async for event in self._cluster.watch(self.kind, selector=self._selector, revision=revision):
+            async for event in self._cluster.watch(self.kind, selector=self.selector, revision=revision):
                 self._heard_at = self._clock.boottime()
                 self._missed = 0
                 revision = event.object["metadata"]["resourceVersion"]
