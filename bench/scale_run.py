@@ -251,12 +251,15 @@ def _standing(world: World) -> str:
 async def _largest(world: World, size: int, *, storm_seconds: int) -> dict[str, float]:
     """A while of rest, a storm of child events, a start with all of them there, and a resync without news."""
     extra = {"at rest, CPU s a minute (a token from each pod every 30 s)": await _spent(world, REST_SECONDS) * 60}
+    process.note("at rest: looked at; now a storm of child events")
     extra |= await _storm(world, storm_seconds)
+    process.note("the operator starts anew")
     await world.operator.stop()
     begin = time.monotonic()
     await world.operator.start(RESYNC_SECONDS=str(RESYNC_SECONDS), PROBE_INTERVAL_SECONDS="3600")
     await _rounds(world, size)
     extra["cold start until all are looked at, s"] = time.monotonic() - begin
+    process.note("all are looked at; now rest, then a resync")
     extra["cold start, CPU s"] = world.operator.cpu_seconds()
     await asyncio.sleep(REST_SECONDS / 2)
     extra["a resync without news and all lists anew, CPU s"] = await _spent(world, RESYNC_SECONDS) * RESYNC_SECONDS
@@ -408,6 +411,7 @@ async def _delete(world: World, size: int) -> float:
     ]
     await _side_by_side(deletes)
     await _until(lambda: not world.deployments.objects, what=f"{size} deployments to go")
+    process.note(f"{size} deployments are gone after {time.monotonic() - begin:.1f} s")
     return time.monotonic() - begin
 
 
