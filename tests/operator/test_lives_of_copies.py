@@ -386,9 +386,11 @@ def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: A
 def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_ready(
     worlds: Any, policy: Policy, pairs: Any, gpus: int
 ) -> None:
+    tenant = {**msgspec.to_builtins(policy.view.tenants["acme"]), "gpus": gpus}
+    change = Change(revision=1000, kind="tenant", id="acme", body=tenant)
     made = worlds.World(
-        config=replace(worlds.CONFIG, given_gpus=gpus),
-        policy=policy,
+        config=worlds.CONFIG,
+        policy=replace(policy, view=policy.view.apply([change])),
         spec={"model": {"id": LLAMA}, "replicas": 0 if gpus else 1},
         inventory=pairs.one_each(),
         weights=WeightsJob(job=None),
