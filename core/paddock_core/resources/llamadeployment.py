@@ -107,7 +107,7 @@ class ScalingSpec(_Document, frozen=True, kw_only=True):
     idle_seconds: int = 600
     """With `min_replicas` 0 the last copy goes when nobody has asked for so long."""
     hold_seconds: int = 120
-    """So long a request waits for a deployment that is being started."""
+    """With `min_replicas` 0, so long a request waits for a deployment that is being started."""
 
 
 class RolloutStep(_Document, frozen=True, kw_only=True):
