@@ -70,7 +70,7 @@ class LeaderElector:
             log.warning("lease not renewed", extra={"error": repr(error)})
         self._tell(leads=self._clock.boottime() < self._until)
 
-    async def _acquire_or_renew(self) -> bool:
+    async def _acquire_or_renew(self, *, again: bool = True) -> bool:
         try:
             lease = await self._store.get(LEASE, namespace=self._namespace, name=self._name)
         except NotFoundError:
@@ -85,6 +85,9 @@ class LeaderElector:
         try:
             await self._store.replace(self._lease(lease, transitions=transitions))
         except ConflictError:
+            if mine and again:
+                # Somebody wrote between our read and our write: whoever it names now leads.
+                return await self._acquire_or_renew(again=False)
             self._until = 0.0
             return False
         return True

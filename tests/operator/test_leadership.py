@@ -134,3 +134,23 @@ async def test_a_lost_race_is_no_leadership() -> None:
     store.get = stale  # type: ignore[method-assign]
     await one._try()
     assert not one.leading.is_set()
+
+
+async def test_a_write_in_between_that_still_names_us_costs_no_leadership() -> None:
+    store, clock = Store(), Clock()
+    one = elector(store, "one", clock)
+    await one._try()
+    read = store.get
+
+    async def touched_meanwhile(kind: Any, *, namespace: str | None, name: str) -> dict[str, Any]:
+        store.get = read  # type: ignore[method-assign]
+        seen = await read(kind, namespace=namespace, name=name)
+        store._put(seen)
+        return seen
+
+    store.get = touched_meanwhile  # type: ignore[method-assign]
+    clock.boot += 2.0
+    await one._try()
+    assert one.leading.is_set()
+    clock.boot += RENEW_DEADLINE_SECONDS - 1.0
+    one.check()

@@ -3,47 +3,42 @@
 from collections import Counter
 
 from faults.cluster.outcome import Outcome
-from faults.cluster.simulated.api import Client
 from faults.cluster.simulated.server import RefusedError
 from faults.cluster.simulated.world import World, world_of
 from faults.cluster.stage import Stage
 from faults.cluster.steps import SETTLE_SECONDS, furnish, steps
 
 ROW = 9
-WHAT = "every second write is refused, 409 and 422 in turn: a deployment is created, scaled, upgraded, deleted {size} times"
+WHAT = "of every write each second try is refused, 409 and 422 in turn, through {size} lives of a deployment"
 PASS = "converges; at most 5 tries a write"
 SHORT, FULL = 2, 50
 MOST_TRIES = 5
 
 
 class Contrarian:
-    """Refuses every second write. A write is what has one method and path, until it succeeds."""
+    """Refuses the first try of every write, the third, and so on. A write is what has one method and path."""
 
     def __init__(self, world: World) -> None:
         self.refused = 0
         self.worst = Counter[str]()
-        self._writes = Counter[bool]()
+        self._writes = Counter[str]()
         self._tries = Counter[str]()
         world.api.weather.refuses = self._refuses
-        world.api.weather.wrote = self._wrote
 
     def _refuses(self, method: str, path: str) -> RefusedError | None:
         if method == "GET":
             return None
-        # What leads is counted apart: in step with it, one and the same write would be refused for ever.
-        leads = "/leases/" in path
-        self._writes[leads] += 1
+        # Counted for each write apart: in step with others, one and the same would be refused for ever.
         write = f"{method} {path}"
+        self._writes[write] += 1
         self._tries[write] += 1
         self.worst[write] = max(self.worst[write], self._tries[write])
-        if self._writes[leads] % 2:
+        if self._writes[write] % 2 == 0:
+            self._tries.pop(write)
             return None
         self.refused += 1
         code = 409 if self.refused % 2 else 422
         return RefusedError(code, "somebody was faster", "Conflict" if code == 409 else "Invalid")
-
-    def _wrote(self, _client: Client, method: str, path: str) -> None:
-        self._tries.pop(f"{method} {path}", None)
 
 
 def play(stage: Stage, size: int) -> Outcome:
