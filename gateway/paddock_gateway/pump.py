@@ -23,8 +23,6 @@ from paddock_gateway.dialects.base import Answer, Usage
 from paddock_gateway.engine import Connection
 from paddock_gateway.engine_events import Chunk, reported
 from paddock_gateway.errors import (
-    CUT_OFF,
-    INTERNAL,
     SERVER,
     EngineError,
     EngineRefusedError,
@@ -39,6 +37,7 @@ from paddock_gateway.errors import (
 )
 from paddock_gateway.export import traceparent
 from paddock_gateway.limiting import limit_headers
+from paddock_gateway.presence import Presence
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -75,10 +74,7 @@ class Pump:
         self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
         self._steady_admit = wiring.clock.steady()
         self._connection: Connection | None = None
-        self._meter = wiring.signals.meter(admitted.target.deployment)
-        self._claimed = admitted.revision.endpoints
-        wiring.engine.claim(self._claimed)
-        self._meter.begin()
+        self._presence = Presence(wiring=wiring, admitted=admitted)
         self._gone = False
         self._started = False
         self._running = False
@@ -121,8 +117,7 @@ class Pump:
         try:
             await self._run()
         finally:
-            self._unclaim()
-            self._meter.end()
+            self._presence.end()
 
     async def _run(self) -> None:
         refusal = await self._begin()
@@ -138,7 +133,7 @@ class Pump:
         self._settling = True
         if self._gone:
             status, failure = settlement.CLIENT_GONE, None
-        self._tell(status, failure)
+        self._presence.answered(status=status, failure=failure, cut=self._cut, progress=self._progress)
         try:
             await self._settle(status)
         except Exception:  # noqa: BLE001 - logged; a client must never wait for an end that does not come
@@ -212,7 +207,7 @@ class Pump:
         try:
             return await self._ask(self._admitted.revision.endpoints, fresh=False)
         except StaleConnectionError as stale:
-            self._claim((stale.url,))  # before the connection is let go: it never counts as nowhere
+            self._presence.claim(stale.url)  # before the connection is let go: it never counts as nowhere
             self._let_go()
             if self._gone:
                 raise
@@ -227,20 +222,10 @@ class Pump:
             traceparent="" if span is None else traceparent(span),
             fresh=fresh,
         )
-        self._unclaim()
+        self._presence.sent()
         if self._gone:
             raise EngineError("the client left before the engine began")
         return await self._connection.read()
-
-    def _claim(self, endpoints: tuple[str, ...]) -> None:
-        self._unclaim()
-        self._claimed = endpoints
-        self._wiring.engine.claim(endpoints)
-
-    def _unclaim(self) -> None:
-        if self._claimed:
-            self._wiring.engine.unclaim(self._claimed)
-            self._claimed = ()
 
     def _let_go(self) -> None:
         """Give the engine's connection back; unless the answer is complete, that cancels the engine."""
@@ -314,21 +299,6 @@ class Pump:
         if new_tokens and due:
             self._checkpoint_tokens, self._checkpoint_at = progress.engine_tokens, progress.at
             self._wiring.journal.checkpoint(progress)
-
-    def _tell(self, status: Status, failure: RequestError | None) -> None:
-        """Count how the revision answered, unless it was the client or this gateway that ended it."""
-        ours = failure is not None and failure.code == INTERNAL
-        if status == settlement.CLIENT_GONE or ours or (self._cut is not None and self._cut.code != CUT_OFF):
-            return
-        progress, began = self._progress, self._intent.t_admit
-        first = progress.first_token_at
-        self._meter.answered(
-            self._admitted.revision.name,
-            failed=status != settlement.OK,
-            ttft_ms=None if first is None else (first - began) * 1000,
-            tokens=progress.engine_tokens,
-            output_ms=0 if first is None else (progress.at - first) * 1000,
-        )
 
     # the client's side
 
