@@ -6,6 +6,7 @@ Triton is started with --disable-auto-complete-config and then never asks the mo
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 
 import yaml
 
@@ -74,6 +75,7 @@ def config_pbtxt() -> str:
     return "\n".join(lines) + "\n"
 
 
+@lru_cache(maxsize=256)
 def model_yaml(plan: Plan, *, model_path: str, tokenizer_path: str | None = None) -> str:
     """What `paddock_serving.model` reads beside itself: the engine and its figures, from the plan."""
     document: dict[str, object] = {
