@@ -332,6 +332,7 @@ def config_of(settings: OperatorSettings) -> Config:
         gateway_url=settings.gateway_url.rstrip("/"),
         platform_key=settings.read_secret(settings.platform_key_file),
         drain_seconds=settings.drain_seconds,
+        drain_limit_seconds=settings.drain_limit_seconds,
         healing=settings.healing_rules(),
         maintenance=settings.read_maintenance(),
         version=metadata.version("paddock-llm"),

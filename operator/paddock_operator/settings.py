@@ -38,7 +38,7 @@ class OperatorSettings(BaseSettings):
     gateway_internal_urls: tuple[Annotated[str, Field(max_length=300, pattern=r"^https?://[^@\s]+$")], ...] = ()
     """Base URLs (JSON list) of the gateways' internal port. Each address of a host name is a gateway, as of a headless
     Service. Without any it is not known what gateways do: no condition Routable, no scaling by load, and a copy that
-    is taken out of service is only deleted when the limit of its drain is over."""
+    is taken out of service is deleted after `drain_seconds`, whatever is still in it."""
 
     internal_token_file: Path
     """File with the token of the control plane's internal API."""
@@ -147,6 +147,10 @@ class OperatorSettings(BaseSettings):
     """When copies may be restarted for the platform's own sake, as after an upgrade (JSON: days, start, hours; UTC), of
     deployments that say nothing themselves. Unset: never; they go on as they were rendered until somebody changes them.
     """
+
+    drain_limit_seconds: float = Field(default=900.0, ge=0, le=86400)
+    """How long a copy that is taken out of service waits at most for the requests in it, as gateways tell them. The
+    longest request that gateways allow (PADDOCK_GATEWAY_REQUEST_TIMEOUT_SECONDS) is never cut, then."""
 
     probe_interval_seconds: float = Field(default=30.0, ge=1, le=3600)
     """How often a serving pod is asked for a token again."""
