@@ -345,8 +345,8 @@ class TestCanary:
         assert [new.revision for new in made] == ["a"]
 
     def test_of_the_former_revision_copies_on_their_way_out_are_taken_back_before_new_ones_are_made(self) -> None:
-        spec = RolloutSpec(strategy="Canary", steps=(RolloutStep(weight_percent=50, seconds=9999),))
-        cluster = serving(spec, wanted=4)
+        steps = (RolloutStep(weight_percent=50, seconds=9999),)
+        cluster = serving(RolloutSpec(strategy="Canary", max_unavailable=8, steps=steps), wanted=4)
         cluster.target, cluster.drains = "b", 9999.0
         while not cluster.round().drain:
             cluster.pass_time(5.0)
@@ -363,6 +363,18 @@ class TestFailure:
         steps = change(cluster)
         assert all(step.verdict is not Verdict.GOING_BACK for step in steps)
         assert cluster.current == "b"
+
+    def test_its_time_runs_from_when_devices_were_free_and_it_got_none(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100), wanted=3, devices=3)
+        cluster.target, cluster.drains = "b", 900.0
+        while "a-2" in cluster.copies:
+            cluster.round()
+            cluster.pass_time(5.0)
+            cluster.devices = 2
+        freed = cluster.now
+        while cluster.round().verdict is Verdict.ROLLING:
+            cluster.pass_time(5.0)
+        assert 100.0 <= cluster.now - freed <= 120.0
 
     def test_a_copy_too_many_for_the_devices_does_not_condemn_those_that_answer(self) -> None:
         cluster = serving(RolloutSpec(deadline_seconds=100), wanted=3, devices=3)

@@ -61,6 +61,8 @@ class World:
         """What the operator logged as an error: exceptions that nobody expected."""
         self.deletes: list[tuple[float, Place]] = []
         """What operators deleted, and when."""
+        self.sound: frozenset[str] | None = None
+        """Revisions whose engines generate; None: all do."""
         self._folder = folder
         self._settings = settings
         self._lives = itertools.count(1)
@@ -189,8 +191,11 @@ class World:
 
     def generates(self, host: str) -> bool:
         """Whether a pod at this address answers."""
-        pods = self.store.all(POD)
-        return any(pod["status"].get("podIP") == host and status_condition(pod, "Ready") == "True" for pod in pods)
+        found = (pod for pod in self.store.all(POD) if pod["status"].get("podIP") == host)
+        return any(status_condition(pod, "Ready") == "True" and self._is_sound(pod) for pod in found)
+
+    def _is_sound(self, pod: Manifest) -> bool:
+        return self.sound is None or pod["metadata"]["labels"].get(names.REVISION) in self.sound
 
     # Time.
 
