@@ -1,5 +1,6 @@
 """The health gate, and the figures that it is given."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,6 +91,10 @@ class TestTrials:
         assert opinion(trial=tried(ttft=1600), before=tried()) is Passed.NO
         assert opinion(trial=tried(speed=27), before=tried()) is Passed.NO
         assert opinion(trial=tried(ttft=1500, speed=29), before=tried()) is Passed.YES
+
+    def test_one_slow_request_of_a_trial_says_nothing(self) -> None:
+        slow = msgspec.structs.replace(tried(), ttft_p95_ms=9000)
+        assert opinion(trial=slow, before=tried()) is Passed.YES
 
     def test_trials_at_another_load_are_not_compared(self) -> None:
         assert opinion(trial=tried(ttft=9000), before=tried(concurrency=8)) is Passed.YES
