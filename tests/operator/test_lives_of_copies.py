@@ -12,7 +12,7 @@ from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import StartWeights
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD
-from paddock_operator.observed import WeightsJob
+from paddock_operator.observed import Charged, WeightsJob
 from paddock_operator.ports import Policy
 
 DEMO = {"model": {"id": "smollm2-135m-instruct"}}
@@ -386,11 +386,9 @@ def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: A
 def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_ready(
     worlds: Any, policy: Policy, pairs: Any, gpus: int
 ) -> None:
-    tenant = {**msgspec.to_builtins(policy.view.tenants["acme"]), "gpus": gpus}
-    change = Change(revision=1000, kind="tenant", id="acme", body=tenant)
     made = worlds.World(
         config=worlds.CONFIG,
-        policy=replace(policy, view=policy.view.apply([change])),
+        policy=with_quota(policy, gpus),
         spec={"model": {"id": LLAMA}, "replicas": 0 if gpus else 1},
         inventory=pairs.one_each(),
         weights=WeightsJob(job=None),
@@ -399,3 +397,55 @@ def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_
     assert any(isinstance(action, StartWeights) for action in outcome.actions) is bool(gpus)
     quota = next(item for item in made.parsed().conditions if item.type == "QuotaAvailable")
     assert quota.status == str(bool(gpus))
+
+
+def test_what_runs_is_looked_after_while_the_wish_cannot_come_true(world: Any) -> None:
+    world.rounds()
+    before = world.names(DEPLOYMENT)
+    world.spec = {**DEMO, "replicas": 3, "parallelism": {"tensor": 2}}
+    del world.objects[DEPLOYMENT, before[0]]
+    for pod in world.pods(before[0]):
+        del world.objects[POD, pod["metadata"]["name"]]
+    world.rounds()
+    status = world.parsed()
+    assert next(item.reason for item in status.conditions if item.type == "Planned") == "InvalidParallelism"
+    assert set(before) < set(world.names(DEPLOYMENT))
+    assert status.ready_replicas == 3
+
+
+def test_the_digest_of_a_wish_is_that_of_former_versions(world: Any) -> None:
+    """Where it changes, every deployment would be rolled out anew by an upgrade of the operator."""
+    world.spec = {**DEMO, "engine": {"contextLength": 1024}, "placement": {"nodeSelector": {"zone": "a"}}}
+    seen = world.observed()
+    assert seen.model is not None
+    assert revisions.wish_of(seen, seen.model, secret="s" * 64) == "3372f90beb8f2978"
+
+
+def with_quota(policy: Policy, gpus: int) -> Policy:
+    tenant = {**msgspec.to_builtins(policy.view.tenants["acme"]), "gpus": gpus}
+    return replace(policy, view=policy.view.apply([Change(revision=1000, kind="tenant", id="acme", body=tenant)]))
+
+
+@pytest.mark.parametrize("wish", [{"parallelism": {"tensor": 1, "pipeline": 2}}, {"replicas": 5}, {}])
+def test_a_wish_beyond_the_quota_takes_nothing_away_that_runs(
+    worlds: Any, policy: Policy, pairs: Any, wish: dict[str, Any]
+) -> None:
+    made = worlds.World(
+        config=worlds.CONFIG,
+        policy=policy,
+        spec={"model": {"id": LLAMA}, "replicas": 2},
+        inventory=pairs.one_each(),
+        apis=frozenset({LEADER_WORKER_SET}),
+    )
+    made.rounds()
+    before = made.names()
+    made.policy = with_quota(policy, 2 if wish else 0)
+    made.seen["charged"] = Charged(granted=2) if wish else Charged()
+    made.spec = {**made.spec, **wish}
+    made.rounds()
+    assert made.names() == before
+    status = made.parsed()
+    assert status.ready_replicas == 2
+    found = {item.type: (item.status, item.reason) for item in status.conditions}
+    assert found["QuotaAvailable"] == ("False", "GpuQuotaExceeded")
+    assert found["Serving"] == ("True", "Serving")

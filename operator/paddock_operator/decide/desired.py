@@ -33,7 +33,16 @@ from paddock_operator.decide import (
 from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide.actions import AddFinalizer, Refer
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.decide.prepare import SECRET_ROTATION, Pinned, Prepared, kept, pinned, prepare
+from paddock_operator.decide.prepare import (
+    SECRET_ROTATION,
+    Pinned,
+    Prepared,
+    files_go,
+    kept,
+    pinned,
+    prepare,
+    served_last,
+)
 from paddock_operator.decide.seen import Course, denied_models
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
@@ -80,16 +89,20 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     held = None if model is None else pinned(observed, config, model, tenant=tenant.id)
     finding, plan = planned.judge(observed, config, pinned=None if held is None else held.plan)
     found = (*found, finding)
-    if plan is None or held is None:
-        # Nodes are heard of, but move nobody: one that waits for some looks again by itself.
+    if held is None:
         return _look_within(_hold(observed, config, found), LACK_SECONDS)
-    if finding.status != TRUE:
-        return _look_within(replace(_hold(observed, config, found), plan=_plan_status(plan)), LACK_SECONDS)
+    if plan is None or finding.status != TRUE:
+        # Nodes are heard of, but move nobody: one that waits for some looks again by itself.
+        outcome = _look_after(observed, config, found, held=held, tenant=tenant)
+        outcome = outcome if plan is None else replace(outcome, plan=_plan_status(plan))
+        return _look_within(outcome, LACK_SECONDS)
     charged = quota.judge(observed, tenant=tenant, plan=plan, given=config.given_gpus)
     found = (*found, charged.finding) if charged.finding is not None else found
     refused = charged.finding is not None and charged.finding.status != TRUE
-    if refused and charged.copies == 0 and not observed.children:
-        return _charged(_hold(observed, config, found), charged, plan)
+    if refused and (charged.copies == 0 or _is_another(held, served_last(observed))):
+        # What does not run yet needs a grant; what runs has its own.
+        outcome = _look_after(observed, config, found, held=held, tenant=tenant)
+        return outcome if observed.children else _charged(outcome, charged, plan)
     prepared = prepare(observed, config, held, plan)
     found = (*found, *prepared.findings)
     outcome = _prepared(observed, config, found, held=held, prepared=prepared, charged=charged)
@@ -108,7 +121,10 @@ def _prepared(
     """What is done with the revision, or until there is one."""
     # Before anything is made: from then on the object cannot go without us.
     first = prepared.actions if prepared.refused else (*_finalizer_first(observed), *prepared.actions)
-    ready = prepared if prepared.target is not None else kept(observed, config, held, prepared)
+    ready: Prepared | None = prepared
+    if prepared.target is None:
+        lost = prepared.refused or files_go(observed, held, prepared)
+        ready = None if lost else kept(observed, config, held)
     if ready is None:
         outcome = _unprepared(observed, config, found, prepared=prepared)
     else:
@@ -151,6 +167,23 @@ def _in_use(observed: Observed, course: Course) -> list[Refer]:
         weights.refer(observed, facts.model, weights.Result(tokenizer=facts.tokenizer, weights=facts.weights, bytes=0))
         for facts in needed.values()
     ]
+
+
+def _is_another(held: Pinned, current: str) -> bool:
+    """True if the wish is answered by another revision than the one that served last."""
+    return bool(current) and (held.chosen is None or held.chosen.name != current)
+
+
+def _look_after(
+    observed: Observed, config: Config, found: tuple[Finding, ...], *, held: Pinned, tenant: Tenant
+) -> Outcome:
+    """What runs goes on as it was, though the present wish cannot come true."""
+    former = kept(observed, config, held)
+    if former is None or former.target is None:
+        return _hold(observed, config, found)
+    charged = quota.judge(observed, tenant=tenant, plan=former.target.facts.plan, given=config.given_gpus)
+    outcome = _run(observed, config, held=held, prepared=former, charged=charged)
+    return replace(outcome, findings=(*found, *outcome.findings), life=replace(outcome.life, quota=charged.status))
 
 
 def _unprepared(observed: Observed, config: Config, found: tuple[Finding, ...], *, prepared: Prepared) -> Outcome:

@@ -90,22 +90,29 @@ def prepare(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Pre
         return fresh
     if fresh.target is not None and fresh.target.name == chosen.name:
         return replace(fresh, target=chosen)
-    if fresh.refused or _files_go(observed, held, fresh):
+    if fresh.refused or files_go(observed, held, fresh):
         return fresh
     return _drifted(observed, config, held, fresh, chosen)
 
 
-def kept(observed: Observed, config: Config, held: Pinned, prepared: Prepared) -> Prepared | None:
+def served_last(observed: Observed) -> str:
+    """Name of the last revision that served wholly; empty if none ever did."""
+    return next((item.name for item in observed.live.status.revisions if item.state == State.CURRENT), "")
+
+
+def kept(observed: Observed, config: Config, held: Pinned) -> Prepared | None:
     """The revision that served last, to be looked after until another one is ready; None where there is none."""
-    name = next((item.name for item in observed.live.status.revisions if item.state == State.CURRENT), "")
-    current = held.known.get(name)
-    if current is None or current.going or prepared.refused or _files_go(observed, held, prepared):
+    current = held.known.get(served_last(observed))
+    if current is None or current.going or license.denied_former(observed, current.facts.model) is not None:
         return None
-    if license.denied_former(observed, current.facts.model) is not None:
-        return None
-    facts, drifted = current.facts, observed.live.status.drifted
-    rendering = _rendering(observed, config, held, facts.plan, facts.weights, facts.compiled)
-    return replace(prepared, target=current, rendering=rendering, wish=current.wish, drifted=drifted)
+    facts = current.facts
+    return Prepared(
+        findings=(),
+        target=current,
+        rendering=_rendering(observed, config, held, facts.plan, facts.weights, facts.compiled),
+        wish=current.wish,
+        drifted=observed.live.status.drifted,
+    )
 
 
 def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, chosen: Revision) -> Prepared:
@@ -197,7 +204,7 @@ def _kept(fresh: Prepared, chosen: Revision) -> tuple[Finding, ...]:
     return tuple(made)
 
 
-def _files_go(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
+def files_go(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
     """True if the pinned revision's own weights are not there: another digest's Job says nothing of them."""
     if fresh.result is not None or held.chosen is None:
         return False

@@ -50,7 +50,10 @@ MOST_KEPT = 4096
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a revision without looking into its manifests."""
+    """What is known of a revision without looking into its manifests.
+
+    Former operators have written it: a field that comes needs a default, here and in what lies in it.
+    """
 
     model: str
     tokenizer: str
@@ -142,12 +145,15 @@ def chosen(known: Sequence[Revision], *, wish: str, failed: Mapping[str, str]) -
 
 
 def wish_of(observed: Observed, model: ModelEntry, *, secret: str) -> str:
-    """Digest of what the tenant wrote, as far as pods depend on it: a change of it makes a new revision at once."""
+    """Digest of what the tenant wrote, as far as pods depend on it: a change of it makes a new revision at once.
+
+    What is not said has no part in it, so that a field that comes with another version changes nobody's.
+    """
     spec = observed.live.spec
     registered = observed.policy.view.models.get(model.id)
-    own = None if registered is None else [registered.base, registered.precision, repr(registered.weights)]
-    placement = msgspec.to_builtins(spec.placement)
-    return digest_of([model.id, msgspec.to_builtins(ask_of(spec)), placement, own, digest_of(secret)])
+    own = None if registered is None else [registered.base, registered.precision, registered.weights]
+    asked = [model.id, ask_of(spec), spec.placement, own]
+    return digest_of([_said(msgspec.to_builtins(asked)), digest_of(secret)])
 
 
 def basis_of(model: ModelEntry) -> str:
@@ -200,6 +206,13 @@ def make(rendering: Rendering, *, tokenizer: str, wish: str, source: str, versio
         "data": {**data, FACTS_KEY: msgspec.json.encode(facts).decode(), TEMPLATE_KEY: template},
     }
     return Revision(name=name, facts=facts, template=template, manifest=manifest)
+
+
+def _said(value: Any) -> Any:
+    """Without what says nothing."""
+    if isinstance(value, dict):
+        return {name: said for name, item in value.items() if (said := _said(item)) not in (None, {}, [], "", False)}
+    return [_said(item) for item in value] if isinstance(value, list) else value
 
 
 def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str | None) -> Manifest:

@@ -4,6 +4,7 @@ Here the pure judges of copies meet: scaling says how many, healing which may be
 come and go, routing what gateways are told.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -34,7 +35,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     """What to do about the copies, and what to tell of them."""
     seen = seen_of(observed, config, course)
     scaled = _scaled(observed, course, seen)
-    wanted = scaled.desired if course.quota.copies is None else min(scaled.desired, course.quota.copies)
+    wanted = _granted(course, seen, scaled.desired)
     step = next_step(look_of(observed, course, seen, wanted=wanted))
     told = _routing(observed, course, seen, step)
     endpoints = sum(len(target.endpoints) for target in told.targets)
@@ -65,6 +66,14 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         look_after_seconds=min(wait for wait in waits if wait is not None),
     )
     return _with_groups(outcome, here)
+
+
+def _granted(course: Course, seen: Seen, desired: int) -> int:
+    """As many of the wanted copies as the quota has room for: it keeps new ones from coming, and takes none away."""
+    if course.quota.copies is None:
+        return desired
+    there = Counter(copy.revision for copy in seen.copies if not copy.going and not copy.draining)
+    return min(desired, max(course.quota.copies, *there.values(), 0))
 
 
 def hold(observed: Observed, config: Config, findings: tuple[Finding, ...], *, denied: Mapping[str, str]) -> Outcome:
