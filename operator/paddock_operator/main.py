@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import sys
@@ -60,6 +61,7 @@ log = logging.getLogger(__name__)
 
 SILENT_SECONDS = 180.0
 RESYNCS_TO_MISS = 3
+SET_ASIDE_SECONDS = 120.0
 RELISTS_BEFORE_RESYNC = 0.8
 """The caches list anew a little more often than everything is looked at, so each look rests on a new list."""
 
@@ -348,6 +350,15 @@ def config_of(settings: OperatorSettings) -> Config:
     )
 
 
+async def _set_aside() -> None:
+    """Never returns. What the caches hold is millions of objects that stay: the search for garbage leaves them out,
+    which would otherwise stop the process for a second now and then."""
+    while True:
+        await asyncio.sleep(SET_ASIDE_SECONDS)
+        gc.collect()
+        gc.freeze()
+
+
 def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None:
     """Checks and gauges of the running parts."""
     loop, settings = operator.loop, operator.settings
@@ -393,9 +404,11 @@ async def run(settings: OperatorSettings) -> None:
     async with wired(settings, telemetry) as operator:
         watch_over(operator, health, telemetry)
         runner = await health.serve(host=settings.health_host, port=settings.health_port)
+        aside = asyncio.create_task(_set_aside())
         try:
             await operator.run()
         finally:
+            aside.cancel()
             await runner.cleanup()
             telemetry.close()
 

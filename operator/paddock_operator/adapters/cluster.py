@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx2
 import msgspec
@@ -49,6 +50,7 @@ class LightkubeCluster:
         self, client: httpx2.AsyncClient, *, may_write: Callable[[], None], silence_seconds: float = SILENCE_SECONDS
     ) -> None:
         self._client = client
+        self._base = str(client.base_url).rstrip("/")
         self._silence_seconds = silence_seconds
         self._may_write = may_write
 
@@ -169,11 +171,12 @@ class LightkubeCluster:
         body: Manifest | None = None,
         content_type: str = "application/json",
     ) -> Manifest:
+        # Whole and parsed once: the client would parse it three times, which is half the cost of a request.
+        query = f"?{urlencode(parameters)}" if parameters else ""
         try:
             response = await self._client.request(
                 method,
-                path,
-                params=parameters,
+                httpx2.URL(f"{self._base}{path}{query}"),
                 content=None if body is None else msgspec.json.encode(body),
                 headers={"Content-Type": content_type},
             )
