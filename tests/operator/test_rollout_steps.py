@@ -463,6 +463,16 @@ class TestFailure:
         assert sorted(cluster.copies) == ["a-0", "a-1", "a-2", "b-0"]
         assert steps[-1].rollout is not None
 
+    def test_without_rollback_half_a_second_set_takes_the_place_of_no_former_copy(self) -> None:
+        cluster = serving(RolloutSpec(strategy="BlueGreen", deadline_seconds=100, rollback=False))
+        cluster.target = "b"
+        cluster.round()
+        cluster.copies["b-2"].lost = True
+        cluster.settle()
+        assert cluster.answering() == {"a": 3, "b": 2}
+        del cluster.copies["a-1"]
+        assert [(new.revision, new.index) for new in cluster.round().create] == [("a", 1)]
+
     def test_without_rollback_a_canary_keeps_its_share_for_ever(self) -> None:
         spec = RolloutSpec(strategy="Canary", rollback=False, steps=(RolloutStep(weight_percent=40, seconds=30),))
         cluster = serving(spec, wanted=1)
