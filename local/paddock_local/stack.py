@@ -40,7 +40,7 @@ from paddock_local.supervisor import Supervisor, environment
 
 DEFAULT_STACK = "demo"
 # Tenants of the story; each has a kubeconfig, their rights come from RBAC in the charts or the demo.
-TENANT_USERS = {"acme": ("paddock:tenant:acme",), "globex": ("paddock:tenant:globex",)}
+TENANT_USERS = {"acme": ("paddock:acme",), "globex": ("paddock:globex",)}
 LOG_TAIL = 15
 SHUTDOWN_PATIENCE_S = 60.0
 

@@ -46,15 +46,9 @@ TENANTS = {
 
 
 def tenant_namespace(tenant: str) -> str:
-    """A namespace in which the tenant's people may work with LlamaDeployments and nothing else."""
+    """The tenant's namespace; what its people may do there is for the operator to see to, once it is the tenant's."""
     return f"""
 apiVersion: v1
 kind: Namespace
 metadata: {{name: {tenant}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: paddock-tenant, namespace: {tenant}}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: paddock-tenant}}
-subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {tenant}}}]
 """

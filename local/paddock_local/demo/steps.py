@@ -164,6 +164,7 @@ def ensure_tenant(world: World, tenant: str, party: Party) -> None:
     manifest.write_text(tenant_namespace(tenant))
     world.kubectl("apply", "-f", str(manifest), who="kubernetes-admin")
     world.paddock("tenant", "namespace", "add", tenant, tenant)
+    world.wait(f"{tenant} to have rights there", lambda: world.may_deploy(tenant) or None, seconds=60)
     world.paddock("quota", "set", "--tenant", tenant, "--requests-per-minute", "600")
     world.keep_secret(
         f"{tenant}-key", world.paddock("key", "create", "--tenant", tenant, "--name", "story").json["key"]

@@ -113,6 +113,16 @@ class World:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
+    def may_deploy(self, tenant: str) -> bool:
+        """Whether the tenant's people may create LlamaDeployments in its namespace, asked quietly."""
+        arguments = ["auth", "can-i", "create", "llamadeployments.paddock.dev", "-n", tenant, "-q"]
+        done = subprocess.run(
+            [str(self.kubectl_path), *arguments],
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig(tenant))},
+            capture_output=True, check=False, timeout=COMMAND_SECONDS,
+        )  # fmt: skip
+        return done.returncode == 0
+
     def condition(self, kind: str, **where: str) -> dict[str, Any]:
         """The condition of this type, or an empty one while there is none."""
         status = self.deployment(**where).get("status", {})
