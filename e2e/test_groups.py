@@ -308,6 +308,74 @@ class TestSmallestGroup:
         assert uids(pods(world, first)) == before
         assert answered(world)
 
+    def test_a_group_leaves_a_node_with_a_broken_gpu_and_comes_elsewhere(self, world, pair):
+        (first,) = groups(world)
+        broken = pods(world, first)[f"{first}-0-1"]["spec"]["nodeName"]
+        say(world, broken, "True")
+        try:
+            act.eventually(lambda: first not in groups(world), what="the group to leave", seconds=2 * SECONDS)
+            serving(world, pair)
+            places = {item["spec"]["nodeName"] for item in pods(world).values()}
+            assert len(places) == 2
+            assert broken not in places
+            (second,) = groups(world)
+            act.eventually(
+                lambda: endpoints(world, pair) == {address(world, second)}, what="requests to follow", seconds=SECONDS
+            )
+            assert answered(world)
+        finally:
+            say(world, broken, "False")
+
+    def test_a_rank_that_ends_twice_costs_its_group_a_pause_and_is_remembered(self, world, pair):
+        (group,) = groups(world)
+        before = uids(pods(world, group))
+        end(world, f"{group}-0-1")
+        act.eventually(
+            lambda: len(now := uids(pods(world, group))) == 2 and not now & before,
+            what="the group to be made anew by its controller", seconds=SECONDS,
+        )  # fmt: skip
+        serving(world, pair)
+        assert copies(world, pair)[group]["failures"] == 1
+        end(world, f"{group}-0-1")
+        act.eventually(lambda: copies(world, pair)[group]["failures"] == 2, what="a second failure", seconds=SECONDS)
+        act.eventually(
+            lambda: world.deployment(pair)["status"]["conditions"] and reason(world, pair) == "RestartDelayed",
+            what="the pause to be told", seconds=SECONDS,
+        )  # fmt: skip
+        serving(world, pair)
+        assert list(groups(world)) == [group]
+        assert answered(world)
+
+
+def say(world: World, node: str, status: str) -> None:
+    """What a monitor of GPUs says of a node."""
+    condition = {"type": "XidCriticalError", "status": status, "reason": "Xid79", "message": "fallen off the bus"}
+    patch = json.dumps({"status": {"conditions": [condition]}})
+    told = ("patch", "node", node, "--subresource=status", "--type", "strategic", "-p", patch)
+    assert world.kubectl(*told, who="kubernetes-admin").code == 0
+
+
+def end(world: World, pod: str) -> None:
+    """The container of a pod ends for want of memory and is started again, as its kubelet would tell."""
+    found = world.kubectl("get", "pod", pod, "-n", SERVING, "-o", "json", who="kubernetes-admin").json
+    (status,) = found["status"]["containerStatuses"]
+    ended = {"exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-01-01T00:00:00Z", "startedAt": None}
+    again = {**status, "restartCount": status["restartCount"] + 1, "lastState": {"terminated": ended}}
+    patch = json.dumps({"status": {"containerStatuses": [again]}})
+    told = ("patch", "pod", pod, "-n", SERVING, "--subresource=status", "--type", "merge", "-p", patch)
+    assert world.kubectl(*told, who="kubernetes-admin").code == 0
+
+
+def copies(world: World, name: str) -> dict[str, dict[str, Any]]:
+    """What the status remembers of copies."""
+    return {item["name"]: item for item in world.deployment(name)["status"].get("copies", [])}
+
+
+def reason(world: World, name: str) -> str:
+    """Why it does not serve."""
+    conditions = world.deployment(name)["status"]["conditions"]
+    return next(item["reason"] for item in conditions if item["type"] == "Serving")
+
 
 @pytest.mark.parametrize(
     ("file", "nodes", "cut"),

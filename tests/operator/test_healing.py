@@ -427,6 +427,29 @@ def test_a_record_of_another_version_counts_nothing_twice() -> None:
     assert case.failures == 0
 
 
+def test_what_ends_while_its_workload_is_being_deleted_is_no_failure() -> None:
+    case = Case()
+    case.made = workload(going=True)
+    case.look(pod("a", restarts=1, left=CRASH))
+    assert case.failures == 0
+
+
+def test_a_pod_alone_that_answered_and_is_replaced_has_not_failed() -> None:
+    case = Case()
+    case.look(pod("a", restarts=1, left=CRASH))
+    case.look(pod("a", restarts=1, left=CRASH, ready_since=START), answers=True)
+    case.look(pod("b", born=START + 60))
+    assert case.failures == 1
+
+
+def test_a_broken_group_is_not_taken_for_a_sound_one_because_its_leader_answers() -> None:
+    case = answering_group()
+    mixed = [pod("l", worker=0, ready_since=START), pod("b", worker=1, born=START + 700)]
+    case.after(701).look(*mixed, answers=True)
+    verdict = case.after(31).look(*mixed, answers=True)
+    assert verdict.down
+
+
 def test_a_copy_that_nobody_makes_anew_is_forgotten() -> None:
     case = Case()
     case.look(pod("a", restarts=1, left=CRASH))

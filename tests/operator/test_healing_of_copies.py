@@ -155,6 +155,27 @@ def test_nobody_takes_its_place_while_it_pauses(world: Any) -> None:
     assert world.names(DEPLOYMENT) == sorted([bad, good])
 
 
+def test_after_its_pause_it_comes_back_by_its_name_though_an_earlier_one_is_free(world: Any) -> None:
+    first, second = world.names(DEPLOYMENT)
+    world.spec = {**world.spec, "replicas": 3}
+    world.rounds()
+    third = next(name for name in world.names(DEPLOYMENT) if name not in (first, second))
+    for workload in (first, second):
+        world.objects.pop((DEPLOYMENT, workload))
+        for pod in world.pods(workload):
+            world.objects.pop((POD, pod["metadata"]["name"]))
+    world.spec = {**world.spec, "replicas": 1}
+    for _ in range(2):
+        crash(world, third)
+        world.round()
+        world.now += 1.0
+    assert world.names(DEPLOYMENT) == []
+    world.now += 10.0
+    world.round()
+    assert world.names(DEPLOYMENT) == [third]
+    assert records(world)[third].failures == 2
+
+
 def test_an_only_copy_in_its_pause_is_what_serving_tells(world: Any) -> None:
     world.spec = {**world.spec, "replicas": 1}
     world.rounds()

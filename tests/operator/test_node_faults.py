@@ -175,6 +175,14 @@ def test_pods_of_a_former_workload_that_hang_on_a_lost_node_are_forced_and_nothi
     assert [item.uid for item in verdict.forced] == ["a"]
 
 
+def test_what_was_told_of_a_node_stays_as_it_was_from_round_to_round() -> None:
+    first = judged(pod("a", node="gpu-2"), found=LOST).record
+    patient = Patient(name="chat-r-0", revision="chat-r", size=1, workload=workload(), pods=[pod("a", node="gpu-2")])
+    later = NodeFaults(lost={"gpu-2": "node gpu-2 has not answered for 99 s"})
+    again = healing.judge(patient, former=first, now=START + 38, gpu=GPU, faults=later, rules=HealingRules())
+    assert again.record == first, "a status that changes with every look would be written with every look"
+
+
 def test_no_pod_is_forced_where_its_node_answers() -> None:
     going = pod("a", going=True)
     assert judged(going, found=LOST).forced == ()

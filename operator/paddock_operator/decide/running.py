@@ -178,14 +178,9 @@ def _actions(observed: Observed, config: Config, course: Course, seen: Seen, ste
     ended |= {name for name in moves if seen.is_drained(name)}
     delete = [by_name[name] for name in sorted({*step.delete, *down, *ended}) if name in by_name]
     denied = {copy.name for copy in seen.copies if copy.revision in seen.denied}
-    key, avoids = observed.key, observed.faults.avoided
     create = [
-        workloads.NewCopy(
-            name=names.copy_name(namespace=key.namespace, name=key.name, revision=new.revision, index=new.index),
-            revision=course.known[new.revision],
-            avoids=avoids,
-        )
-        for new in step.create
+        workloads.NewCopy(name=name, revision=course.known[revision], avoids=observed.faults.avoided)
+        for name, revision in _named(observed, seen, step)
     ]
     needed = {course.target.name, step.goal, *(standing.revision for standing in step.standings)}
     needed |= {copy.revision for copy in seen.copies}
@@ -200,6 +195,26 @@ def _actions(observed: Observed, config: Config, course: Course, seen: Seen, ste
         forced=[pod for verdict in seen.verdicts.values() for pod in verdict.forced],
     )
     return workloads.actions(observed, seen.copies, changes, namespace=course.namespace)
+
+
+def _named(observed: Observed, seen: Seen, step: Step) -> list[tuple[str, str]]:
+    """Names and revisions of the copies to be made. One that was taken down and may come back comes back by its name:
+    what was counted of it is remembered by that."""
+    key, there = observed.key, {copy.name for copy in seen.copies}
+    back = {
+        name: verdict.record.revision
+        for name, verdict in sorted(seen.verdicts.items())
+        if verdict.record is not None and verdict.record.failed_at and not verdict.held and name not in there
+    }
+    found = []
+    for revision in dict.fromkeys(new.revision for new in step.create):
+        indices = [new.index for new in step.create if new.revision == revision]
+        new_names = [
+            names.copy_name(namespace=key.namespace, name=key.name, revision=revision, index=index) for index in indices
+        ]
+        known = [name for name, its in back.items() if its == revision]
+        found += [(name, revision) for name in [*dict.fromkeys((*known, *new_names))][: len(indices)]]
+    return found
 
 
 def _told_of(observed: Observed, config: Config, copy: Copy) -> bool:
