@@ -5,6 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
@@ -449,3 +451,45 @@ def test_a_wish_beyond_the_quota_takes_nothing_away_that_runs(
     found = {item.type: (item.status, item.reason) for item in status.conditions}
     assert found["QuotaAvailable"] == ("False", "GpuQuotaExceeded")
     assert found["Serving"] == ("True", "Serving")
+
+
+CHANGES = st.sampled_from(
+    [
+        {"engine": {"contextLength": 512}},
+        {"engine": {"contextLength": 1024}},
+        {"engine": {}},
+        {"replicas": 1},
+        {"replicas": 3},
+        {"rollout": {"strategy": "BlueGreen"}},
+        {"rollout": {"strategy": "DrainFirst"}},
+        {"rollout": {"strategy": "RollingUpdate"}},
+    ]
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(steps=st.lists(st.tuples(CHANGES, st.integers(0, 12), st.integers(1, 4)), max_size=5))
+def test_whatever_is_asked_and_whenever_the_process_dies_it_ends_as_asked(
+    worlds: Any, policy: Policy, steps: list[tuple[dict[str, Any], int, int]]
+) -> None:
+    world = worlds.World(config=worlds.CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
+    world.rounds()
+    for change, writes, times in steps:
+        world.spec = {**world.spec, **change}
+        for _ in range(times):
+            world.round(only=writes)
+            world.round()
+            world.pods_come()
+            world.now += 3
+    for _ in range(90):
+        world.round()
+        world.pods_come()
+        world.now += 5
+    status = world.parsed()
+    (target,) = status.routing.targets
+    wanted = world.spec["replicas"]
+    assert (len(world.names(DEPLOYMENT)), status.ready_replicas, len(target.endpoints)) == (wanted,) * 3
+    assert {revision_of(name) for name in world.names(DEPLOYMENT)} == {target.revision}
+    assert target.context_length == world.spec.get("engine", {}).get("contextLength", 8192)
+    assert (status.rollout, status.drifted) == (None, False)
+    assert [item.state for item in status.revisions] == ["Current"]
