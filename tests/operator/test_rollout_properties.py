@@ -142,6 +142,8 @@ class Rollouts(RuleBasedStateMachine):
             cluster.pass_time(5.0)
             made, rounds = made + len(step.create), rounds + 1
             over = step.verdict in (Verdict.STEADY, Verdict.ROLLED_BACK, Verdict.STOPPED)
+            # Should the one that served before be broken by now, its copies are all that is wanted, and wait for help.
+            over = over or (step.verdict is Verdict.GOING_BACK and step.goal in cluster.broken)
             quiet = quiet + 1 if over and not (step.create or step.drain) else 0
             assert rounds < 2000, f"no end in sight: {step}"
         # No flapping: a copy is made once for the way there, and once for the way back.
@@ -161,6 +163,9 @@ class Rollouts(RuleBasedStateMachine):
                 assert cluster.target in cluster.failed
                 found = 0 if cluster.current in cluster.broken else cluster.wanted
                 assert answering == ({cluster.current: found} if found else {})
+            case Verdict.GOING_BACK:
+                assert {copy.look.revision for copy in cluster.copies.values()} == {cluster.current}
+                assert len(cluster.copies) == cluster.wanted
             case _:
                 assert not cluster.spec.rollback
                 assert cluster.target in cluster.failed
