@@ -24,7 +24,7 @@ _MOST = 64
 _KEPT = 4096
 """Lineages that stay at hand: the same few are asked for all the time."""
 _kept: dict[str, tuple[object, list["Lineage"], tuple["Lineage", ...], "Lineage"]] = {}
-"""By id: what a lineage was made from, and the lineage. It stands for those very objects alone; none of them changes."""
+"""By id: what a lineage was made from, and the lineage, which stands for those very objects alone; none changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
