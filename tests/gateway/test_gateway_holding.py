@@ -332,3 +332,23 @@ async def test_turns_that_are_given_and_not_used_yet_count() -> None:
     queue.done(waiting[2].result())
     await asyncio.sleep(0.01)
     assert (len(queue), queue.waiting) == (0, False)
+
+
+async def test_who_had_a_turn_and_found_no_endpoint_is_the_first_in_the_line_again() -> None:
+    queue, routes, _ = small(most=9, endpoints=0)
+    turn = asyncio.create_task(queue.wait(routes.by_name["a/b"], tenant="t", gone=never))
+    await asyncio.sleep(0)
+    routes.put(deployment(endpoints=1))
+    queue.flow("a/b")
+    had = await asyncio.wait_for(turn, 5)
+    routes.put(deployment(endpoints=0))
+    other = asyncio.create_task(queue.wait(routes.by_name["a/b"], tenant="t", gone=never))
+    await asyncio.sleep(0)
+    queue.done(had)
+    again = asyncio.create_task(queue.wait(routes.by_name["a/b"], tenant="t", gone=never, former=had))
+    await asyncio.sleep(0)
+    routes.put(deployment(endpoints=1))
+    queue.flow("a/b")
+    queue.done(await asyncio.wait_for(again, 5))
+    assert not other.done()
+    queue.done(await asyncio.wait_for(other, 5))

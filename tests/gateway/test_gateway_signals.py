@@ -271,3 +271,18 @@ async def test_sums_that_grow_old_are_told_though_nothing_happens() -> None:
     running.cancel()
     assert first.deployments[0].revisions[0].requests == 1
     assert later.deployments[0].revisions == ()
+
+
+async def test_the_end_of_the_last_request_at_an_endpoint_that_left_is_told_at_once() -> None:
+    requests = {"http://u": 1}
+    book = Signals(clock=SYSTEM, instance="g", requests_at=lambda url: requests.get(url, 0))
+    one = deployment("a", routing="one", urls=("http://u",))
+    book.routed("acme/a", one)
+    book.meter(one).begin()
+    book.routed("acme/a", deployment("a", routing="two"))
+    before = decoded(await book.report(after=0, wait=0))
+    requests.clear()
+    book.meter(one).end()
+    (told,) = decoded(await book.report(after=before.cursor, wait=0)).deployments
+    assert before.deployments[0].left == ("http://u",)
+    assert (told.left, told.endpoints) == ((), {})
