@@ -6,14 +6,10 @@ Triton's answers are played (responder.py).
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
-import openai
 import pytest
-from openai import OpenAI
 from paddock_local.demo import steps
 from paddock_local.demo.cast import TENANTS
 from paddock_local.demo.narrator import Narrator
@@ -26,6 +22,7 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 from e2e import enforcement as act
+from e2e.asking import Asking, client, streamed
 from e2e.responder import WORD, playing
 from faults.scene import kill_part
 
@@ -101,56 +98,6 @@ def world(watched: Callable[[Stack], None]) -> Iterator[World]:
             stack.down(progress=Progress(), erase=True)
 
 
-@dataclass
-class Asking:
-    """Answers of so many tokens, so many at once, one after the other until it is told to stop; each is counted."""
-
-    world: World
-    clients: int
-    tokens: int = 40
-    whole: int = 0
-    problems: list[str] = field(default_factory=list)
-    _over: threading.Event = field(default_factory=threading.Event)
-    _threads: list[threading.Thread] = field(default_factory=list)
-
-    def __enter__(self) -> "Asking":
-        self._threads = [threading.Thread(target=self._ask_on) for _ in range(self.clients)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """What was begun is answered to its end."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask_on(self) -> None:
-        with client(self.world) as own:
-            while not self._over.is_set():
-                try:
-                    text = streamed(own, tokens=self.tokens)
-                except openai.APIError as error:
-                    self.problems.append(repr(error))
-                    time.sleep(0.5)
-                    continue
-                if text == WORD * self.tokens:
-                    self.whole += 1
-                else:
-                    self.problems.append(f"cut: {text!r}")
-
-
-def client(world: World) -> OpenAI:
-    return OpenAI(base_url=f"{world.gateway_url}/v1", api_key=world.secret("acme-key"), max_retries=0, timeout=SECONDS)
-
-
-def streamed(own: OpenAI, *, tokens: int) -> str:
-    """The whole text of a streamed answer."""
-    messages: Any = [{"role": "user", "content": "Count."}]
-    chunks = own.chat.completions.create(model=SERVED, messages=messages, max_tokens=tokens, stream=True)
-    return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-
-
 def status(world: World) -> dict[str, Any]:
     return dict(world.deployment("elastic").get("status", {}))
 
@@ -182,8 +129,8 @@ def serving_reason(world: World) -> str:
 def test_load_adds_copies_and_quiet_takes_them_away_without_a_cut_answer(world: World) -> None:
     until(world, 1)
     # Those few answer for 20 s each, so some are in the copies that go.
-    with Asking(world, clients=3, tokens=400) as few:
-        with Asking(world, clients=9) as many:
+    with Asking(world, clients=3, served=SERVED, tokens=400) as few:
+        with Asking(world, clients=9, served=SERVED) as many:
             until(world, 3)
             scaled = status(world)["scaling"]
             assert scaled["desiredReplicas"] == 3
@@ -201,7 +148,7 @@ def test_nobody_asks_and_the_last_copy_goes_until_a_request_wakes_it(world: Worl
     act.eventually(lambda: serving_reason(world) == "ScaledToZero", what="the condition to say so", seconds=SECONDS)
     assert status(world)["scaling"]["reason"] == f"nobody has asked for {SCALING['idleSeconds']} s"
     with client(world) as own:
-        assert streamed(own, tokens=3) == WORD * 3
+        assert streamed(own, served=SERVED, tokens=3) == WORD * 3
     assert status(world)["scaling"]["desiredReplicas"] == 1
     assert serving_reason(world) == "Serving"
 
@@ -213,7 +160,7 @@ def test_an_operator_that_was_killed_goes_on_where_it_was(world: World) -> None:
 
     def ask() -> None:
         with client(world) as own:
-            answers.append(streamed(own, tokens=100))
+            answers.append(streamed(own, served=SERVED, tokens=100))
 
     thread = threading.Thread(target=ask)
     thread.start()
