@@ -266,9 +266,7 @@ def _partly_placed(
     yielded = record.yielded + 1
     wait = _yield_seconds(patient.name, yielded, rules=rules)
     until = format_time(now + wait)
-    record = msgspec.structs.replace(
-        record, yielded=yielded, failed_at=format_time(now), retry_at=until, evidence=left
-    )
+    record = msgspec.structs.replace(record, yielded=yielded, failed_at=format_time(now), retry_at=until, evidence=left)
     often = f"gave its devices back, as only {len(holds)} of {patient.size} pods found a node, and is tried again"
     cause = Cause(reason=_reason_of(record), message=_told(record, f"{often} at {until}"))
     return Verdict(
