@@ -228,6 +228,13 @@ def change(scene: Scene, name: str, **rollout: Any) -> None:
     scene.patch(name, engine={"maxConcurrency": engine["maxConcurrency"] + 1}, rollout=fresh)
 
 
+def set_back(scene: Scene, name: str, engine: dict[str, Any]) -> str:
+    """The specification that was there before; the revision that serves then."""
+    scene.patch(name, engine={"maxConcurrency": engine["maxConcurrency"]})
+    scene.until(name, what="the former one alone", holds=lambda status: status.get("rollout") is None)
+    return scene.serving(name, copies=2)
+
+
 def asked(scene: Scene, name: str, *, clients: int = 4) -> Asking:
     return Asking(scene.world, clients=clients, served=f"acme/{name}", tokens=20)
 
@@ -274,7 +281,7 @@ def test_a_canary_goes_up_by_its_steps(scene: Scene, rolled: str) -> None:
 
 
 def test_a_canary_that_is_slower_is_taken_back_by_its_gate(scene: Scene, rolled: str) -> None:
-    before = scene.serving(rolled, copies=2)
+    before, engine = scene.serving(rolled, copies=2), scene.look(rolled)["spec"]["engine"]
     scene.responder.pace_of = lambda name: PACE_SECONDS if name == before else 4 * PACE_SECONDS
     with asked(scene, rolled) as asking:
         stages = [{"weightPercent": 50, "seconds": 600}]
@@ -284,6 +291,7 @@ def test_a_canary_that_is_slower_is_taken_back_by_its_gate(scene: Scene, rolled:
     whole(asking)
     found = act.looked(scene.world, name=rolled)["Progressing"]
     assert found["reason"] == "RolledBack"
+    assert set_back(scene, rolled, engine) == before
 
 
 def failure(status: dict[str, Any]) -> str:
@@ -293,7 +301,7 @@ def failure(status: dict[str, Any]) -> str:
 
 def test_a_broken_engine_is_taken_back_and_costs_no_copy(scene: Scene, rolled: str) -> None:
     before = scene.serving(rolled, copies=2)
-    kept = scene.workloads(rolled)
+    kept, engine = scene.workloads(rolled), scene.look(rolled)["spec"]["engine"]
     scene.responder.pace_of = lambda name: PACE_SECONDS if name == before else None
     with asked(scene, rolled) as asking, Watching(scene, rolled) as seen:
         change(scene, rolled, deadlineSeconds=15)
@@ -301,6 +309,7 @@ def test_a_broken_engine_is_taken_back_and_costs_no_copy(scene: Scene, rolled: s
         assert scene.serving(rolled, copies=2) == before
     whole(asking)
     assert seen.fewest == 2
+    assert set_back(scene, rolled, engine) == before
     assert scene.workloads(rolled) == kept
 
 
@@ -313,9 +322,7 @@ def test_setting_it_back_in_the_middle_keeps_the_copies_that_are_there(scene: Sc
             rolled, what="some requests on the new one",
             holds=lambda status: (status.get("rollout") or {}).get("stepSince", "") != "",
         )  # fmt: skip
-        scene.patch(rolled, engine={"maxConcurrency": engine["maxConcurrency"]})
-        scene.until(rolled, what="the former one alone", holds=lambda status: status.get("rollout") is None)
-        assert scene.serving(rolled, copies=2) == before
+        assert set_back(scene, rolled, engine) == before
     whole(asking)
     assert seen.fewest == 2
     assert scene.workloads(rolled) == kept
