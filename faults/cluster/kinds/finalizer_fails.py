@@ -18,7 +18,7 @@ from faults.cluster.stage import Stage
 ROW = 16
 WHAT = "a LlamaModel is deleted while the control plane is away, for {size} hours of virtual time"
 PASS = "a condition says why and how to end it by force, a metric counts it, at most one try in 5 min, force works"
-SHORT, FULL = 2, 24
+SHORT, FULL = 2, 6
 SETTLED_SECONDS = 1200.0
 """So long the pauses grow."""
 LEAST_SECONDS = 300.0
