@@ -82,7 +82,6 @@ class Executor:
             except ClusterError as error:
                 kind = _extra(action)
                 if kind is None:
-                    error.writes_before = writes
                     raise
                 log.warning("not done", extra={"key": str(observed.key), "kind": kind.name, "error": str(error)})
                 refused.append(f"{kind.name}: {error}")

@@ -147,7 +147,7 @@ class Loop:
             # Whoever leads has this key too. It may be us again within a moment, so it is kept.
             self.queue.done(key, look_after_seconds=NOT_LEADING_SECONDS)
         except OperatorError as error:
-            delay = self.queue.failed(key, got_on=isinstance(error, ClusterError) and error.writes_before > 0)
+            delay = self.queue.failed(key)
             log.warning("round failed", extra={"key": str(key), "error": str(error), "retry_seconds": round(delay, 1)})
         except asyncio.CancelledError:
             self.queue.done(key)
