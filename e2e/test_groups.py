@@ -374,7 +374,7 @@ def copies(world: World, name: str) -> dict[str, dict[str, Any]]:
 def reason(world: World, name: str) -> str:
     """Why it does not serve."""
     conditions = world.deployment(name)["status"]["conditions"]
-    return next(item["reason"] for item in conditions if item["type"] == "Serving")
+    return str(next(item["reason"] for item in conditions if item["type"] == "Serving"))
 
 
 @pytest.mark.parametrize(
