@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from paddock_core.resources import names
+
 from faults.cluster.checking import is_gone
 from faults.cluster.simulated.world import GPU_MODEL, World
 
@@ -22,7 +24,15 @@ class Step:
         """Whether its end is reached."""
         if self.copies is None:
             return is_gone(world, NAME)
-        return world.serves(NAME, copies=self.copies) and len(world.copies(NAME)) == self.copies
+        return world.serves(NAME, copies=self.copies) and is_settled(world)
+
+
+def is_settled(world: World) -> bool:
+    """Whether no rollout goes on: all copies are of one revision, and it is the current one."""
+    status = world.status(NAME)
+    current = {item["name"] for item in status.get("revisions") or () if item.get("state") == "Current"}
+    running = {str(item["metadata"]["labels"].get(names.REVISION)) for item in world.workloads(NAME)}
+    return running == current and len(status.get("revisions") or ()) == 1 and "rollout" not in status
 
 
 def steps() -> tuple[Step, ...]:
@@ -32,7 +42,7 @@ def steps() -> tuple[Step, ...]:
         Step(name="create", act=lambda world: world.deploy(NAME, model=model, replicas=2), copies=2),
         Step(name="scale up", act=lambda world: world.deploy(NAME, replicas=3), copies=3),
         Step(name="scale down", act=lambda world: world.deploy(NAME, replicas=1), copies=1),
-        Step(name="upgrade", act=lambda world: world.deploy(NAME, engine={"maxBatchSize": 8}), copies=1),
+        Step(name="upgrade", act=lambda world: world.deploy(NAME, engine={"maxConcurrency": 8}), copies=1),
         Step(name="delete", act=lambda world: world.remove(NAME), copies=None),
     )
 

@@ -96,8 +96,8 @@ def nonsense(chance: random.Random) -> dict[str, Any]:
         "engine": {
             "type": chance.choice(("LLMAPI", "TensorRTEngine", "Auto", word)),
             "precision": chance.choice(("bf16", "fp8", "int4-awq", word)),
-            "maxBatchSize": number,
-            "maxSequenceLength": chance.choice((number, 8192)),
+            "maxConcurrency": number,
+            "contextLength": chance.choice((number, 8192)),
         },
         "parallelism": {"tensor": chance.choice((number, 1, 2, None)), "pipeline": chance.choice((number, 1, 2, None))},
         "placement": {

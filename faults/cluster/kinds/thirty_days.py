@@ -20,6 +20,7 @@ SHORT, FULL = 2, 720
 NAMES = tuple(f"d{number}" for number in range(6))
 MB = 1e6
 DAY_SECONDS = 86_400.0
+BEGUN_SECONDS = 180.0
 SLACK_MB = 20.0
 """What an interpreter's memory moves by without growing."""
 
@@ -41,6 +42,8 @@ def play(stage: Stage, size: int) -> Outcome:
             faults += 1
             life = await harm(world, chance, life)
             await settled(world)
+            # A new process has begun all that it does by then.
+            await asyncio.sleep(BEGUN_SECONDS)
             if hour == size // 10:
                 base = footprint()
         end = footprint()

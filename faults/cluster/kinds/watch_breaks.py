@@ -34,7 +34,7 @@ def play(stage: Stage, size: int) -> Outcome:
                 world.api.weather.breaks_watch = breaks
                 world.api.cut()
                 began = world.clock.boottime()
-                world.deploy("chat", minAvailable=1, engine={"maxBatchSize": 8 + number % 2})
+                world.deploy("chat", minAvailable=1, engine={"maxConcurrency": 8 + number % 2})
                 try:
                     await world.until(lambda: life.ended or world.serves("chat"), plural, seconds=LIMIT_SECONDS)
                 except AssertionError:
