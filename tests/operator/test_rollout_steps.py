@@ -10,6 +10,7 @@ from paddock_core.resources.llamadeployment import BenchmarkStatus, RolloutSpec,
 from paddock_operator.decide.rollout.plan import next_step
 from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import CopyLook, Health, State, Step, Verdict
+from paddock_operator.decide.rollout.weights import by_copies, stepped
 
 BAD = Health(requests=100, errors=40)
 GOOD = Health(requests=100, errors=0, ttft_p95_ms=200.0, tokens_per_second=40.0)
@@ -296,7 +297,9 @@ class TestCanary:
 
     def test_a_step_that_does_not_end_at_a_hundred_is_followed_by_the_rest(self) -> None:
         cluster = serving(RolloutSpec(strategy="Canary", steps=(RolloutStep(weight_percent=30, seconds=1),)))
-        assert change(cluster)[-1].weights == {"b": 100}
+        cluster.target = "b"
+        until(cluster, weight=100)
+        assert cluster.answering()["b"] == 3
 
     @pytest.mark.parametrize(
         ("worse", "words"),
@@ -325,6 +328,22 @@ class TestCanary:
         assert "choose DrainFirst" in cluster.round().message
         steps = cluster.settle()
         assert all(step.weights == {"a": 100} for step in steps)
+
+    @pytest.mark.parametrize(("surge", "devices"), [(1, 3), (0, 100)])
+    def test_without_room_for_one_more_a_former_copy_goes_first(self, surge: int, devices: int) -> None:
+        cluster = serving(RolloutSpec(strategy="Canary", max_surge=surge), wanted=3, devices=devices)
+        cluster.target = "b"
+        assert most_copies(cluster)[1] == 2
+        assert cluster.answering() == {"b": 3}
+
+    def test_the_outcome_of_the_trial_is_awaited_in_the_first_step(self) -> None:
+        steps = (RolloutStep(weight_percent=25, seconds=0), RolloutStep(weight_percent=75, seconds=0))
+        cluster = serving(RolloutSpec(strategy="Canary", steps=steps), wanted=4)
+        cluster.benchmarked, cluster.target = True, "b"
+        until(cluster, weight=25)
+        since = cluster.now
+        until(cluster, weight=26)
+        assert cluster.now - since >= 120.0
 
     def test_of_several_one_makes_room_and_comes_back_with_the_way_back(self) -> None:
         cluster = serving(self.SPEC, wanted=3, devices=3)
@@ -472,6 +491,10 @@ class TestFailure:
         assert cluster.answering() == {"a": 3, "b": 2}
         del cluster.copies["a-1"]
         assert [(new.revision, new.index) for new in cluster.round().create] == [("a", 1)]
+        cluster.copies["b-2"].lost = False
+        steps = cluster.settle()
+        assert cluster.answering() == {"a": 3, "b": 3}
+        assert steps[-1].weights == {"a": 100}
 
     def test_without_rollback_a_canary_keeps_its_share_for_ever(self) -> None:
         spec = RolloutSpec(strategy="Canary", rollback=False, steps=(RolloutStep(weight_percent=40, seconds=30),))
@@ -603,3 +626,30 @@ class TestScaling:
         cluster = serving(wanted=2)
         cluster.copies["a-0"].look = CopyLook(name="a-0", revision="a", index=0, born_at=cluster.now, going=True)
         assert [new.index for new in cluster.round().create] == [2]
+
+
+class TestShares:
+    @pytest.mark.parametrize(
+        ("found", "before", "step", "copies", "weights"),
+        [
+            ({"a": 2, "b": 1}, 0, 50, 1, {"b": 50, "a": 50}),
+            ({"a": 2, "b": 1}, 0, 50, 2, {"b": 33, "a": 67}),
+            ({"a": 5, "b": 4}, 50, 100, 10, {"b": 50, "a": 50}),
+            ({"a": 2, "c": 1, "b": 1}, 0, 10, 1, {"b": 10, "a": 90}),
+            ({"c": 1, "b": 1}, 0, 10, 1, {"b": 10, "c": 90}),
+            ({"a": 2}, 0, 10, 1, {"a": 100}),
+            ({"b": 2}, 0, 10, 1, {"b": 100}),
+            ({}, 0, 10, 1, {}),
+        ],
+    )
+    def test_a_canarys_step(
+        self, found: dict[str, int], before: int, step: int, copies: int, weights: dict[str, int]
+    ) -> None:
+        rule = stepped(goal="b", former="a", before=before, step=step, copies=copies)
+        assert rule(Counter(found)) == weights
+
+    def test_what_failed_before_gets_nothing_while_others_answer(self) -> None:
+        look = replace(serving().look(), failed={"x": "why"})
+        rule = by_copies(look, goal="b")
+        assert rule(Counter(a=1, b=1, x=2)) == {"a": 50, "b": 50}
+        assert rule(Counter(x=2)) == {"x": 100}

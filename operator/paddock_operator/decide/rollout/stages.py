@@ -129,7 +129,7 @@ def blue_green(course: Course) -> Stage:
     watch = look.spec.steps[0].seconds if look.spec.steps else WATCH_SECONDS
     since = look.now if course.since is None else course.since
     opinion, left = course.opinion(), since + watch - look.now
-    if opinion.passed is Passed.NO or (course.step == 1 and (left > 0 or course.stopped)):
+    if opinion.passed is Passed.NO or (course.step == 1 and left > 0):
         return Stage(
             aim=both,
             weigh=new_first,
