@@ -23,7 +23,9 @@ class _Pace:
         self._until = 0.0
 
     async def wait(self, _request: httpx2.Request) -> None:
-        await asyncio.sleep(max(0.0, self._until - asyncio.get_running_loop().time()))
+        # Again where another answer has asked for more meanwhile.
+        while (left := self._until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it is a time, no event
+            await asyncio.sleep(left)
 
     async def note(self, response: httpx2.Response) -> None:
         told = response.headers.get("Retry-After", "")
