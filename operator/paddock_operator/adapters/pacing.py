@@ -6,6 +6,8 @@ import httpx2
 
 MOST_SECONDS = 120.0
 """Longer than this no answer makes the operator wait."""
+LATER_SECONDS = 0.01
+"""A little later than told is never too early, however clocks round."""
 _BUSY = (httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE)
 
 
@@ -25,7 +27,7 @@ class _Pace:
     async def wait(self, _request: httpx2.Request) -> None:
         # Again where another answer has asked for more meanwhile.
         while (left := self._until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it is a time, no event
-            await asyncio.sleep(left)
+            await asyncio.sleep(left + LATER_SECONDS)
 
     async def note(self, response: httpx2.Response) -> None:
         told = response.headers.get("Retry-After", "")
