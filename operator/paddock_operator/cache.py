@@ -98,6 +98,12 @@ class Cache:
         reflector = self._reflectors.get(kind)
         return None if reflector is None else reflector.get(namespace=namespace, name=name)
 
+    def gone(self, kind: Kind, *, namespace: str, name: str, uid: str) -> None:
+        """Note that an object was not there when it was to be deleted: the event that said so was lost."""
+        reflector = self._reflectors.get(kind)
+        if reflector is not None:
+            reflector.gone(namespace=namespace, name=name, uid=uid)
+
     def weights(self, job: str) -> WeightsJob:
         """A weights Job and its pods, oldest first."""
         found = self._reflectors[JOB].get(namespace=names.WEIGHTS_NAMESPACE, name=job)

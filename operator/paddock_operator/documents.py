@@ -50,18 +50,24 @@ class Documents:
         """Note what the API server answered to a write of ours."""
         self._written[key_of(document)] = _slim(document)
 
-    def revision_after(self, key: Key, seen: str) -> str:
+    def revision_after(self, key: Key, *, uid: str, seen: str) -> str:
         """The revision that our own write, made on the one that was seen, has led to; that one itself if there was
-        none. Only for writes that named the revision that they were made on."""
+        none. Only for writes that named the revision that they were made on. That of a successor of the same name is
+        never meant: what was found by the former must not be written on it."""
         written = self._written.get(key)
-        revision = seen if written is None else str(written["metadata"]["resourceVersion"])
-        return max(revision, seen, key=int)
+        if written is None or written["metadata"]["uid"] != uid:
+            return seen
+        return max(str(written["metadata"]["resourceVersion"]), seen, key=int)
 
     async def fresh(self, key: Key) -> Manifest | None:
-        """Ask the API server, for what cannot be taken back. None if it is gone. Raises ClusterError."""
+        """Ask the API server, for what cannot be taken back. None if it is gone, which is noted, in case its event was
+        lost. Raises ClusterError."""
+        heard = self.reflector.get(namespace=key.namespace, name=key.name)
         try:
             document = await self._cluster.get(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name)
         except NotFoundError:
+            if heard is not None:
+                self.reflector.gone(namespace=key.namespace, name=key.name, uid=str(heard["metadata"]["uid"]))
             return None
         self.wrote(document)
         return self.get(key)
@@ -75,9 +81,8 @@ class Documents:
 
 
 def _is_newer(one: Manifest, other: Manifest) -> bool:
-    """By revision; an object that was made anew under the same name is another one, whatever we wrote to the former."""
-    first, second = one["metadata"], other["metadata"]
-    return first.get("uid") == second.get("uid") and int(first["resourceVersion"]) > int(second["resourceVersion"])
+    """By revision: a cluster has one sequence of them, so an object that was made anew under the same name is newer."""
+    return int(one["metadata"]["resourceVersion"]) > int(other["metadata"]["resourceVersion"])
 
 
 def _slim(manifest: Manifest) -> Manifest:

@@ -141,13 +141,16 @@ class Executor:
         return found
 
     async def _delete(self, action: Delete) -> None:
-        await self._cluster.delete(
+        found = await self._cluster.delete(
             action.kind,
             namespace=action.namespace,
             name=action.name,
             uid=action.uid,
             grace_seconds=0 if action.forced else None,
         )
+        if not found and action.uid is not None:
+            # The event of its end was lost: without it, the next round would delete it again.
+            self._cache.gone(action.kind, namespace=action.namespace, name=action.name, uid=action.uid)
         self._written.pop((action.namespace, action.name), None)
         self._compared.pop((action.kind, (action.namespace, action.name)), None)
 

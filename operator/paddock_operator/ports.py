@@ -75,8 +75,9 @@ class Cluster(Protocol):
         name: str,
         uid: str | None = None,
         grace_seconds: int | None = None,
-    ) -> None:
-        """Delete an object, its dependents in the background; one that is gone is fine. A wrong uid: ConflictError."""
+    ) -> bool:
+        """Delete an object, its dependents in the background; false if it was gone already, which is fine. A wrong uid:
+        ConflictError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

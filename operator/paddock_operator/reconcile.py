@@ -16,6 +16,7 @@ from paddock_operator.errors import (
     ConflictError,
     ControlPlaneError,
     DownloadDeniedError,
+    NotFoundError,
     OperatorError,
 )
 from paddock_operator.execute import Executor
@@ -87,7 +88,8 @@ class Reconciler:
             if not isinstance(failure, ConflictError) and not done:
                 try:
                     changed = await self._reporter.report(observed, outcome)
-                except ConflictError:
+                except (ConflictError, NotFoundError):
+                    # Somebody was faster, or the event of its end was lost: either way it is looked at anew.
                     await self._documents.fresh(key)
                     return OUTDATED_RETRY_SECONDS
                 log.debug("round", extra={"key": str(key), "writes": writes, "status_changed": changed})

@@ -84,6 +84,13 @@ class Reflector:
         """Every LlamaDeployment that has an object of this kind, whether it still exists or not."""
         return list(self._by_owner)
 
+    def gone(self, *, namespace: str, name: str, uid: str) -> None:
+        """Note that the API server knows this object no longer, whatever was heard or not heard of it. One that was
+        made anew under the same name is another one, and stays."""
+        found = self._objects.get((namespace, name))
+        if found is not None and found["metadata"].get("uid") == uid:
+            self._drop((namespace, name))
+
     async def run(self) -> None:
         """Never returns. Errors are retried after 0.5 doubling to 30 seconds."""
         delay = RETRY_FIRST_SECONDS

@@ -90,10 +90,11 @@ class Reporter:
         metadata = {
             "namespace": observed.key.namespace,
             "name": observed.key.name,
-            # Both are preconditions: the status of a deleted object must not land on its successor, nor one that was
-            # found by an old specification on a new one.
-            "uid": observed.uid,
-            "resourceVersion": self._documents.revision_after(observed.key, str(observed.metadata["resourceVersion"])),
+            # A precondition: the status of a deleted object must not land on its successor, nor one that was found by
+            # an old specification on a new one. A uid would be none: the API server does not look at it here.
+            "resourceVersion": self._documents.revision_after(
+                observed.key, uid=observed.uid, seen=str(observed.metadata["resourceVersion"])
+            ),
         }
         kind = {"apiVersion": LLAMA_DEPLOYMENT.api_version, "kind": LLAMA_DEPLOYMENT.name}
         document = {**kind, "metadata": metadata, "status": msgspec.to_builtins(new)}

@@ -83,8 +83,8 @@ class Script:
         await self.tell(cluster.create(config("a", data={"x": "2"})))
         await self.tell(cluster.create({**config("a", data={}), "metadata": {"namespace": "nowhere", "name": "a"}}))
         await self.tell(cluster.merge(CONFIG_MAP, namespace=SPACE, name="a", patch={"data": {"x": None, "y": "2"}}))
-        await self.tell(cluster.delete(CONFIG_MAP, namespace=SPACE, name="a"))
-        await self.tell(cluster.delete(CONFIG_MAP, namespace=SPACE, name="a"))
+        for _ in range(2):  # true, then false
+            await self.tell(cluster.delete(CONFIG_MAP, namespace=SPACE, name="a"))
         await self.tell(cluster.list(POD_GROUP))
 
     async def _fields_of_managers(self) -> None:
@@ -138,6 +138,16 @@ class Script:
         told = await cluster.apply({**llama("d", **status), "spec": {"model": {"id": "other"}}}, subresource="status")
         self.told.append((told["status"], told["spec"]["model"]))
         self.told.append(told["metadata"]["generation"] - made["metadata"]["generation"])
+        first = await cluster.create(llama("e"))
+        await cluster.delete(LLAMA_DEPLOYMENT, namespace=SPACE, name="e")
+        await cluster.create(llama("e"))
+        for name in ("resourceVersion", "uid"):
+            # The first is a precondition, the second is none.
+            former = {
+                **llama("e", **status),
+                "metadata": {"namespace": SPACE, "name": "e", name: first["metadata"][name]},
+            }
+            await self.tell(cluster.apply(former, subresource="status"))
         changed = await cluster.merge(
             LLAMA_DEPLOYMENT, namespace=SPACE, name="d", patch={"spec": {"replicas": 3}, "status": {"phase": "Ready"}}
         )

@@ -109,16 +109,35 @@ async def test_what_was_deleted_does_not_come_back_by_our_own_write() -> None:
         assert made.get(KEY) is None
         server.events.put_nowait(WatchEvent("ADDED", document(11, uid="another")))
         await heard(told, 3)
-        made.wrote(document(99))
+        made.wrote(document(9))
         assert revision(made) == "11", "a write to the former object of the same name"
 
 
 async def test_the_revision_to_write_on_is_that_of_our_own_write_of_the_same_round() -> None:
     async with followed(Server(document(5))) as (made, _told):
-        assert made.revision_after(KEY, "5") == "5"
+        assert made.revision_after(KEY, uid="u", seen="5") == "5"
         made.wrote(document(9))
-        assert made.revision_after(KEY, "5") == "9"
-        assert made.revision_after(KEY, "12") == "12"
+        assert made.revision_after(KEY, uid="u", seen="5") == "9"
+        assert made.revision_after(KEY, uid="u", seen="12") == "12"
+
+
+async def test_nothing_is_written_on_the_successor_of_what_was_seen() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, _told):
+        server.now = document(14, uid="another")
+        found = await made.fresh(KEY)
+        assert found is not None
+        assert found["metadata"]["uid"] == "another", "the event of its making has not come yet"
+        assert revision(made) == "14"
+        assert made.revision_after(KEY, uid="u", seen="5") == "5"
+
+
+async def test_one_that_the_server_does_not_know_is_gone_though_no_event_said_so() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        assert await made.fresh(KEY) is None
+        assert made.get(KEY) is None
+        assert told[-1] == ("5", True)
 
 
 async def test_the_server_is_asked_where_it_matters() -> None:

@@ -36,8 +36,9 @@ class Cluster:
         self._judge("apply", kind_of(manifest))
         return manifest
 
-    async def delete(self, kind: Kind, **_: Any) -> None:
+    async def delete(self, kind: Kind, **_: Any) -> bool:
         self._judge("delete", kind)
+        return True
 
     def _judge(self, verb: str, kind: Kind) -> None:
         if kind == self.refused:

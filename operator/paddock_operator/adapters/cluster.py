@@ -4,7 +4,6 @@ Objects travel as plain documents: the operator renders and compares whole manif
 cost memory. lightkube brings what is hard to get right: kubeconfig files, tokens that rotate, exec plugins, TLS.
 """
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -137,14 +136,17 @@ class LightkubeCluster:
         name: str,
         uid: str | None = None,
         grace_seconds: int | None = None,
-    ) -> None:
+    ) -> bool:
         body: Manifest = {"propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
         if uid is not None:
             body["preconditions"] = {"uid": uid}
-        with contextlib.suppress(NotFoundError):
+        try:
             await self._write("DELETE", kind.path(namespace=namespace, name=name), body=body)
+        except NotFoundError:
+            return False
+        return True
 
     async def close(self) -> None:
         """Close every connection."""
