@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from paddock_local.bare_kubernetes import KubeApi, find_binary
+from paddock_local.bare_kubernetes import KubeApi, find_binary, start
 from paddock_operator.adapters import cluster
 from paddock_operator.adapters.clock import SystemClock, boot_id
 from paddock_operator.events import Judge
@@ -78,7 +78,7 @@ def controllers(api: KubeApi, *names: str, folder: Path) -> Iterator[None]:
     command = [str(find_binary()), "kube-controller-manager", f"--kubeconfig={config}", "--leader-elect=false",
                f"--controllers={','.join(names)}", "--secure-port=0", "--profiling=false"]  # fmt: skip
     with (folder / "controllers.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        process = start(command, output=log, start_new_session=True)
         try:
             yield
         finally:

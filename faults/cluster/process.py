@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from paddock_local.bare_kubernetes import KubeApi
+from paddock_local.bare_kubernetes import KubeApi, start
 from paddock_local.certificates import Authority
 
 from faults.beside import free_port
@@ -22,6 +22,7 @@ from faults.cluster.stage import Stage, tests_helper
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 90.0
+PASSED_ON = ("PATH", "PYTHONPATH")
 COMMAND = Path(sys.executable).with_name("paddock-operator")
 
 
@@ -130,9 +131,9 @@ class Process:
 
     def start(self) -> None:
         """Return once it is ready."""
-        environment = {**self._environment, "PATH": os.environ["PATH"]}
+        environment = {**self._environment, **{name: os.environ[name] for name in PASSED_ON if name in os.environ}}
         with self._log.open("ab") as out:
-            self._process = subprocess.Popen([str(COMMAND)], env=environment, stdout=out, stderr=out)
+            self._process = start([str(COMMAND)], output=out, env=environment)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not self.is_ready():
             assert self.exit_status is None, self.tail()

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -13,17 +14,20 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from paddock_local.namespaces import die_with_parent
 from paddock_local.paths import find_checkout
 
 START_SECONDS = 60.0
@@ -82,6 +86,19 @@ def find_binary() -> Path:
             "no Kubernetes binary: run `paddock local build`, or name its folder in PADDOCK_KUBERNETES_BIN"
         )
     return built[-1]
+
+
+def start(command: Sequence[str], *, output: IO[bytes], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a process that writes both of its outputs there, and is killed when this one ends, however it ends. Not so
+    in other threads than the main one: the kernel would take the end of that thread for ours."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        preexec_fn=functools.partial(die_with_parent, signal.SIGKILL) if is_main else None,  # noqa: PLW1509 - one call
+        **options,
+    )
 
 
 def find_kubectl() -> str:
@@ -171,7 +188,7 @@ def _api_flags(folder: Path, base_port: int) -> list[str]:
 @contextlib.contextmanager
 def _process(command: list[str], log: Path) -> Iterator[None]:
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        process = start(command, output=output, start_new_session=True)
     try:
         yield
     finally:
