@@ -14,8 +14,9 @@ from paddock_operator.comparing import contains
 from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordResult, RemoveFinalizer
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.quota import settle
 from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
-from paddock_operator.observed import Child, Observed, WeightsJob, parse
+from paddock_operator.observed import Charged, Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import status_of
 from paddock_operator.times import format_time
@@ -91,6 +92,8 @@ class World:
         self.status: dict[str, Any] = {}
         self.metadata: dict[str, Any] = {"generation": 1, "finalizers": ["paddock.dev/serving-resources"]}
         self.written: list[str] = []
+        self.others = 0
+        """GPUs of the tenant's other deployments."""
         self._uids = 0
 
     def observed(self, **changes: Any) -> Observed:
@@ -106,13 +109,18 @@ class World:
             deployment=deployment,
             children=tuple(Child(kind=kind, manifest=item) for (kind, _name), item in self.objects.items()),
             probes=dict(self.probes),
-            **{**self.seen, **changes},
+            **{"charged": self.charged(), **self.seen, **changes},
         )
+
+    def charged(self) -> Charged:
+        """What the ledger says: it hears of grants by the status."""
+        noted = (self.status.get("quota") or {}).get("gpus", 0)
+        return Charged(granted=noted, others=self.others)
 
     def round(self, *, only: int | None = None, **changes: Any) -> Outcome:
         """One round, carried out; of its writes only so many, where that is given, and then no status either."""
         observed = self.observed(**changes)
-        outcome = decide(observed, self.config)
+        outcome = settle(observed, decide(observed, self.config))
         for number, action in enumerate(outcome.actions):
             if only is not None and number >= only:
                 return outcome

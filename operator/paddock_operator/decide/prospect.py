@@ -1,11 +1,12 @@
 """What the planner of rollouts is shown: copies, revisions and what was heard of them, in its own terms."""
 
 import msgspec
-from paddock_core.resources.llamadeployment import RolloutSpec
+from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus
 
 from paddock_operator.decide import healing
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.patients import quiet_since
+from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.rollout.types import CopyLook, Look, State
 from paddock_operator.decide.seen import Course, Seen
 from paddock_operator.observed import Observed
@@ -18,12 +19,11 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
     states = {item.name: item for item in status.revisions}
     current = next((item.name for item in status.revisions if item.state == State.CURRENT), None)
     known = current is not None and current in course.known and current not in seen.denied
-    spare = course.quota.spare
     failed = {name: item.message for name, item in states.items() if item.state == State.FAILED}
     return Look(
         now=observed.now,
         wanted=wanted,
-        spec=_within(observed.live.spec.rollout, wanted, spare),
+        spec=_within(observed.live.spec.rollout, status.rollout, wanted, _spare(course.quota, wanted)),
         target=course.target.name,
         current=current if known else None,
         failed=failed,
@@ -37,11 +37,20 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
     )
 
 
-def _within(spec: RolloutSpec, wanted: int, spare: int | None) -> RolloutSpec:
-    """The strategy with no more copies beside the wanted ones than the quota has room for."""
+def _spare(quota: Quota, wanted: int) -> int | None:
+    """Room for copies beside the wanted ones: what is spare, and what is granted for a load that is not there now."""
+    if quota.spare is None or quota.copies is None:
+        return quota.spare
+    return quota.spare + max(0, quota.copies - wanted)
+
+
+def _within(spec: RolloutSpec, under_way: RolloutStatus | None, wanted: int, spare: int | None) -> RolloutSpec:
+    """The strategy with no more copies beside the wanted ones than the quota has room for. A change that was begun
+    copy by copy for want of room ends so, whatever room there is by then."""
     if spare is None:
         return spec
-    strategy = "RollingUpdate" if spec.strategy == "BlueGreen" and spare < wanted else spec.strategy
+    lacks = spare < wanted or (under_way is not None and under_way.strategy == "RollingUpdate")
+    strategy = "RollingUpdate" if spec.strategy == "BlueGreen" and lacks else spec.strategy
     return msgspec.structs.replace(spec, strategy=strategy, max_surge=min(spec.max_surge, spare))
 
 

@@ -43,7 +43,7 @@ class Judgement:
     copies: int | None
     """So many it may have; None: as many as it wants."""
     spare: int | None
-    """So many more for a while, as in a rollout; None: any number."""
+    """So many more for a while, as in a rollout, counting those that are there already; None: any number."""
 
 
 def most_copies(spec: Spec) -> int:
@@ -67,7 +67,8 @@ def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judg
         gpus = max(wanted, min(granted, held(observed.children)))
     else:
         gpus = wanted if others + wanted <= limit else granted
-    spare = max(0, limit - others - gpus) // each
+    # The copies beyond the most that are there already are part of what is spare, and not its end.
+    spare = max(0, limit - others - min(gpus, wanted)) // each
     if gpus < wanted:
         text = _refusal(tenant.id, _sum(plan, most), wanted=wanted, granted=granted, others=others, limit=limit)
         return Judgement(
