@@ -29,7 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", default="10,100,1000", help="numbers of deployments, by comma")
     parser.add_argument("--nodes", type=int, default=1000, help="simulated nodes of eight GPUs")
     parser.add_argument("--storm-seconds", type=int, default=60, help="how long 10,000 child events a minute come")
-    parser.add_argument("--keep", type=Path, help="an empty folder for data and logs, kept afterwards")
+    parser.add_argument("--keep", type=Path, help="a folder for data and logs, kept afterwards")
     parser.add_argument("--profile", type=Path, help="a file for the operator's profile (cProfile), which slows it")
     return parser.parse_args()
 
@@ -42,6 +42,7 @@ async def main() -> int:
     sizes = [int(size) for size in given.sizes.split(",")]
     with tempfile.TemporaryDirectory() as name:
         folder = given.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
         shapes = [f"{given.nodes}xH100-80x8", f"{GROUP_NODES}xL40S-48x1"]
         with running_cluster(folder) as api:
             results, extra = await scale_run.run(

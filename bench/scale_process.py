@@ -11,12 +11,43 @@ import aiohttp
 from scale_world import make_certificate
 
 Metrics = dict[str, float]
+OPERATOR, OURSELVES = "operator", "this program (clients, Triton, gateway)"
 BEGIN = time.monotonic()
 
 
 def note(text: str) -> None:
     """What goes on, for people who wait; standard output is the table's."""
     print(f"[{time.monotonic() - BEGIN:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+
+def cpu_of_all() -> dict[str, float]:
+    """CPU seconds so far of this program and of each that it has started and that still runs, by name."""
+    found: dict[str, float] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            # It has ended meanwhile.
+            continue
+        if folder.name == str(os.getpid()):
+            found[OURSELVES] = _seconds(fields)
+        elif int(fields[1]) == os.getpid() and words[0]:
+            found[_named(words)] = _seconds(fields)
+    return found
+
+
+def _named(words: list[str]) -> str:
+    """What a program is called: of the one binary that is several, its first argument."""
+    program = Path(words[0]).name
+    if program == "kubernetes":
+        return words[1]
+    return OPERATOR if any("paddock_operator" in word for word in words) else program
+
+
+def _seconds(fields: list[str]) -> float:
+    """User and system time, of what /proc tells of a process after its name."""
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class OperatorProcess:
@@ -97,7 +128,7 @@ class OperatorProcess:
     def cpu_seconds(self) -> float:
         """User and system time."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _seconds(fields)
 
     def resident_mib(self) -> float:
         """Resident memory, at its highest."""

@@ -60,11 +60,14 @@ class Result:
     bare: float = 0.0
     """Seconds that the bare client took, from its first write until all pods were ready."""
     gone: float = 0.0
-    cpu: float = 0.0
     rounds: int = 0
     resident_mib: float = 0.0
     requests: dict[tuple[str, str], int] = field(default_factory=dict)
     bare_requests: int = 0
+    cpu_of: dict[str, float] = field(default_factory=dict)
+    """CPU seconds of each program from the first apply until all serve."""
+    bare_cpu_of: dict[str, float] = field(default_factory=dict)
+    """The same while the bare client writes and its pods come up."""
     routable: bool = False
 
 
@@ -225,7 +228,7 @@ def _converged(item: dict[str, Any]) -> bool:
 
 async def _size(world: World, size: int) -> Result:
     """Apply so many, and wait until all serve."""
-    result, since, cpu = Result(deployments=size), _now(), world.operator.cpu_seconds()
+    result, since, cpu = Result(deployments=size), _now(), process.cpu_of_all()
     rounds = await _counted(world)
     begin = time.monotonic()
     await _side_by_side([lambda n=n: world.admin.create(deployment(size, n)) for n in range(size)])  # type: ignore[misc]
@@ -233,13 +236,18 @@ async def _size(world: World, size: int) -> Result:
     await _until(lambda: _served(world, size), what=f"{size} deployments to serve", progress=lambda: _standing(world))
     done = time.monotonic()
     result.applied, result.converged, result.whole = applied - begin, done - applied, done - begin
-    result.cpu, result.resident_mib = world.operator.cpu_seconds() - cpu, world.operator.resident_mib()
+    result.cpu_of, result.resident_mib = _since(cpu), world.operator.resident_mib()
     result.rounds = await _counted(world) - rounds
     result.requests = requests(world.folder, user="paddock-operator", since=since, until=_now())
     any_one = next(iter(world.deployments.objects.values()))
     result.routable = any(item["type"] == "Routable" for item in any_one["status"]["conditions"])
     process.note(f"{size} deployments: {result.whole:.1f} s, {sum(result.requests.values()) / size:.1f} requests each")
     return result
+
+
+def _since(before: dict[str, float]) -> dict[str, float]:
+    """CPU seconds of each program since then."""
+    return {name: seconds - before.get(name, 0.0) for name, seconds in process.cpu_of_all().items()}
 
 
 def _standing(world: World) -> str:
@@ -362,7 +370,7 @@ async def _bare_client(world: World, result: Result, children: list[list[dict[st
     size = result.deployments
     await _side_by_side([lambda n=n: world.admin.create(deployment(size, n)) for n in range(size)])  # type: ignore[misc]
     shared, *own = children
-    since, begin = _now(), time.monotonic()
+    since, begin, cpu = _now(), time.monotonic(), process.cpu_of_all()
     for item in shared:
         await world.bare.apply(item)
 
@@ -376,7 +384,7 @@ async def _bare_client(world: World, result: Result, children: list[list[dict[st
     await _until(
         lambda: _running(world) >= size + groups, what="the bare client's pods", progress=lambda: _standing(world)
     )
-    result.bare = time.monotonic() - begin
+    result.bare, result.bare_cpu_of = time.monotonic() - begin, _since(cpu)
     result.bare_requests = sum(requests(world.folder, user="bare-client", since=since, until=_now()).values())
     process.note(f"bare client: {result.bare:.1f} s, {result.bare_requests / size:.1f} requests each")
     removals = [

@@ -8,6 +8,7 @@ import datetime as dt
 import importlib.util
 import ipaddress
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,8 +31,18 @@ SUBNET = ipaddress.ip_network("127.240.0.0/16")
 """Addresses of simulated pods: apart from those of the local stacks."""
 QPS = ("--kube-api-qps=2000", "--kube-api-burst=4000")
 """The default of 20 requests a second would be all that is measured."""
-CONTROLLERS = ("manager", "scheduler", "kwok", "lws", "bench")
+USERS = ("manager", "scheduler", "kwok", "lws", "bench")
 """Users of the group of administrators; audited are only the requests of the operator and of the bare client."""
+CONTROLLERS_ON = (
+    "deployment-controller", "replicaset-controller", "statefulset-controller", "job-controller",
+    "garbage-collector-controller", "pod-garbage-collector-controller", "namespace-controller",
+    "serviceaccount-controller", "resourcequota-controller", "disruption-controller", "node-lifecycle-controller",
+    "taint-eviction-controller", "ttl-after-finished-controller",
+)  # fmt: skip
+"""Whoever acts on what the operator makes, or on nodes. The others would only keep lists of what is not there; those of
+endpoints would refuse the loopback addresses of groups' pods for ever."""
+GARBAGE = {"GOGC": "400"}
+"""Of the programs in Go: there is memory, and collecting it at the default pace takes an eighth of their time."""
 AUDITED = ("paddock-operator", "bare-client")
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
@@ -74,9 +85,10 @@ def make_certificate(folder: Path) -> bytes:
 @contextlib.contextmanager
 def running_cluster(folder: Path) -> Iterator[Any]:
     """A KubeApi with controllers, scheduler and whoever plays the nodes, of which there are none yet."""
-    kube_api.USERS.update({name: (name, "system:masters") for name in CONTROLLERS})
+    kube_api.USERS.update({name: (name, "system:masters") for name in USERS})
     # The bare client may do what it likes; it is not exempt from the API server's fairness, as the operator is not.
     kube_api.USERS["bare"] = ("bare-client", "bare")
+    os.environ.update(GARBAGE)
     (folder / "audit.yaml").write_text(yaml.safe_dump(AUDIT_POLICY))
     audited = (f"--audit-policy-file={folder / 'audit.yaml'}", f"--audit-log-path={folder / 'audit.log'}")
     with (
@@ -110,7 +122,8 @@ def _programs(api: Any, found: Path, folder: Path, *, port: int, binary: Path) -
     common = ("--leader-elect=false", "--bind-address=127.0.0.1", *QPS)
     return [
         [str(binary), "kube-controller-manager", f"--kubeconfig={api.kubeconfigs['manager']}", *common,
-         f"--secure-port={port}", f"--service-account-private-key-file={folder / 'sa.key'}",
+         f"--secure-port={port}", f"--controllers={','.join(CONTROLLERS_ON)}",
+         f"--service-account-private-key-file={folder / 'sa.key'}",
          "--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10", "--node-monitor-grace-period=20m"],
         [str(binary), "kube-scheduler", f"--kubeconfig={api.kubeconfigs['scheduler']}", *common,
          f"--secure-port={port + 1}"],
