@@ -52,7 +52,7 @@ MODEL = {
         },
     },
 }
-CHILDREN = "deployments,pods,configmaps,secrets,services,networkpolicies,poddisruptionbudgets,serviceaccounts"
+CHILDREN = "deployments,pods,configmaps,secrets,networkpolicies,poddisruptionbudgets,serviceaccounts"
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 

@@ -12,11 +12,11 @@ from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import eligible
 from paddock_operator.decide.node_faults import FaultRules, NodeFaults
-from paddock_operator.kinds import DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
+from paddock_operator.kinds import CONFIG_MAP, DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
 from paddock_operator.nodes_book import FaultBook, telling
 from paddock_operator.observed import Child, EngineJob, WeightsJob
 from paddock_operator.ports import Clock, Cluster, Key, Manifest
-from paddock_operator.reflector import RELIST_SECONDS, Reflector
+from paddock_operator.reflector import RELIST_SECONDS, Reflector, owner_of
 
 MOST_PLACEMENTS = 200
 """So many different placements are remembered at once."""
@@ -180,8 +180,17 @@ class Cache:
         namespace, name = labels.get(names.DEPLOYMENT_NAMESPACE), labels.get(names.DEPLOYMENT_NAME)
         if namespace and name:
             self._changed(Key(namespace, name))
+        elif labels.get(names.COMPONENT) == names.SERVING:
+            self._hear_of_all(str(manifest["metadata"].get("namespace", "")))
         elif labels.get(names.COMPONENT) in (names.WEIGHTS, names.ENGINE) and names.MODEL_DIGEST in labels:
             self._job_changed(names.weights_job_name(labels[names.MODEL_DIGEST]))
+
+    def _hear_of_all(self, namespace: str) -> None:
+        """What all deployments of a serving namespace have in common changed: each of them puts it back."""
+        revisions = self._reflectors[CONFIG_MAP].all()
+        for key in {owner_of(item) for item in revisions if item["metadata"]["namespace"] == namespace}:
+            if key is not None:
+                self._changed(key)
 
     def _note_pod(self, pod: Manifest) -> None:
         metadata = pod["metadata"]

@@ -37,7 +37,6 @@ NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
 POD = Kind("", "v1", "pods", "Pod")
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 SECRET = Kind("", "v1", "secrets", "Secret")
-SERVICE = Kind("", "v1", "services", "Service")
 SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 EVENT = Kind("", "v1", "events", "Event")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
@@ -80,7 +79,6 @@ ALL = (
     POD,
     CONFIG_MAP,
     SECRET,
-    SERVICE,
     SERVICE_ACCOUNT,
     EVENT,
     DEPLOYMENT,
@@ -100,7 +98,6 @@ WATCHED = (
     NAMESPACE,
     CONFIG_MAP,
     SERVICE_ACCOUNT,
-    SERVICE,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     DEPLOYMENT,

@@ -206,7 +206,7 @@ async def settle(round_: Any, key: Key, *, idle: int = 3) -> None:
 def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
     """What exists for a deployment, by kind, as rendered."""
     own = names.serving_name(namespace="acme", name=name)
-    kinds = ("secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget")
+    kinds = ("secret",)
     found = {kind: cluster_helpers.get(api, kind, own, "-n", "paddock-serving-acme") for kind in kinds}
     copies = {kind: len(cluster_helpers.copies(api, name, kind=kind)) == 1 for kind in ("deployment", "configmap")}
     return {**{kind: item is not None for kind, item in found.items()}, **copies}

@@ -161,16 +161,16 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
         )
         assert cluster_helpers.condition(api, name, "Serving")["reason"] in ("Draining", "NotServed")
         await eventually(lambda: not cluster_helpers.copies(api, name))
-        policies = ("networkpolicy", serving_name(name), "-n", "paddock-serving-acme")
-        assert cluster_helpers.get(api, *policies), "the pods are still there, so their policy is too"
+        made = ("configmap", "-n", "paddock-serving-acme", "-l", f"{names.DEPLOYMENT_NAME}={name}")
+        assert cluster_helpers.get(api, *made)["items"], "the pods are still there, so what they mount is too"
         await asyncio.to_thread(cluster_helpers.remove_pod, api, "paddock-serving-acme", pod)
         await eventually(lambda: not cluster_helpers.copies(api, name, kind="configmap"))
-        for kind in ("secret", "service", "serviceaccount", "networkpolicy", "poddisruptionbudget"):
-            await eventually(
-                lambda kind=kind: (
-                    cluster_helpers.get(api, kind, serving_name(name), "-n", "paddock-serving-acme") is None
-                )
-            )
+        await eventually(
+            lambda: cluster_helpers.get(api, "secret", serving_name(name), "-n", "paddock-serving-acme") is None
+        )
+        for policy_name in ("default-deny", "callers", "callers-of-groups"):
+            kept = cluster_helpers.get(api, "networkpolicy", policy_name, "-n", "paddock-serving-acme")
+            assert kept, "what others in the namespace rest on stays"
         await eventually(
             lambda: "finalizers" not in cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["metadata"]
         )
@@ -261,12 +261,14 @@ async def test_drift_is_undone_and_what_others_add_is_left(
         copy = cluster_helpers.copies(api, name)[0]["metadata"]["name"]
         api.kubectl("scale", "deployment", copy, "--replicas=5", *where)
         api.kubectl("annotate", "deployment", copy, "somebody/note=kept", *where)
-        api.kubectl("delete", "service", serving_name(name), *where)
+        for gone in ("networkpolicy/callers", "networkpolicy/default-deny", "serviceaccount/serving"):
+            api.kubectl("delete", gone, *where)
 
         def restored() -> bool:
             child = cluster_helpers.get(api, "deployment", copy, *where)
-            service = cluster_helpers.get(api, "service", serving_name(name), *where)
-            return child["spec"]["replicas"] == 1 and service is not None
+            shared = [*(("networkpolicy", item) for item in ("callers", "default-deny")), ("serviceaccount", "serving")]
+            found = [cluster_helpers.get(api, *item, *where) for item in shared]
+            return child["spec"]["replicas"] == 1 and None not in found
 
         await eventually(restored)
         child = cluster_helpers.get(api, "deployment", copy, *where)

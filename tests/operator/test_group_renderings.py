@@ -90,7 +90,7 @@ def test_every_copy_is_a_group_of_its_own_that_waits_for_nobody(pairs: Any, grou
 
 
 def test_the_leader_alone_is_named_and_knows_the_secret(pairs: Any, group: Any) -> None:
-    for kind in ("Service", "PodMonitor", "InferencePool"):
+    for kind in ("PodMonitor", "InferencePool"):
         spec = pairs.of_kind(group, kind)[0]["spec"]
         selector = spec["selector"].get("matchLabels", spec["selector"])
         assert selector[names.WORKER_INDEX] == names.LEADER_INDEX

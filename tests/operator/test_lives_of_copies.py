@@ -13,7 +13,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import StartWeights
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD, POD_DISRUPTION_BUDGET
 from paddock_operator.observed import Charged, WeightsJob
 from paddock_operator.ports import Policy
 
@@ -185,8 +185,17 @@ def test_a_copy_that_drains_is_taken_back_where_it_is_wanted_again(world: Any) -
     world.spec = {**DEMO, "replicas": 2}
     world.written.clear()
     world.rounds()
-    assert (world.names(DEPLOYMENT), world.written) == (before, [])
+    budget = f"create PodDisruptionBudget {names.serving_name(namespace='acme', name='chat')}"
+    assert (world.names(DEPLOYMENT), world.written) == (before, [budget])
     assert world.parsed().ready_replicas == 2
+
+
+def test_a_budget_is_there_while_several_copies_are_wanted(world: Any) -> None:
+    world.rounds()
+    assert len(world.names(POD_DISRUPTION_BUDGET)) == 1
+    world.spec = {**DEMO, "replicas": 1}
+    world.rounds()
+    assert world.names(POD_DISRUPTION_BUDGET) == []
 
 
 def test_too_few_copies_are_not_serving(world: Any) -> None:

@@ -13,6 +13,7 @@ from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.fit import plan
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Ask, Inventory, Plan
+from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import LlamaDeployment, ModelSpec, PlacementSpec, Spec, Toleration
 from paddock_core.resources.llamamodel import LlamaModel
 from paddock_operator.decide.outcome import Config
@@ -127,6 +128,33 @@ def test_every_pod_keeps_the_restricted_profile(pairs: Any, case: str) -> None:
             assert own["capabilities"] == {"drop": ["ALL"]}
         weights = next(item for item in pod["containers"][0]["volumeMounts"] if item["name"] == "weights")
         assert weights["readOnly"] is True
+
+
+SPACE = ("Namespace", "NetworkPolicy", "NetworkPolicy", "NetworkPolicy", "ServiceAccount")
+
+
+def test_deployments_share_what_says_nothing_of_one_of_them(pairs: Any) -> None:
+    one, other = (rendering(*CASES["smollm2-on-cpu"], key=Key("acme", name), uid=name) for name in ("a", "b"))
+    shared = [[item for item in pairs.manifests_of(made) if item["kind"] in SPACE] for made in (one, other)]
+    assert shared[0] == shared[1]
+    assert [item["kind"] for item in shared[0]] == [*SPACE]
+    own = [item for item in pairs.manifests_of(one) if item["kind"] not in SPACE]
+    assert [item["kind"] for item in own] == ["Secret", "PodDisruptionBudget", "ConfigMap", "Deployment"]
+    assert {item["metadata"]["labels"][names.DEPLOYMENT_NAME] for item in own} == {"a"}
+
+
+def test_callers_reach_pods_that_answer_and_no_worker_of_a_group(pairs: Any) -> None:
+    made = pairs.of_kind(pairs.manifests_of(rendering(*CASES["smollm2-on-cpu"])), "NetworkPolicy")
+    policies = {item["metadata"]["name"]: item["spec"] for item in made}
+    single, leaders = policies["callers"], policies["callers-of-groups"]
+    assert single["podSelector"]["matchExpressions"] == [{"key": names.WORKER_INDEX, "operator": "DoesNotExist"}]
+    assert leaders["podSelector"]["matchLabels"][names.WORKER_INDEX] == names.LEADER_INDEX
+    assert single["ingress"] == leaders["ingress"]
+    for spec in (single, leaders):
+        chosen = {names.MANAGED_BY: names.OPERATOR, names.COMPONENT: names.SERVING}
+        assert chosen.items() <= spec["podSelector"]["matchLabels"].items()
+        assert all(rule["from"] for rule in spec["ingress"])
+    assert policies["default-deny"]["podSelector"] == {}
 
 
 def test_secret_stands_in_the_secret_alone(pairs: Any) -> None:

@@ -181,7 +181,7 @@ class World:
         match action:
             case Apply(manifest=manifest):
                 kind, name = kind_of(manifest), str(manifest["metadata"]["name"])
-                if _is_seen(kind, name) and (kind, name) not in self.objects:
+                if _is_seen(kind, manifest) and (kind, name) not in self.objects:
                     self.written.append(f"create {kind.name} {name}")
                 self._put(kind, name, manifest)
             case Delete(kind=kind, name=name):
@@ -203,7 +203,7 @@ class World:
                 self.metadata = {**self.metadata, "finalizers": []}
 
     def _put(self, kind: Kind, name: str, manifest: dict[str, Any]) -> None:
-        if not _is_seen(kind, name):
+        if not _is_seen(kind, manifest):
             return
         self._uids += 1
         there = self.objects.get((kind, name))
@@ -217,9 +217,9 @@ class World:
         self.objects[kind, name] = {**manifest, "metadata": {**manifest["metadata"], **kept}}
 
 
-def _is_seen(kind: Kind, name: str) -> bool:
+def _is_seen(kind: Kind, manifest: dict[str, Any]) -> bool:
     """Secrets are never read, and what a whole namespace shares carries no label of a deployment."""
-    return kind.name not in ("Namespace", "Secret") and name != "default-deny"
+    return kind.name != "Secret" and names.DEPLOYMENT_NAME in manifest["metadata"].get("labels", {})
 
 
 def _templates(kind: Kind, name: str, workload: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, str]]]:

@@ -22,7 +22,7 @@ LIMIT_SECONDS = 60.0
 PATIENCE_SECONDS = 240.0
 """To be measured it must end; what takes longer than the limit has not passed."""
 SERVING = names.serving_namespace("acme")
-KINDS = "deployments,pods,services,configmaps,serviceaccounts,secrets,poddisruptionbudgets,networkpolicies"
+KINDS = "deployments,pods,configmaps,serviceaccounts,secrets,poddisruptionbudgets,networkpolicies"
 CONTROLLERS = ("namespace-controller", "deployment-controller", "replicaset-controller", "garbage-collector-controller")
 
 

@@ -17,15 +17,16 @@ OTHERS = {"labels": {"others.example/owner": "them"}, "annotations": {"others.ex
 
 
 def play(stage: Stage, size: int) -> Outcome:
-    """Service, NetworkPolicy and ServiceAccount in turn: deleted, then edited, then with others' fields on them."""
+    """A PodDisruptionBudget, a NetworkPolicy and a ServiceAccount in turn: deleted, or edited by others."""
     with scene(stage) as made:
-        made.apply("meddled", replicas=0)
+        made.apply("meddled", replicas=2)
         made.operator()
         made.finish_weights()
         place = ("-n", f"paddock-serving-{made.tenant}")
-        kinds = ("service", "networkpolicy", "serviceaccount")
-        made.until("its Service", lambda: named(made, "service", place))
-        own = {kind: made.until(kind, lambda: named(made, kind, place)) for kind in kinds}
+        # Of its own it has the first; the others all deployments of the tenant have together.
+        kinds = ("poddisruptionbudget", "networkpolicy", "serviceaccount")
+        budget = made.until("its budget", lambda: named(made, kinds[0], place))
+        own = dict(zip(kinds, (budget, "callers", "serving"), strict=True))
         latest, touched = 0.0, 0
         for number in range(size):
             kind = kinds[number % len(kinds)]

@@ -21,7 +21,7 @@ def play(stage: Stage, size: int) -> Outcome:
     async def scenario(world: World) -> Outcome:
         latest, zombies, ended = 0.0, list[str](), 0
         world.deploy("chat")
-        kinds = ["pods", "nodes", "deployments", "services", "jobs", "configmaps", "serviceaccounts", "namespaces"]
+        kinds = ["pods", "nodes", "deployments", "jobs", "configmaps", "serviceaccounts", "namespaces"]
         kinds += ["networkpolicies", "poddisruptionbudgets", "leaderworkersets", "llamamodels"]
         for number, plural in enumerate(kinds[:size] if size == FULL else stage.random("breaks").sample(kinds, size)):
             async with world.operator() as life:

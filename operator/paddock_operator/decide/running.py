@@ -25,6 +25,7 @@ from paddock_operator.decide.rollout.types import Step
 from paddock_operator.decide.scaling_advice import Answering
 from paddock_operator.decide.seen import Course, Seen, seen_of
 from paddock_operator.decide.told import held_back, life_of, troubles
+from paddock_operator.kinds import POD_DISRUPTION_BUDGET, kind_of
 from paddock_operator.observed import Observed
 
 HOLD_SECONDS = 120
@@ -53,7 +54,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     waits += [drain.look_after_seconds for drain in seen.drains.values()]
     here = [copy for copy in seen.copies if not copy.going]
     outcome = Outcome(
-        actions=_actions(observed, config, course, seen, step),
+        actions=_actions(observed, config, course, seen, step, wanted=wanted),
         findings=(*state.findings, *_routable(observed, told)),
         routing=told,
         life=life_of(observed, course, seen, step, scaled),
@@ -169,7 +170,9 @@ def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> 
     )
 
 
-def _actions(observed: Observed, config: Config, course: Course, seen: Seen, step: Step) -> tuple[Action, ...]:
+def _actions(
+    observed: Observed, config: Config, course: Course, seen: Seen, step: Step, *, wanted: int
+) -> tuple[Action, ...]:
     by_name = {copy.name: copy for copy in seen.copies}
     down = {name for name, verdict in seen.verdicts.items() if verdict.down}
     # A copy of a model that may no longer be used goes as soon as gateways were told: nothing more is waited for.
@@ -185,7 +188,8 @@ def _actions(observed: Observed, config: Config, course: Course, seen: Seen, ste
     needed = {course.target.name, step.goal, *(standing.revision for standing in step.standings)}
     needed |= {copy.revision for copy in seen.copies}
     changes = workloads.Changes(
-        shared=course.shared,
+        # A single copy is taken off a drained node all the same: there is nothing to wait for.
+        shared=[item for item in course.shared if wanted > 1 or kind_of(item) != POD_DISRUPTION_BUDGET],
         needed=[course.known[name] for name in sorted(needed) if name in course.known],
         wish=course.wish,
         target=course.target,

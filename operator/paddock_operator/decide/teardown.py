@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.decide.actions import Action, Delete, RemoveFinalizer
 from paddock_operator.decide.outcome import Config, Life, Outcome
 from paddock_operator.decide.revisions import WORKLOADS
 from paddock_operator.decide.routing import emptied, has_endpoints
-from paddock_operator.kinds import POD, SECRET, SERVICE_ACCOUNT
-from paddock_operator.observed import Child, Observed
+from paddock_operator.kinds import CONFIG_MAP, POD, SECRET
+from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.times import parse_time
 
 LOOK_AGAIN_SECONDS = 5.0
@@ -45,10 +46,15 @@ def removals(children: Sequence[Child]) -> tuple[Action, ...]:
     if workloads or pods:
         return tuple(_delete(child) for child in workloads if not child.going)
     rest = [child for child in children if not child.going]
-    # The Secret is not in any cache, so it goes with the account, before it, under the same name.
-    accounts = (child for child in rest if child.kind == SERVICE_ACCOUNT)
-    secrets = [Delete(kind=SECRET, namespace=child.namespace, name=child.name) for child in accounts]
+    # Secrets are in no cache. One is written only once there is a revision, so it goes before the revisions go.
+    secrets = dict.fromkeys(_secret(child) for child in rest if child.kind == CONFIG_MAP)
     return (*secrets, *(_delete(child) for child in rest))
+
+
+def _secret(child: Child) -> Delete:
+    """The Secret of the deployment that a child belongs to."""
+    key = {"namespace": label_of(child, names.DEPLOYMENT_NAMESPACE), "name": label_of(child, names.DEPLOYMENT_NAME)}
+    return Delete(kind=SECRET, namespace=child.namespace, name=names.serving_name(**key))
 
 
 def _told(observed: Observed, findings: tuple[Finding, ...], serving: Finding) -> Outcome:

@@ -12,16 +12,18 @@ from paddock_operator.kinds import (
     CONFIG_MAP,
     INFERENCE_POOL,
     NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
     POD_GROUP,
     POD_MONITOR,
     RESOURCE_CLAIM_TEMPLATE,
+    SECRET,
     kind_of,
 )
 from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.ports import Manifest
 from paddock_operator.times import format_time
 
-_SHARED = (NETWORK_POLICY, POD_MONITOR, INFERENCE_POOL)
+_SHARED = (NETWORK_POLICY, POD_DISRUPTION_BUDGET, POD_MONITOR, INFERENCE_POOL)
 """Kinds of which all copies together have one today and perhaps none tomorrow."""
 _GUARDS = (NETWORK_POLICY, POD_GROUP)
 """Kinds that a copy has of its own as long as any pod of it is there."""
@@ -58,7 +60,10 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
     """The writes of a round, in order: first what copies need, then copies, then what nobody needs any more."""
     known = {revision.name: revision for revision in changes.needed}
     deleted = {copy.name for copy in changes.delete}
-    applied: list[Manifest] = [*changes.shared, *_pinned(changes)]
+    secrets = [manifest for manifest in changes.shared if kind_of(manifest) == SECRET]
+    others = [manifest for manifest in changes.shared if kind_of(manifest) != SECRET]
+    # The Secret comes after the revision, by which it is found again when all of it is taken away.
+    applied: list[Manifest] = [*others, *_pinned(changes), *secrets]
     for copy in copies:
         if not copy.going and copy.name not in deleted and copy.revision in known:
             since = _since(observed, copy) if copy.name in changes.draining else "" if copy.draining else None

@@ -44,7 +44,7 @@ def template(rendering: Rendering, *, worker: bool = False) -> dict[str, Any]:
     return {
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {
-            "serviceAccountName": rendering.name,
+            "serviceAccountName": names.SERVING_ACCOUNT,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,

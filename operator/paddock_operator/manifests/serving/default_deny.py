@@ -1,7 +1,6 @@
 """Nothing in a serving namespace talks to anything, unless another policy allows it."""
 
-from paddock_core.resources import names
-
+from paddock_operator.manifests import whole_namespace
 from paddock_operator.manifests.render import Rendering
 from paddock_operator.ports import Manifest
 
@@ -13,10 +12,6 @@ def render(rendering: Rendering) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {
-            "name": "default-deny",
-            "namespace": rendering.namespace,
-            "labels": {names.MANAGED_BY: names.OPERATOR, names.PART_OF: names.PRODUCT},
-        },
+        "metadata": whole_namespace.metadata(rendering, "default-deny"),
         "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
     }

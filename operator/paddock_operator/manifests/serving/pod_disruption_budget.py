@@ -7,7 +7,8 @@ ORDER = 7
 
 
 def render(rendering: Rendering) -> Manifest:
-    """One for each deployment. What may be missing is counted against the replicas of all controllers of its pods."""
+    """One for a deployment of several copies. What may be missing is counted against the replicas of all controllers
+    of its pods."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
