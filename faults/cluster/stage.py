@@ -3,12 +3,14 @@
 import contextlib
 import importlib.util
 import random
+import ssl
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 from paddock_local import bare_kubernetes
 from paddock_local.bare_kubernetes import KubeApi
 from paddock_local.paths import find_checkout
@@ -41,6 +43,13 @@ class Stage:
     def empty(self, name: str) -> Path:
         """A new folder."""
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+
+
+def http_of(api: KubeApi) -> httpx.Client:
+    """An HTTP client of an API server, as its administrator: for what would take kubectl too long."""
+    context = ssl.create_default_context(cafile=str(api.folder / "certs" / "apiserver.crt"))
+    token = {"Authorization": "Bearer admin-token"}
+    return httpx.Client(base_url=api.url, verify=context, headers=token, timeout=30, trust_env=False)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """What one round sees: everything that the decision may know, gathered before it is made."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,7 @@ from paddock_core.licensing.lineage import resolve
 from paddock_core.planning.types import Inventory
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import FINALIZER, BenchmarkStatus, LlamaDeployment, WeightsStatus
+from paddock_core.resources.llamadeployment import FINALIZER, BenchmarkStatus, LlamaDeployment, Status, WeightsStatus
 
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
 from paddock_operator.decide.rollout.types import Health
@@ -181,10 +182,25 @@ def label_of(child: Child, label: str) -> str:
 def parse(document: Manifest) -> tuple[LlamaDeployment, str | None]:
     """A LlamaDeployment from its document, and what is wrong with its specification, if anything.
 
-    The schema refuses nonsense before it is stored; but the schema may be older or newer than this program.
+    The schema refuses nonsense before it is stored; but the schema may be older or newer than this program. So may the
+    operator that wrote the status: what cannot be read of it is not known, which makes no specification wrong.
     """
+    try:
+        return msgspec.convert(document, LlamaDeployment), None
+    except msgspec.ValidationError:
+        document = {**document, "status": _readable(document.get("status") or {})}
     try:
         return msgspec.convert(document, LlamaDeployment), None
     except msgspec.ValidationError as error:
         bare = {"metadata": document["metadata"], "spec": {"model": {"id": "?"}}}
         return msgspec.convert(bare, LlamaDeployment), str(error)
+
+
+def _readable(status: Manifest) -> Manifest:
+    """The parts of a status that this program can read."""
+    found = {}
+    for name, value in status.items():
+        with contextlib.suppress(msgspec.ValidationError):
+            msgspec.convert({name: value}, Status)
+            found[name] = value
+    return found

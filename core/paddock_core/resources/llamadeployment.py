@@ -209,8 +209,9 @@ class TargetStatus(_Document, frozen=True, kw_only=True):
 class RoutingStatus(_Document, frozen=True, kw_only=True):
     """All that a gateway needs to serve this deployment, beside the policy."""
 
-    digest: str
-    """Of everything else in here: gateways report it, and so confirm what they know."""
+    digest: str = ""
+    """Of everything else in here: gateways report it, and so confirm what they know. Empty only where an operator from
+    before there were digests wrote it last."""
     secret_rotation: int = 0
     hold_seconds: int = 0
     """So long a request may wait while no target has an endpoint; 0: it is refused at once."""

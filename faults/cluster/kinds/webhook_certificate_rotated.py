@@ -10,7 +10,7 @@ import httpx
 
 from faults.cluster.outcome import Outcome
 from faults.cluster.process import Scene, scene
-from faults.cluster.stage import Stage, tests_helper
+from faults.cluster.stage import Stage, http_of, tests_helper
 from faults.cluster.webhook import LOOPBACK, Webhook, issued
 
 ROW = 13
@@ -78,9 +78,8 @@ class Caller:
 
 def created(made: Scene) -> Callable[[], str]:
     """Creates a LlamaDeployment, as a trial: the API server asks the webhook."""
-    context = ssl.create_default_context(cafile=str(made.api.folder / "certs" / "apiserver.crt"))
-    client = httpx.Client(verify=context, headers={"Authorization": "Bearer admin-token"}, timeout=30)
-    path = f"{made.api.url}/apis/paddock.dev/v1alpha1/namespaces/{made.tenant}/llamadeployments?dryRun=All"
+    client = http_of(made.api)
+    path = f"/apis/paddock.dev/v1alpha1/namespaces/{made.tenant}/llamadeployments?dryRun=All"
 
     def question() -> str:
         answer = client.post(path, json=document(made))
