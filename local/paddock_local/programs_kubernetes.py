@@ -16,6 +16,9 @@ CLUSTER_DNS = "10.96.0.10"
 _PACE = ("--kube-api-qps=200", "--kube-api-burst=400")
 """Kubernetes' own 20 requests a second are for clusters in which much else goes on."""
 
+_IDLE = tuple(f"-{name}-controller" for name in ("endpoints", "endpointslice", "endpointslice-mirroring"))
+"""Pods have loopback addresses, which endpoints may not have: these would be refused, and try again for ever."""
+
 
 def etcd(c: Context) -> Spec:
     """etcd, with certificates on both sides: whoever reaches it owns the cluster."""
@@ -72,7 +75,7 @@ def controller_manager(c: Context) -> Spec:
             "kube-controller-manager", *_kubernetes_client(c, "system:kube-controller-manager"), *_PACE,
             f"--secure-port={c.ports['controller_manager']}", "--use-service-account-credentials=true",
             f"--service-account-private-key-file={c.certificates.service_accounts}",
-            f"--root-ca-file={c.certificates.authority.pair.certificate}",
+            f"--root-ca-file={c.certificates.authority.pair.certificate}", f"--controllers=*,{','.join(_IDLE)}",
         )
     )  # fmt: skip
 

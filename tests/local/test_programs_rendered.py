@@ -71,6 +71,15 @@ def test_a_variable_of_the_shell_overrides_a_service_and_reaches_nothing_else(co
     assert "SOMETHING_PRIVATE" not in env
 
 
+def test_nobody_tries_for_ever_to_name_loopback_addresses(context):
+    (chosen,) = (word for word in programs_kubernetes.controller_manager(context).argv if "--controllers=" in word)
+    controllers = chosen.partition("=")[2].split(",")
+    assert controllers[0] == "*"
+    assert sorted(controllers[1:]) == [
+        "-endpoints-controller", "-endpointslice-controller", "-endpointslice-mirroring-controller",
+    ]  # fmt: skip
+
+
 def test_one_binary_or_five(context, tmp_path):
     assert programs_kubernetes.etcd(context).argv[:2] == ["/opt/kubernetes", "etcd"]
 
