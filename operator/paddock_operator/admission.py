@@ -19,6 +19,7 @@ from paddock_core.policy.documents import RegisteredModel
 from paddock_core.resources import llamadeployment, llamamodel
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import LlamaDeployment
+from paddock_core.resources.placement import placement_problem
 
 from paddock_operator.decide.license import ask, mismatch
 from paddock_operator.decide.needs import priority_problem
@@ -86,6 +87,9 @@ def review(
 
 def _deployment(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:
     deployment, problem = parse(document)
+    if problem is not None:
+        return _Found(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
+    problem = placement_problem(deployment.spec.placement)
     if problem is not None:
         return _Found(refusal=f"{ConditionReason.INVALID_SPEC}: {problem}")
     found = _impossible(deployment, policy, catalog) or _licensed(deployment, policy, catalog)

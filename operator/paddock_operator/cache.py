@@ -11,7 +11,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import eligible
-from paddock_operator.decide.node_faults import FaultRules, NodeFaults
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults, gpu_amounts
 from paddock_operator.kinds import CONFIG_MAP, DEVICE_CLASS, JOB, NODE, OPTIONAL, POD, WATCHED, Kind
 from paddock_operator.nodes_book import FaultBook, telling
 from paddock_operator.observed import Child, EngineJob, WeightsJob
@@ -27,7 +27,9 @@ GPU_NODES = "nvidia.com/gpu.product"
 
 
 class Cache:
-    """Follows everything that carries our label, and GPU nodes.
+    """Follows everything that carries our label in the platform's own namespaces, and GPU nodes.
+
+    Elsewhere others may write what they like, also our labels: nothing is believed of that.
 
     `changed` hears of the deployment whose child changed; `job_changed` of a weights Job or its pod, by the Job's name.
     """
@@ -51,6 +53,7 @@ class Cache:
                 kind=kind,
                 clock=clock,
                 changed=self._hear,
+                keeps=_is_of_the_platform,
                 reduce=_REDUCE.get(kind, _slim),
                 optional=kind in OPTIONAL,
                 relist_seconds=relist_seconds,
@@ -200,6 +203,12 @@ class Cache:
             self._job_pods.pop(metadata["uid"], None)
 
 
+def _is_of_the_platform(manifest: Manifest) -> bool:
+    """True for what lies in a namespace where only the platform writes, and for such a namespace itself."""
+    metadata = manifest["metadata"]
+    return names.is_platforms(str(metadata.get("namespace") or metadata["name"]))
+
+
 def _is_of_job(manifest: Manifest) -> bool:
     """True for a pod of a Job on the weights volume. Among what is followed only pods have containers as their own."""
     return "containers" in (manifest.get("spec") or {}) and _labels(manifest).get(names.COMPONENT) != names.SERVING
@@ -254,7 +263,7 @@ def _node(manifest: Manifest, *, rules: FaultRules) -> Manifest:
         "spec": {"unschedulable": spec.get("unschedulable", False), "taints": spec.get("taints") or []},
         "status": {
             "allocatable": status.get("allocatable") or {},
-            "capacity": {rules.resource: (status.get("capacity") or {}).get(rules.resource, "0")},
+            "capacity": gpu_amounts(status.get("capacity") or {}, rules=rules),
             "conditions": telling(status.get("conditions") or (), rules=rules),
         },
     }

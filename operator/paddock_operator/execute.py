@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 SECRET_TRUST_SECONDS = 300.0
 """Secrets are never read, so one that we wrote is written again after this time, in case somebody removed it."""
 
+REFUSALS = (400, 403, 422)
+"""Statuses by which the API server refuses an object for what it is: asking again gets the same answer."""
+
 MOST_COMPARED = 50_000
 
 REFERENCE_TRUST_SECONDS = 300.0
@@ -47,6 +50,8 @@ class Done(NamedTuple):
 
     writes: int
     refused: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+    """Why copies were refused, one line each: no later try brings them as they are."""
 
 
 class Executor:
@@ -74,18 +79,25 @@ class Executor:
         """What was found to hold a rendering, and that rendering's digest."""
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
-        """Perform all actions in order. What pods serve without stops nothing: where it fails, that is told."""
-        writes, refused = 0, []
+        """Perform all actions in order. What pods serve without stops nothing, nor does a copy that Kubernetes refuses
+        keep the others from coming and going: where it fails, that is told."""
+        writes, refused, copies = 0, list[str](), dict[str, str]()
         for action in actions:
+            copy = _copy(action)
+            if copy in copies:
+                continue
             try:
                 writes += await self._perform(action, observed)
             except ClusterError as error:
                 kind = _extra(action)
-                if kind is None:
+                if kind is not None:
+                    refused.append(f"{kind.name}: {error}")
+                elif copy and error.status in REFUSALS:
+                    copies[copy] = f"copy {copy}: {error}"
+                else:
                     raise
-                log.warning("not done", extra={"key": str(observed.key), "kind": kind.name, "error": str(error)})
-                refused.append(f"{kind.name}: {error}")
-        return Done(writes, tuple(refused))
+                log.warning("not done", extra={"key": str(observed.key), "error": str(error)})
+        return Done(writes, tuple(refused), tuple(copies.values()))
 
     async def _perform(self, action: Action, observed: Observed) -> int:
         match action:
@@ -195,6 +207,15 @@ class Executor:
     async def _record(self, action: RecordResult) -> None:
         patch: Manifest = {"metadata": {"annotations": {action.annotation: action.result}}}
         await self._cluster.merge(action.kind, namespace=action.namespace, name=action.name, patch=patch)
+
+
+def _copy(action: Action) -> str:
+    """The copy for which something is written; empty where it is for no single one."""
+    match action:
+        case Apply(manifest=manifest):
+            return str((manifest["metadata"].get("labels") or {}).get(names.COPY, ""))
+        case _:
+            return ""
 
 
 def _extra(action: Action) -> Kind | None:

@@ -26,11 +26,16 @@ from paddock_operator.observed import Observed
 from paddock_operator.ports import Key
 from paddock_operator.report import Reporter
 from paddock_operator.telemetry import Telemetry
+from paddock_operator.times import parse_time
 
 log = logging.getLogger(__name__)
 
 DENIED_RETRY_SECONDS = 60.0
 REFUSED_RETRY_SECONDS = 60.0
+REFUSED_DO = (
+    "Correct what it names in spec.placement; where that is not the tenant's, the platform team looks at the admission"
+    " policy or webhook that refuses, and at the operator's rights. It is tried again, at last every minute"
+)
 OUTDATED_RETRY_SECONDS = 0.1
 """The round saw an object that has changed since: the next one sees the change."""
 
@@ -79,8 +84,8 @@ class Reconciler:
             failure: OperatorError | None = None
             try:
                 told, actions = await self._tell_grant(observed, outcome)
-                writes, refused = await self._executor.execute(actions, observed)
-                outcome = _with_refused(outcome, refused)
+                writes, refused, copies = await self._executor.execute(actions, observed)
+                outcome = _without_copies(observed, _with_refused(outcome, refused), copies)
             except (ClusterError, ControlPlaneError) as error:
                 failure, writes = error, 0
                 outcome = _told(outcome, error)
@@ -134,6 +139,29 @@ def _with_refused(outcome: Outcome, refused: tuple[str, ...]) -> Outcome:
     text = f"{last.message}; refused beside that, and tried again: {'; '.join(refused)}"
     wait = min(outcome.look_after_seconds or REFUSED_RETRY_SECONDS, REFUSED_RETRY_SECONDS)
     return replace(outcome, findings=(*others, replace(last, message=text)), look_after_seconds=wait)
+
+
+def _without_copies(observed: Observed, outcome: Outcome, copies: tuple[str, ...]) -> Outcome:
+    """The same outcome, in which Serving and Progressing say that Kubernetes refuses copies as they are."""
+    if not copies:
+        return outcome
+    more = f" (and {len(copies) - 1} more)" if len(copies) > 1 else ""
+    text = f"Kubernetes refuses {copies[0]}{more}. {REFUSED_DO}"
+    finding = fails(ConditionType.SERVING, ConditionReason.APPLY_FAILED, text)
+    wait = _refused_for(observed)
+    wait = wait if outcome.look_after_seconds is None else min(outcome.look_after_seconds, wait)
+    return replace(outcome, findings=_replaced(outcome.findings, finding), refused=text, look_after_seconds=wait)
+
+
+def _refused_for(observed: Observed) -> float:
+    """For how long copies have been refused, 1 s to a minute: so long is waited for the next try."""
+    found = () if observed.deployment is None else observed.live.status.conditions
+    since = [
+        parse_time(item.last_transition_time)
+        for item in found
+        if item.type == ConditionType.PROGRESSING and item.reason == ConditionReason.APPLY_FAILED
+    ]
+    return min(max(1.0, observed.now - since[0]), REFUSED_RETRY_SECONDS) if since else 1.0
 
 
 def _told(outcome: Outcome, error: OperatorError) -> Outcome:

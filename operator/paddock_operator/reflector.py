@@ -27,8 +27,8 @@ Changed = Callable[[Manifest], None]
 
 
 class Reflector:
-    """The objects of one kind that a selector picks. `reduce` drops what nobody reads before it is kept; a change of
-    what was dropped is told to nobody.
+    """The objects of one kind that a selector picks, as far as `keeps` takes them: anybody may write labels. `reduce`
+    drops what nobody reads before it is kept; a change of what was dropped is told to nobody.
 
     Of an `optional` kind the cluster may lack the API: then there are no objects, and `served` is false.
     """
@@ -41,6 +41,7 @@ class Reflector:
         clock: Clock,
         changed: Changed,
         selector: str = names.SELECTOR,
+        keeps: Callable[[Manifest], bool] = lambda _manifest: True,
         reduce: Callable[[Manifest], Manifest] = lambda manifest: manifest,
         optional: bool = False,
         relist_seconds: float = RELIST_SECONDS,
@@ -54,6 +55,7 @@ class Reflector:
         self._cluster = cluster
         self._clock = clock
         self._changed = changed
+        self._keeps = keeps
         self._reduce = reduce
         self._optional = optional
         self._relist_seconds = relist_seconds
@@ -134,7 +136,7 @@ class Reflector:
     async def _replace(self) -> str:
         listing = await self._cluster.list(self.kind, selector=self.selector)
         self._heard_at = self._listed_at = self._clock.boottime()
-        found = {_place(manifest): manifest for manifest in listing.items}
+        found = {_place(manifest): manifest for manifest in listing.items if self._keeps(manifest)}
         for place in set(self._objects) - set(found):
             self._drop(place)
         for manifest in found.values():
@@ -157,7 +159,7 @@ class Reflector:
                 self._heard_at = self._clock.boottime()
                 self._missed = 0
                 revision = event.object["metadata"]["resourceVersion"]
-                if event.type in ("ADDED", "MODIFIED"):
+                if event.type in ("ADDED", "MODIFIED") and self._keeps(event.object):
                     self._keep(event.object)
                 elif event.type == "DELETED":
                     self._drop(_place(event.object))

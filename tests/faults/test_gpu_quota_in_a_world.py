@@ -108,3 +108,28 @@ def test_nobody_has_gpus_by_default(tmp_path: Path) -> None:
             await world.until(lambda: world.serves("small"), "the model that takes none")
 
     world_of(tmp_path, scenario)
+
+
+def test_a_change_that_was_refused_stands_in_line_with_the_others(tmp_path: Path) -> None:
+    """What runs meanwhile, on processors, does not cost the deployment its place."""
+
+    async def scenario(world: World) -> None:
+        nodes(world)
+        quota(world, 2)
+        async with world.operator():
+            world.deploy("chat")
+            await world.until(lambda: world.serves("chat"), "on processors")
+            world.deploy("big", **SPEC, replicas=2)
+            await world.until(lambda: world.serves("big", copies=2), "both copies")
+            world.deploy("chat", **SPEC, replicas=2)
+            await world.until(lambda: refused(world, "chat"), "the refusal")
+            assert world.status("chat")["quota"] == {"gpus": 0, "limit": 2, "wanted": 2}
+            world.deploy("late", **SPEC, replicas=2)
+            await world.until(lambda: refused(world, "late"), "the younger one's refusal")
+        async with world.operator("after-a-restart"):
+            world.remove("big")
+            await world.until(lambda: not refused(world, "chat"), "its turn", seconds=7200)
+            assert refused(world, "late")
+            await world.until(lambda: world.serves("chat", copies=2), "both copies of the older one")
+
+    world_of(tmp_path, scenario)

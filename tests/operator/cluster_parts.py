@@ -111,15 +111,15 @@ def run_pod(api: Any, serving: dict[str, Any], *, address: str, suffix: str = "a
     }
     done = api.apply(pod)
     assert done.returncode == 0, done.stderr
-    ready = [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}]
-    _status(
-        api,
-        "pod",
-        name,
-        place["namespace"],
-        {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready},
-    )
+    ready_at(api, name, place["namespace"], address=address)
     return name
+
+
+def ready_at(api: Any, pod: str, namespace: str, *, address: str) -> None:
+    """Let a pod run and be ready at this address."""
+    ready = [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True"}]
+    status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
+    _status(api, "pod", pod, namespace, status)
 
 
 def remove_pod(api: Any, namespace: str, name: str) -> None:

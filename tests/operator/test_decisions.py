@@ -536,3 +536,20 @@ def test_whatever_is_seen_nothing_unlicensed_is_created_and_nothing_foreign_dele
         if isinstance(action, Delete):
             assert action.uid in own or action.kind == SECRET or action.uid == "j1"
     assert len({finding.type for finding in outcome.findings}) == len(outcome.findings)
+
+
+def test_what_a_former_object_left_and_does_not_go_is_told_by_name(policies: dict[str, Policy]) -> None:
+    held = {"deletionTimestamp": "2027-01-15T07:59:00Z", "finalizers": ["example.com/mine"]}
+    left = child(CONFIG_MAP, uid="c9", owner="former", name="frozen", metadata=held)
+    outcome = decide(look(policies["licensed"], children=(left,), weights=DONE), CONFIG)
+    assert outcome.findings[-1].type == ConditionType.SERVING
+    assert "ConfigMap paddock-serving-acme/frozen (finalizers: example.com/mine)" in outcome.findings[-1].message
+    assert not kinds_applied(outcome), "its names must be free before ours are created"
+
+
+def test_a_revocation_does_not_wait_for_what_a_former_object_left(policies: dict[str, Policy]) -> None:
+    left = child(CONFIG_MAP, uid="c9", owner="former", name="frozen", metadata={"finalizers": ["example.com/mine"]})
+    outcome = decide(look(policies["registered"], children=(workload(), left)), CONFIG)
+    assert reasons(outcome)["LicenseAccepted"].startswith("False/")
+    deleted = [action.name for action in outcome.actions if isinstance(action, Delete)]
+    assert deleted == [COPY], "what makes pods goes, whatever else is there"

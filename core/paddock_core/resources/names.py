@@ -91,6 +91,11 @@ def tenant_served_in(namespace: str) -> str | None:
     return tenant if tenant and tenant != namespace else None
 
 
+def is_platforms(namespace: str) -> bool:
+    """True for the namespaces in which the operator makes things and nobody else may write."""
+    return namespace == WEIGHTS_NAMESPACE or tenant_served_in(namespace) is not None
+
+
 def serving_name(*, namespace: str, name: str) -> str:
     """Name of a deployment's serving objects: several of the tenant's namespaces share one serving namespace."""
     return f"{name}-{hashlib.sha256(f'{namespace}/{name}'.encode()).hexdigest()[:8]}"

@@ -4,8 +4,10 @@ A chain of judges, each with one condition; the first that does not hold ends it
 denial that is certain (license, invalid specification, deletion), never because something could not be known.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
@@ -17,7 +19,7 @@ from paddock_core.resources.conditions import (
     Finding,
     fails,
 )
-from paddock_core.resources.llamadeployment import PlanStatus
+from paddock_core.resources.llamadeployment import PlanStatus, QuotaStatus
 
 from paddock_operator.decide import (
     accept,
@@ -46,9 +48,13 @@ from paddock_operator.decide.prepare import (
 from paddock_operator.decide.seen import Course, denied_models
 from paddock_operator.observed import Child, Observed
 from paddock_operator.reflector import owner_uid
+from paddock_operator.times import parse_time
 
 LACK_SECONDS = 30.0
 """How soon to look again whether the cluster has got what it lacks."""
+LEFT_SECONDS = 15.0
+"""What was deleted so long ago and is still there is told by name."""
+MOST_NAMED = 5
 
 
 def decide(observed: Observed, config: Config) -> Outcome:
@@ -59,10 +65,6 @@ def decide(observed: Observed, config: Config) -> Outcome:
         text = "the object is being deleted: its pods and their resources go first"
         gone = fails(ConditionType.ACCEPTED, ConditionReason.DELETING, text)
         return teardown.stop(observed, config, (gone,))
-    stale = [child for child in observed.children if owner_uid(child.manifest) != observed.uid]
-    if stale:
-        # Left over from an object of the same name: its names must be free before ours are created.
-        return Outcome(actions=teardown.removals(stale), look_after_seconds=1.0)
     return _decide_live(observed, config)
 
 
@@ -74,6 +76,8 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
     found = (accepted, judgement.finding)
     if judgement.finding.status == FALSE:
         outcome = teardown.stop(observed, config, found)
+    elif left := [child for child in observed.children if owner_uid(child.manifest) != observed.uid]:
+        outcome = _without(observed, config, found, left=left)
     elif judgement.finding.status != TRUE or observed.tenant is None:
         outcome = _hold(observed, config, found)
     else:
@@ -82,6 +86,41 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
     if judgement.valid_until is None:
         return outcome
     return _look_within(outcome, judgement.valid_until - observed.policy.at)
+
+
+def _without(observed: Observed, config: Config, found: tuple[Finding, ...], *, left: Sequence[Child]) -> Outcome:
+    """Take away what an object of the same name has left: its names must be free before ours are created. What stays
+    though it was deleted is told by name, since nobody but those who hold it can end it."""
+    own = replace(observed, children=tuple(child for child in observed.children if child not in left))
+    held = running.hold(own, config, found, denied={})
+    staying = [child for child in left if _stays(child, observed.now)]
+    if own.children:
+        *others, last = held.findings
+        told = replace(last, message=f"{last.message}; {_staying(staying)}") if staying else last
+        held = replace(held, findings=(*others, told))
+    else:
+        serving = fails(ConditionType.SERVING, ConditionReason.NOT_SERVED, _staying(staying))
+        held = replace(held, findings=(*found, serving) if staying else ())
+    return replace(held, actions=teardown.removals(left), look_after_seconds=LEFT_SECONDS if staying else 1.0)
+
+
+def _stays(child: Child, now: float) -> bool:
+    since = child.manifest["metadata"].get("deletionTimestamp")
+    return since is not None and now - parse_time(str(since)) > LEFT_SECONDS
+
+
+def _staying(children: Sequence[Child]) -> str:
+    named = [
+        f"{child.kind.name} {child.namespace}/{child.name} (finalizers:"
+        f" {', '.join(child.manifest['metadata'].get('finalizers') or ()) or 'none'})"
+        for child in children[:MOST_NAMED]
+    ]
+    more = len(children) - len(named)
+    text = ", ".join(named) + (f" and {more} more" if more else "")
+    return (
+        f"{text}: left by a former object of this name, and deleted without going. Nothing new is made before it is"
+        " gone: platform team, look who should take away its finalizers, or why its pods do not end"
+    )
 
 
 def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, ...], *, tenant: Tenant) -> Outcome:
@@ -102,7 +141,7 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     if refused and (charged.copies == 0 or _is_another(held, served_last(observed))):
         # What does not run yet needs a grant; what runs has its own.
         outcome = _look_after(observed, config, found, held=held, tenant=tenant)
-        return outcome if observed.children else _charged(outcome, charged, plan)
+        return _in_line(outcome, charged) if observed.children else _charged(outcome, charged, plan)
     prepared = prepare(observed, config, held, plan)
     found = (*found, *prepared.findings)
     outcome = _prepared(observed, config, found, held=held, prepared=prepared, charged=charged)
@@ -221,6 +260,15 @@ def _stop_former(
         findings=(*others, replace(finding, message=text)),
         routing=None if told is None else routing.emptied(told),
     )
+
+
+def _in_line(outcome: Outcome, refused: quota.Judgement) -> Outcome:
+    """What runs keeps its grant, and what was refused stands in line for the rest."""
+    if refused.status is None:
+        return outcome
+    own = outcome.life.quota or QuotaStatus(gpus=0, limit=refused.status.limit)
+    waiting = msgspec.structs.replace(own, limit=refused.status.limit, wanted=refused.status.wanted)
+    return replace(outcome, life=replace(outcome.life, quota=waiting))
 
 
 def _charged(outcome: Outcome, charged: quota.Judgement, plan: Plan) -> Outcome:

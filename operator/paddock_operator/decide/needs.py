@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from paddock_core.planning.types import Plan
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails
 from paddock_core.resources.llamadeployment import PlacementSpec
+from paddock_core.resources.placement import placement_problem
 
 from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import LEADER_WORKER_SET, LOCAL_QUEUES, POD_GROUP, RESOURCE_CLAIM_TEMPLATE, Kind
@@ -18,7 +19,8 @@ INSTALL_GROUPS = (
 def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], config: Config) -> Finding | None:
     """Why it cannot be rendered here though it is planned, or None. Each message says what to do."""
     found = (
-        _groups(plan, apis)
+        _refused(placement)
+        or _groups(plan, apis)
         or _devices(plan, apis)
         or _exclusive(placement)
         or _queue(placement, apis)
@@ -32,6 +34,12 @@ def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], conf
 
 
 _Lack = tuple[ConditionReason, str] | None
+
+
+def _refused(placement: PlacementSpec) -> _Lack:
+    """The schema refuses it too; but an object may be older than the schema. What runs by a former one runs on."""
+    text = placement_problem(placement)
+    return None if text is None else (ConditionReason.INVALID_SPEC, text)
 
 
 def _groups(plan: Plan, apis: frozenset[Kind]) -> _Lack:

@@ -38,7 +38,7 @@ class Config:
     drain_seconds: float
     """How long gateways are given to stop sending, where what runs must go and nobody is waited for."""
     probe_interval_seconds: float
-    drain_limit_seconds: float = 900.0
+    drain_limit_seconds: float = 960.0
     """How long the requests of a copy that goes are waited for: as long as the longest request may take."""
     hub_token_secret: str = ""
     """Name of the Secret, in the weights' namespace, with the platform's token for the model hub; empty: none."""
@@ -119,5 +119,7 @@ class Outcome:
     """How far a change is."""
     note: str = ""
     """What a change waits for, or why it failed."""
+    refused: str = ""
+    """Why Kubernetes refuses copies, where it does: nothing comes of waiting."""
     serving_namespace: str = ""
     look_after_seconds: float | None = None

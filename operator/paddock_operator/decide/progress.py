@@ -36,6 +36,8 @@ _FAILED = {
 
 def progressing(outcome: Outcome) -> tuple[Finding, ...]:
     """The condition Progressing; nothing where all is as asked. Its reason is that of the condition it waits for."""
+    if outcome.refused:
+        return (fails(_KIND, ConditionReason.APPLY_FAILED, outcome.refused),)
     found = {finding.type: finding for finding in outcome.findings}
     serving = found.get(ConditionType.SERVING)
     if serving is not None and serving.reason in _AT_REST and _first(outcome.findings) is serving:

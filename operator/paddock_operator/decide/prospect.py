@@ -1,14 +1,15 @@
 """What the planner of rollouts is shown: copies, revisions and what was heard of them, in its own terms."""
 
 import msgspec
-from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus
+from paddock_core.resources.conditions import ConditionReason, ConditionType
+from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, Status
 
-from paddock_operator.decide import healing
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.patients import quiet_since
 from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.rollout.types import CopyLook, Look, State
 from paddock_operator.decide.seen import Course, Seen
+from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.observed import Observed
 from paddock_operator.times import parse_time
 
@@ -33,6 +34,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         health=dict(observed.health),
         benchmarks={name: item.benchmark for name, item in states.items() if item.benchmark is not None}
         | dict(observed.benchmarks),
+        refused=_refused(status),
         benchmarked=observed.benchmarked,
     )
 
@@ -42,6 +44,13 @@ def _spare(quota: Quota, wanted: int) -> int | None:
     if quota.spare is None or quota.copies is None:
         return quota.spare
     return quota.spare + max(0, quota.copies - wanted)
+
+
+def _refused(status: Status) -> str:
+    """Why Kubernetes refused copies in the last round, as that round wrote it down."""
+    progressing = next((item for item in status.conditions if item.type == ConditionType.PROGRESSING), None)
+    stuck = progressing is not None and progressing.reason == ConditionReason.APPLY_FAILED
+    return progressing.message if progressing is not None and stuck else ""
 
 
 def _within(spec: RolloutSpec, under_way: RolloutStatus | None, wanted: int, spare: int | None) -> RolloutSpec:
@@ -55,10 +64,10 @@ def _within(spec: RolloutSpec, under_way: RolloutStatus | None, wanted: int, spa
 
 
 def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
-    verdict = seen.verdicts.get(copy.name, healing.Verdict(record=None))
+    verdict = seen.verdicts.get(copy.name, Verdict(record=None))
     # One that is held back, or has failed, keeps its place while it is taken down: it is remembered by its name.
     stays = verdict.held or (verdict.record is not None and verdict.record.failures > 0)
-    goes = (copy.going or verdict.down or verdict.moves) and not stays
+    goes = verdict.moves or ((copy.going or verdict.down) and not stays)
     return CopyLook(
         name=copy.name,
         revision=copy.revision,

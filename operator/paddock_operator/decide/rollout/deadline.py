@@ -27,6 +27,12 @@ def failure(look: Look, *, goal: str, former: str | None, last: bool) -> str:
     given_up = next((copy.name for copy in own if copy.failed), None)
     if given_up is not None:
         return f"copy {given_up} has been given up after too many failures"
+    begun = look.rollout
+    same = begun is not None and (begun.former, begun.target) == (former, goal)
+    if begun is not None and same and look.refused and begun.started_at:
+        waited = look.now - parse_time(begun.started_at)
+        if waited > look.spec.deadline_seconds:
+            return f"not all of its copies could be made within {look.spec.deadline_seconds} s: {look.refused}"
     starved = starved_since(look, goal=goal, former=former)
     excused = last and any(copy.answering for copy in own)
     for copy in own:

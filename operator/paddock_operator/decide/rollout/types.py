@@ -77,6 +77,8 @@ class Look:
     """By revision; one of which nothing is known is absent."""
     benchmarks: dict[str, BenchmarkStatus] = field(default_factory=dict)
     """By revision, where it was tried."""
+    refused: str = ""
+    """Why Kubernetes refused copies when they were to be made last, where it did: there is none of them to look at."""
     benchmarked: bool = False
     """Whether a first answering copy is tried at all, so that it is worth to wait for the outcome."""
 
