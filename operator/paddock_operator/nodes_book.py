@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of, gpu_amounts, is_bare
 from paddock_operator.ports import Manifest
 
 KEEP_SECONDS = 1.0
@@ -18,12 +18,17 @@ class FaultBook:
         self._seen: tuple[int, bool, float] | None = None
         self._found = NodeFaults()
         self._known: dict[str, object] = {}
+        self._bare: dict[str, float] = {}
+        """Nodes that offer none of their GPUs, and since when: the node itself does not say that."""
 
     def look(self, nodes: Iterable[Manifest], *, version: int, now: float, fresh: bool) -> NodeFaults:
         """The faults. `version` differs after every change of nodes; `fresh` says that they were heard of lately."""
         if self._seen is None or self._seen[:2] != (version, fresh) or not 0 <= now - self._seen[2] < KEEP_SECONDS:
             self._seen = (version, fresh, now)
-            self._found = faults_of(nodes, now=now, fresh=fresh, rules=self._rules)
+            found = list(nodes)
+            bare = [str(node["metadata"]["name"]) for node in found if is_bare(node, rules=self._rules)]
+            self._bare = {name: self._bare.get(name, now) for name in bare}
+            self._found = faults_of(found, now=now, fresh=fresh, rules=self._rules, bare=self._bare)
         return self._found
 
     def is_news(self, node: Manifest) -> bool:
@@ -46,6 +51,6 @@ def telling(conditions: Iterable[Mapping[str, Any]], *, rules: FaultRules) -> li
 
 def _telling(node: Manifest, rules: FaultRules) -> object:
     status, spec = node.get("status") or {}, node.get("spec") or {}
-    counts = [(status.get(field) or {}).get(rules.resource) for field in ("capacity", "allocatable")]
+    counts = [gpu_amounts(status.get(field) or {}, rules=rules) for field in ("capacity", "allocatable")]
     conditions = [(item["type"], item["status"]) for item in status.get("conditions") or ()]
     return conditions, counts, sorted(str(taint.get("key")) for taint in spec.get("taints") or ())

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import counted, healing
-from paddock_operator.decide.healing import HealingRules, Verdict
+from paddock_operator.decide.healing import HealingRules
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
 from paddock_operator.decide.patients import Patient
+from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child
 from paddock_operator.times import format_time, parse_time

@@ -217,28 +217,133 @@ def test_a_copy_on_a_lost_node_moves_alone_and_its_pod_is_forced(world: Any) -> 
     assert all(record.failures == 0 for record in records(world).values())
 
 
-def test_a_copy_on_a_broken_gpu_is_drained_and_made_anew_elsewhere(world: Any) -> None:
-    moved, stays = world.names(DEPLOYMENT)
-    (pod,) = world.pods(moved)
-    change(world, pod, spec={**pod["spec"], "nodeName": "sick-1"})
-    world.seen["faults"] = NodeFaults(broken={"sick-1": "node sick-1 says XidCriticalError=True"})
-    world.round()
-    assert moved in world.names(DEPLOYMENT), "it still answers, and is drained first"
-    endpoints = [item.pod for target in world.parsed().routing.targets for item in target.endpoints]
-    assert pod["metadata"]["name"] not in endpoints
+BROKEN = NodeFaults(broken={"sick-1": "node sick-1 says XidCriticalError=True"})
+
+
+def place(world: Any, copy: str, node: str) -> str:
+    """Put the pod of a copy on a node; its name."""
+    (pod,) = world.pods(copy)
+    change(world, pod, spec={**pod["spec"], "nodeName": node})
+    return str(pod["metadata"]["name"])
+
+
+def told(world: Any) -> set[str]:
+    return {item.pod for target in world.parsed().routing.targets for item in target.endpoints}
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("crashes", [0, 1], ids=["sound", "has failed before"])
+def test_a_copy_on_a_broken_gpu_answers_until_another_does_and_is_drained_then(
+    world: Any, replicas: int, crashes: int
+) -> None:
+    world.spec = {**world.spec, "replicas": replicas}
+    world.rounds()
+    leaves, *rest = world.names(DEPLOYMENT)
+    for _ in range(crashes):
+        crash(world, leaves)
+        world.round()
+        (pod,) = world.pods(leaves)
+        mended = [{**item, "ready": True} for item in pod["status"]["containerStatuses"]]
+        ready = [{"type": "Ready", "status": "True"}]
+        change(world, pod, status={**pod["status"], "conditions": ready, "containerStatuses": mended})
+        world.round()
+    pod = place(world, leaves, "sick-1")
+    world.seen["faults"] = BROKEN
+    for _ in range(20):
+        world.round()
+        world.now += 5.0
+        assert (world.parsed().ready_replicas, pod in told(world)) == (replicas, True)
     assert condition(world, "Degraded").reason == "GpuLost"
+    assert len(world.names(DEPLOYMENT)) == replicas + 1, "another is made meanwhile"
+    world.pods_come()
+    world.round()
+    assert leaves in world.names(DEPLOYMENT), "what it answers still is not cut off"
+    assert pod not in told(world)
+    assert world.parsed().ready_replicas == replicas
     for _ in range(400):
         world.round()
         world.pods_come()
         world.now += 5.0
-    made = [name for name in world.names(DEPLOYMENT) if name != stays]
-    assert len(made) == 1
-    template = world.objects[DEPLOYMENT, made[0]]["spec"]["template"]["spec"]
+        assert world.parsed().ready_replicas == replicas
+    (made,) = (name for name in world.names(DEPLOYMENT) if name not in rest)
+    template = world.objects[DEPLOYMENT, made]["spec"]["template"]["spec"]
     terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     kept_off = [field for term in terms for field in term.get("matchFields", ())]
     assert {"key": "metadata.name", "operator": "NotIn", "values": ["sick-1"]} in kept_off
-    assert world.parsed().ready_replicas == 2
     assert condition(world, "Degraded") is None
+
+
+def test_a_copy_on_a_broken_gpu_waits_for_another_only_so_long(world: Any) -> None:
+    leaves, _stays = world.names(DEPLOYMENT)
+    pod = place(world, leaves, "sick-1")
+    world.seen["faults"] = BROKEN
+    world.round()
+    world.now += CONFIG.healing.moving_seconds - 1
+    world.round()
+    assert pod in told(world)
+    world.now += 2
+    world.round()
+    assert pod not in told(world)
+
+
+def test_copies_beyond_what_is_wanted_leave_a_broken_gpu_first(world: Any) -> None:
+    """Where the rest is enough, nothing is waited for."""
+    leaves, stays = world.names(DEPLOYMENT)
+    place(world, leaves, "sick-1")
+    world.seen["faults"] = BROKEN
+    world.spec = {**world.spec, "replicas": 1}
+    world.round()
+    assert told(world) == {f"{stays}-x"}
+
+
+def test_on_a_node_with_fewer_gpus_new_copies_come_last(world: Any) -> None:
+    world.seen["faults"] = NodeFaults(short={"short-1": 7})
+    world.spec = {**world.spec, "replicas": 3}
+    before = world.names(DEPLOYMENT)
+    world.round()
+    (made,) = set(world.names(DEPLOYMENT)) - set(before)
+    nodes = world.objects[DEPLOYMENT, made]["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    required = (nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or ()
+    assert not any(term.get("matchFields") for term in required), "it may be the only node"
+    (liked,) = nodes["preferredDuringSchedulingIgnoredDuringExecution"]
+    fields = [{"key": "metadata.name", "operator": "NotIn", "values": ["short-1"]}]
+    assert liked == {"weight": 100, "preference": {"matchFields": fields}}
+    world.rounds()
+    world.seen.pop("faults")
+    world.written.clear()
+    world.rounds()
+    assert world.written == [], "it stays as it was made"
+
+
+def test_why_a_copy_left_its_node_is_told_until_another_answers(world: Any) -> None:
+    world.spec = {**world.spec, "replicas": 1}
+    world.rounds()
+    (lost,) = world.names(DEPLOYMENT)
+    place(world, lost, "lost-1")
+    world.seen["faults"] = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
+    for _ in range(30):
+        world.round()
+        world.now += 5.0
+        serving = condition(world, "Serving")
+        assert (serving.status, serving.reason) == ("False", "NodeLost")
+        assert "lost-1 has not answered" in serving.message
+    world.rounds()
+    assert condition(world, "Serving").status == "True"
+    assert lost not in records(world)
+
+
+def test_a_node_that_was_lost_is_not_told_of_for_ever(world: Any) -> None:
+    world.spec = {**world.spec, "replicas": 1}
+    world.rounds()
+    (lost,) = world.names(DEPLOYMENT)
+    place(world, lost, "lost-1")
+    world.seen["faults"] = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
+    world.round()
+    world.round()
+    assert lost in records(world)
+    world.now += CONFIG.healing.moving_seconds
+    world.round()
+    assert lost not in records(world)
 
 
 def test_a_group_of_two_generations_gets_no_request_and_is_made_anew_as_one(group: Any) -> None:

@@ -1,14 +1,16 @@
 """Nodes that are lost or have lost a GPU: what is believed, what not, and what becomes of the copies there."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import healing
-from paddock_operator.decide.healing import HealingRules, Verdict
-from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of
+from paddock_operator.decide.healing import HealingRules
+from paddock_operator.decide.node_faults import LAST_CHOICE, FaultRules, NodeFaults, faults_of
 from paddock_operator.decide.patients import Patient
+from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.observed import Child
 from paddock_operator.times import format_time
 
@@ -77,14 +79,54 @@ def test_what_node_monitors_say_of_broken_gpus_is_believed(condition: str) -> No
 
 def test_taints_of_the_platforms_own_mean_the_same() -> None:
     tainted = node("d", spec={"taints": [{"key": "example.test/gpu-fault", "effect": "NoSchedule", "value": "x"}]})
-    assert not faults(tainted).broken
-    assert set(faults(tainted, rules=replace(RULES, taints=("example.test/gpu-fault",))).broken) == {"d"}
+    assert not faults(*SOUND, tainted).broken
+    assert set(faults(*SOUND, tainted, rules=replace(RULES, taints=("example.test/gpu-fault",))).broken) == {"d"}
 
 
 @pytest.mark.parametrize(("offers", "short"), [("8", None), ("7", 7), ("0", None)])
 def test_a_node_that_offers_fewer_gpus_than_it_has_is_short(offers: str, short: int | None) -> None:
-    """None at all means that the device plugin is being restarted."""
-    assert faults(node("d", allocatable={GPU: offers})).short.get("d") == short
+    """None at all may mean that the device plugin is being restarted."""
+    assert faults(*SOUND, node("d", allocatable={GPU: offers})).short.get("d") == short
+
+
+def test_a_node_that_offers_none_of_its_gpus_for_long_has_lost_them() -> None:
+    gone = node("d", capacity={GPU: "1"}, allocatable={GPU: "0"})
+    early = faults_of([*SOUND, gone], now=START, fresh=True, rules=RULES, bare={"d": START - RULES.bare_seconds + 9})
+    assert (dict(early.short), dict(early.waiting)) == ({}, {"d": 9.0})
+    late = faults_of([*SOUND, gone], now=START, fresh=True, rules=RULES, bare={"d": START - RULES.bare_seconds})
+    assert (dict(late.short), dict(late.waiting)) == ({"d": 0}, {})
+
+
+def test_parts_of_gpus_are_counted_with_them() -> None:
+    part = "nvidia.com/mig-1g.10gb"
+    cut = node("d", capacity={GPU: "0", part: "7", "cpu": "64"}, allocatable={GPU: "0", part: "6", "cpu": "60"})
+    assert dict(faults(*SOUND, cut).short) == {"d": 6}
+
+
+@pytest.mark.parametrize("kind", ["a condition", "fewer than it has"])
+def test_where_most_nodes_say_that_gpus_are_gone_it_is_not_believed(kind: str) -> None:
+    """A monitor that was rolled out badly, or a driver's upgrade, says so of all nodes at once."""
+    says = {"conditions": [{"type": "XidCriticalError", "status": "True"}]}
+    sick: dict[str, Any] = says if kind == "a condition" else {"allocatable": {GPU: "7"}}
+    nodes = [node(name, **copy.deepcopy(sick)) for name in ("d", "e", "f", "g")]
+    few = faults(*SOUND, *nodes[:3])
+    assert {*few.broken, *few.short} == {"d", "e", "f"}
+    most = faults(*SOUND, *nodes)
+    assert (dict(most.broken), dict(most.short), most.avoided) == ({}, {}, ())
+    assert most.doubted_gpus == {"d", "e", "f", "g"}
+    assert "4 of 7 GPU nodes look short of a GPU at once" in most.distrusted
+
+
+def test_a_loss_of_sight_of_many_nodes_does_not_hide_one_broken_gpu() -> None:
+    sick = node("a", conditions=[{"type": "XidCriticalError", "status": "True"}])
+    found = faults(sick, node("b"), *(node(name, silent_for=600) for name in ("d", "e", "f")))
+    assert (set(found.broken), dict(found.lost)) == ({"a"}, {})
+
+
+def test_new_copies_keep_off_broken_nodes_and_come_last_to_those_with_fewer_gpus() -> None:
+    sick = node("d", conditions=[{"type": "XidCriticalError", "status": "True"}])
+    found = faults(*SOUND, sick, node("e", allocatable={GPU: "7"}))
+    assert found.avoided == ("d", f"{LAST_CHOICE}e")
 
 
 def judged(
@@ -206,8 +248,24 @@ def test_one_that_does_not_answer_leaves_it_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("offers", "answers", "restarts", "leaves"),
-    [(7, True, 0, True), (8, True, 0, False), (8, False, 1, True), (8, False, 0, False)],
-    ids=["holds more than there are", "computes on what works", "ends on it", "still loads"],
+    [
+        (7, True, 0, True),
+        (8, True, 0, False),
+        (8, False, 1, True),
+        (8, False, 0, False),
+        (0, True, 1, False),
+        (0, False, 1, True),
+        (0, False, 0, False),
+    ],
+    ids=[
+        "holds more than there are",
+        "computes on what works",
+        "ends on it",
+        "still loads",
+        "computes, whatever is offered",
+        "ends where none is offered",
+        "loads where none is offered",
+    ],
 )
 def test_who_leaves_a_node_that_is_short_of_a_gpu(offers: int, answers: bool, restarts: int, leaves: bool) -> None:
     """Each pod asks for 8."""
@@ -224,6 +282,20 @@ def test_one_that_finds_no_node_is_made_anew_once_the_node_that_it_avoids_is_men
     assert not judged(waits, found=BROKEN, avoids=("gpu-1",)).down
     assert not judged(waits, found=doubted, avoids=("gpu-1",)).down
     assert not judged(pod("a"), found=sound, avoids=("gpu-1",)).down
+
+
+def test_no_copy_is_made_anew_for_a_node_that_is_only_its_last_choice() -> None:
+    waits = unplaced("a", worker=0, since=START)
+    assert not judged(waits, found=NodeFaults(), avoids=(f"{LAST_CHOICE}gpu-1",)).down
+
+
+def test_a_gpu_that_is_not_believed_to_be_lost_is_told_of_where_a_copy_does_not_answer() -> None:
+    found = NodeFaults(doubted_gpus=frozenset({"gpu-1"}), distrusted="3 of 3 GPU nodes look short of a GPU at once")
+    verdict = judged(pod("a"), found=found)
+    assert (verdict.down, verdict.moves) == (False, False)
+    assert verdict.cause is not None
+    assert (verdict.cause.reason, "3 of 3" in verdict.cause.message) == ("GpuLost", True)
+    assert judged(pod("a"), found=found, answers=True).cause is None
 
 
 def test_a_copy_that_is_given_up_stays_given_up_on_a_lost_node() -> None:

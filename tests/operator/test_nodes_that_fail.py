@@ -35,7 +35,13 @@ def pod(name: str, *, on: str) -> dict[str, Any]:
         names.DEPLOYMENT_NAMESPACE: "acme",
         names.DEPLOYMENT_NAME: name,
     }
-    metadata = {"name": name, "namespace": "s", "uid": name, "resourceVersion": "1", "labels": labels}
+    metadata = {
+        "name": name,
+        "namespace": names.serving_namespace("acme"),
+        "uid": name,
+        "resourceVersion": "1",
+        "labels": labels,
+    }
     return {"metadata": metadata, "spec": {"nodeName": on, "containers": []}, "status": {}}
 
 
@@ -141,3 +147,22 @@ def test_faults_are_looked_at_again_when_a_node_changes_or_time_passes() -> None
     assert book.look(nodes, version=1, now=START + KEEP_SECONDS, fresh=True) is not first
     nodes[0] = node("a", ready="False")
     assert set(book.look(nodes, version=2, now=START + KEEP_SECONDS, fresh=True).lost) == {"a"}
+
+
+def test_since_when_a_node_offers_nothing_is_remembered_until_it_offers_again() -> None:
+    book = FaultBook(rules=RULES)
+    sound, bare = [node("a"), node("b")], node("c", allocatable={"nvidia.com/gpu": "0"})
+    first = book.look([*sound, bare], version=1, now=START, fresh=True)
+    assert (dict(first.short), dict(first.waiting)) == ({}, {"c": RULES.bare_seconds})
+    later = book.look([*sound, bare], version=2, now=START + RULES.bare_seconds, fresh=True)
+    assert dict(later.short) == {"c": 0}
+    book.look([*sound, node("c")], version=3, now=START + 400, fresh=True)
+    again = book.look([*sound, bare], version=4, now=START + 401, fresh=True)
+    assert dict(again.short) == {}
+
+
+async def test_parts_of_gpus_stay_in_what_is_kept_of_a_node() -> None:
+    part = "nvidia.com/mig-1g.10gb"
+    cut = node("gpu-1", capacity={part: "7", "cpu": "64"}, allocatable={part: "6", "cpu": "60"})
+    async with cached(Cluster([cut, node("gpu-2"), node("gpu-3")], []), Clock(), []) as cache:
+        assert dict(cache.faults().short) == {"gpu-1": 6}

@@ -39,7 +39,7 @@ class Copy:
     draining_since: float | None = None
     """Unix seconds; None while it may be routed to."""
     avoids: tuple[str, ...] = ()
-    """Nodes that it keeps off."""
+    """Nodes that it keeps off; those marked `node_faults.LAST_CHOICE` as far as it can."""
     born_at: float = 0.0
 
     @property

@@ -1,10 +1,11 @@
 """Which nodes have lost pods' ground: nodes that no longer answer, and nodes that have lost a GPU.
 
 Nothing is held against a node on data that may be old, nor against many nodes at once: where most GPU nodes look lost,
-what is lost is more likely the sight of them (as Kubernetes' own node controller has it).
+what is lost is more likely the sight of them (as Kubernetes' own node controller has it), and where most say that their
+GPUs are broken, what is broken is more likely what says so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from paddock_core.planning.gpus import GPU_RESOURCE
 from paddock_operator.times import parse_time
 
 MAX_MESSAGE = 300
+LAST_CHOICE = "~"
+"""Before the name of a node that a copy comes to only where no other takes it; no node's name begins so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,10 @@ class FaultRules:
     taints: tuple[str, ...] = ()
     """Keys of taints that mean the same."""
     resource: str = GPU_RESOURCE
-    """What whole GPUs are counted as."""
+    """What whole GPUs are counted as. Their parts (MIG) are counted with them."""
+    bare_seconds: float = 360.0
+    """A node that offers none of its GPUs for so long has lost them. Before that its device plugin may be restarting;
+    of one that does not come back the kubelet takes the count away after 300 s, and then there is nothing to lose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,41 +53,81 @@ class NodeFaults:
     short: Mapping[str, int] = field(default_factory=dict)
     """GPUs that a node still offers, where that is fewer than it has."""
     waiting: Mapping[str, float] = field(default_factory=dict)
-    """Nodes that do not answer, and in how many seconds they will count as lost."""
+    """Nodes that do not answer or offer nothing, and in how many seconds that will count as a fault."""
     doubted: frozenset[str] = frozenset()
     """Nodes that look lost and are not held to be."""
+    doubted_gpus: frozenset[str] = frozenset()
+    """Nodes whose GPUs look broken or lost and are not held to be."""
     distrusted: str = ""
     """Why faults that seem to be there are not believed; empty where nothing is doubted."""
 
     @property
     def avoided(self) -> tuple[str, ...]:
-        """Nodes that no new copy should come to, though the scheduler might let it. Those that are lost are tainted."""
-        return tuple(sorted({*self.broken, *self.short}))
+        """Nodes that a new copy keeps off, though the scheduler might let it there. Those that are lost are tainted. A
+        node that is short of a GPU has others: it is the last choice, and marked so."""
+        return (*sorted(self.broken), *(f"{LAST_CHOICE}{name}" for name in sorted({*self.short} - {*self.broken})))
 
 
 NO_FAULTS = NodeFaults()
 
 
-def faults_of(nodes: Iterable[Mapping[str, Any]], *, now: float, fresh: bool, rules: FaultRules) -> NodeFaults:
-    """The faults of these nodes. `fresh` says that they were heard of lately; else nothing is said of any."""
+def faults_of(
+    nodes: Iterable[Mapping[str, Any]],
+    *,
+    now: float,
+    fresh: bool,
+    rules: FaultRules,
+    bare: Mapping[str, float] | None = None,
+) -> NodeFaults:
+    """The faults of these nodes. `fresh` says that they were heard of lately; else nothing is said of any. `bare` names
+    those that offer none of their GPUs, and since when they were seen so."""
     if not fresh:
         return NodeFaults(distrusted="nodes were not heard of lately, so none is held to be lost")
-    found = list(nodes)
+    found, bare = list(nodes), bare or {}
     silent = {_name(node): since for node in found if (since := _silent_since(node)) is not None}
-    lost = {name: since for name, since in silent.items() if now - since >= rules.lost_seconds}
-    distrusted, doubted = "", frozenset[str]()
-    if len(lost) * 2 > len(found):
-        distrusted = f"{len(lost)} of {len(found)} GPU nodes look lost at once, so none is held to be: nothing is moved"
-        doubted, lost = frozenset(lost), {}
-    waits = {name: since + rules.lost_seconds - now for name, since in silent.items()}
+    lost = {
+        name: f"node {name} has not answered for {now - since:.0f} s"
+        for name, since in silent.items()
+        if now - since >= rules.lost_seconds
+    }
+    broken = {_name(node): why for node in found if (why := _broken(node, rules))}
+    short = {_name(node): offers for node in found if (offers := _short(node, rules)) is not None}
+    short |= {name: 0 for name, since in bare.items() if now - since >= rules.bare_seconds}
+    unseen, ill = _doubted(lost, of=len(found)), _doubted({**broken, **short}, of=len(found))
+    doubts = [_doubt(unseen, len(found), "look lost"), _doubt(ill, len(found), "look short of a GPU")]
+    waits = {name: since + rules.bare_seconds - now for name, since in bare.items()}
+    waits |= {name: since + rules.lost_seconds - now for name, since in silent.items()}
     return NodeFaults(
-        lost={name: f"node {name} has not answered for {now - since:.0f} s" for name, since in lost.items()},
-        broken={_name(node): why for node in found if (why := _broken(node, rules))},
-        short={_name(node): count for node in found if (count := _short(node, rules)) is not None},
+        lost={} if unseen else lost,
+        broken={} if ill else broken,
+        short={} if ill else short,
         waiting={name: wait for name, wait in waits.items() if wait > 0},
-        doubted=doubted,
-        distrusted=distrusted,
+        doubted=unseen,
+        doubted_gpus=ill,
+        distrusted="; ".join(doubt for doubt in doubts if doubt),
     )
+
+
+def _doubted(seeming: Iterable[str], *, of: int) -> frozenset[str]:
+    """All of these nodes if they are too many to be believed, else none."""
+    nodes = frozenset(seeming)
+    return nodes if len(nodes) * 2 > of else frozenset()
+
+
+def _doubt(nodes: Collection[str], of: int, how: str) -> str:
+    return f"{len(nodes)} of {of} GPU nodes {how} at once, so none is held to be: nothing is moved" if nodes else ""
+
+
+def is_bare(node: Mapping[str, Any], *, rules: FaultRules) -> bool:
+    """True if it has GPUs and offers none of them."""
+    has, offers = _counts(node, rules)
+    return has > 0 and offers == 0
+
+
+def gpu_amounts(amounts: Mapping[str, Any], *, rules: FaultRules) -> dict[str, Any]:
+    """Those of a node's amounts that are GPUs or parts of them."""
+    parts = f"{rules.resource.rpartition('/')[0]}/mig-"
+    return {name: amount for name, amount in amounts.items() if name == rules.resource or name.startswith(parts)}
 
 
 def _silent_since(node: Mapping[str, Any]) -> float | None:
@@ -104,15 +150,20 @@ def _broken(node: Mapping[str, Any], rules: FaultRules) -> str:
 
 
 def _short(node: Mapping[str, Any], rules: FaultRules) -> int | None:
-    """How many GPUs it offers, if that is fewer than it has. None offered at all: its device plugin is restarting."""
-    status = node.get("status") or {}
-    has, offers = (_count(status.get(field), rules.resource) for field in ("capacity", "allocatable"))
+    """How many GPUs it offers, if that is fewer than it has, and any: see `bare_seconds`."""
+    has, offers = _counts(node, rules)
     return offers if 0 < offers < has else None
 
 
-def _count(amounts: Mapping[str, Any] | None, resource: str) -> int:
-    text = str((amounts or {}).get(resource, "0"))
-    return int(text) if text.isdigit() else 0
+def _counts(node: Mapping[str, Any], rules: FaultRules) -> tuple[int, int]:
+    """The GPUs that it has, and those that it offers."""
+    status = node.get("status") or {}
+    has, offers = (gpu_amounts(status.get(field) or {}, rules=rules) for field in ("capacity", "allocatable"))
+    return _sum(has), _sum(offers)
+
+
+def _sum(amounts: Mapping[str, Any]) -> int:
+    return sum(int(amount) for amount in amounts.values() if str(amount).isdigit())
 
 
 def _conditions(node: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

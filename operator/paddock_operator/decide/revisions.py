@@ -7,7 +7,7 @@ named by the digest of what the pods get to see. What else is known of it stands
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -20,6 +20,7 @@ from paddock_core.planning.types import Plan
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
 
+from paddock_operator.decide.node_faults import LAST_CHOICE
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
 from paddock_operator.manifests import repository
@@ -233,16 +234,27 @@ def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str | Non
 
 
 def _off(template: dict[str, Any], avoids: Sequence[str]) -> dict[str, Any]:
-    """A pod template that keeps off some nodes."""
+    """A pod template that keeps off some nodes, and comes to some only where no other takes it."""
     pod = template["spec"]
     affinity = pod.get("affinity") or {}
-    nodes = affinity.get("nodeAffinity") or {}
-    required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    fields = [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(avoids)]
-    asked: list[dict[str, Any]] = required.get("nodeSelectorTerms") or [{}]
-    terms = [{**term, "matchFields": fields} for term in asked]
-    kept = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
-    return {**template, "spec": {**pod, "affinity": {**affinity, "nodeAffinity": {**nodes, **kept}}}}
+    nodes: dict[str, Any] = dict(affinity.get("nodeAffinity") or {})
+    never = _fields(node for node in avoids if not node.startswith(LAST_CHOICE))
+    last = _fields(node.removeprefix(LAST_CHOICE) for node in avoids if node.startswith(LAST_CHOICE))
+    if never:
+        required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+        asked: list[dict[str, Any]] = required.get("nodeSelectorTerms") or [{}]
+        terms = [{**term, "matchFields": never} for term in asked]
+        nodes["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
+    if last:
+        liked = nodes.get("preferredDuringSchedulingIgnoredDuringExecution") or []
+        others = {"weight": 100, "preference": {"matchFields": last}}
+        nodes["preferredDuringSchedulingIgnoredDuringExecution"] = [*liked, others]
+    return {**template, "spec": {**pod, "affinity": {**affinity, "nodeAffinity": nodes}}}
+
+
+def _fields(nodes: Iterable[str]) -> list[dict[str, Any]]:
+    """What a node must not be, as the scheduler reads it."""
+    return [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)]
 
 
 def _files(rendering: Rendering) -> dict[str, str]:

@@ -5,15 +5,15 @@ come and go, routing what gateways are told.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from paddock_core.resources import names
-from paddock_core.resources.conditions import Finding
+from paddock_core.resources.conditions import ConditionType, Finding
 from paddock_core.resources.llamadeployment import RoutingStatus
 
 from paddock_operator.decide import copies as copies_of
-from paddock_operator.decide import routable, routing, scaling, serving, workloads
+from paddock_operator.decide import moving, routable, routing, scaling, serving, workloads
 from paddock_operator.decide.actions import Action
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.outcome import Config, Life, Outcome
@@ -38,7 +38,8 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     scaled = _scaled(observed, course, seen)
     wanted = _granted(course, seen, scaled.desired)
     step = next_step(look_of(observed, course, seen, wanted=wanted))
-    told = _routing(observed, course, seen, step)
+    leaving = moving.leaving(observed, config, seen, wanted=wanted, drained=step.drain)
+    told = _routing(observed, course, seen, step, leaving=leaving)
     endpoints = sum(len(target.endpoints) for target in told.targets)
     state = serving.judge(
         observed,
@@ -54,7 +55,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     waits += [drain.look_after_seconds for drain in seen.drains.values()]
     here = [copy for copy in seen.copies if not copy.going]
     outcome = Outcome(
-        actions=_actions(observed, config, course, seen, step, wanted=wanted),
+        actions=_actions(observed, config, course, seen, step, wanted=wanted, leaving=leaving),
         findings=(*state.findings, *_routable(observed, told)),
         routing=told,
         life=life_of(observed, course, seen, step, scaled),
@@ -114,7 +115,9 @@ def hold(observed: Observed, config: Config, findings: tuple[Finding, ...], *, d
 
 
 def _routable(observed: Observed, told: RoutingStatus | None) -> tuple[Finding, ...]:
-    finding = routable.routable(routing=told, gateways=observed.gateways)
+    conditions = observed.live.status.conditions
+    former = next((item for item in conditions if item.type == ConditionType.ROUTABLE), None)
+    finding = routable.routable(routing=told, gateways=observed.gateways, former=former)
     return () if finding is None else (finding,)
 
 
@@ -146,10 +149,10 @@ def _answering(observed: Observed, copy: Copy) -> Answering:
     return Answering(since=copy.born_at if since is None else since, kv_use=observed.kv_use.get(uid))
 
 
-def _routing(observed: Observed, course: Course, seen: Seen, step: Step) -> RoutingStatus:
+def _routing(observed: Observed, course: Course, seen: Seen, step: Step, *, leaving: Collection[str]) -> RoutingStatus:
     return routing.of_step(
         course.known,
-        [copy for copy in seen.routable if copy.name not in step.drain and not seen.moves(copy.name)],
+        [copy for copy in seen.routable if copy.name not in {*step.drain, *leaving}],
         weights=step.weights,
         goal=step.goal,
         hold_seconds=max(scaling.hold_seconds(observed.live.spec), HOLD_SECONDS if step.hold else 0),
@@ -171,14 +174,13 @@ def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> 
 
 
 def _actions(
-    observed: Observed, config: Config, course: Course, seen: Seen, step: Step, *, wanted: int
+    observed: Observed, config: Config, course: Course, seen: Seen, step: Step, *, wanted: int, leaving: Collection[str]
 ) -> tuple[Action, ...]:
     by_name = {copy.name: copy for copy in seen.copies}
     down = {name for name, verdict in seen.verdicts.items() if verdict.down}
     # A copy of a model that may no longer be used goes as soon as gateways were told: nothing more is waited for.
     ended = {copy.name for copy in seen.copies if copy.revision in seen.denied and _told_of(observed, config, copy)}
-    moves = {name for name in by_name if seen.moves(name)}
-    ended |= {name for name in moves if seen.is_drained(name)}
+    ended |= {name for name in leaving if seen.is_drained(name)}
     delete = [by_name[name] for name in sorted({*step.delete, *down, *ended}) if name in by_name]
     denied = {copy.name for copy in seen.copies if copy.revision in seen.denied}
     create = [
@@ -194,7 +196,7 @@ def _actions(
         wish=course.wish,
         target=course.target,
         create=create,
-        draining=frozenset({*step.drain, *denied, *moves}),
+        draining=frozenset({*step.drain, *denied, *leaving}),
         delete=[copy for copy in delete if not copy.going],
         forced=[pod for verdict in seen.verdicts.values() for pod in verdict.forced],
     )

@@ -13,6 +13,7 @@ from paddock_operator.decide.outcome import Config
 from paddock_operator.decide.patients import Patient
 from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.revisions import Revision
+from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.manifests.placement import VOLCANO
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
@@ -41,7 +42,7 @@ class Seen:
     """The copies of a round, and what was found of each."""
 
     copies: tuple[Copy, ...]
-    verdicts: Mapping[str, healing.Verdict]
+    verdicts: Mapping[str, Verdict]
     denied: Mapping[str, str]
     """Revisions whose model may no longer be used, and why."""
     drains: Mapping[str, Drain]
@@ -83,7 +84,7 @@ def seen_of(observed: Observed, config: Config, course: Course) -> Seen:
     )
 
 
-def _healed(observed: Observed, config: Config, course: Course, found: Sequence[Copy]) -> dict[str, healing.Verdict]:
+def _healed(observed: Observed, config: Config, course: Course, found: Sequence[Copy]) -> dict[str, Verdict]:
     """What becomes of each copy, and of those that were taken down and are to come back."""
     records = {record.name: record for record in observed.live.status.copies}
     retry = str((observed.metadata.get("annotations") or {}).get(names.RETRY, ""))

@@ -3,6 +3,7 @@
 from paddock_core.resources.llamadeployment import CopyStatus, RevisionStatus
 
 from paddock_operator.decide import scaling
+from paddock_operator.decide.bad_nodes import has_left
 from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.outcome import Life
 from paddock_operator.decide.rollout.types import Step
@@ -36,8 +37,19 @@ def troubles(seen: Seen, step: Step) -> list[Cause]:
 
 
 def _forgone(seen: Seen, step: Step, name: str) -> bool:
-    """True for a copy that was taken down and that nobody wants back."""
-    return name in step.drain and all(copy.name != name for copy in seen.copies)
+    """True for a copy that was taken down and that nobody wants back: none is wanted, or others answer in its place."""
+    if any(copy.name == name for copy in seen.copies):
+        return False
+    return name in step.drain or _is_replaced(seen, name)
+
+
+def _is_replaced(seen: Seen, name: str) -> bool:
+    """True for one that left its node, if all copies answer that are there of its revision."""
+    record = seen.verdicts[name].record
+    if record is None or not has_left(record) or record.retry_at:
+        return False
+    others = [copy for copy in seen.copies if copy.revision == record.revision and not copy.going and not copy.draining]
+    return bool(others) and all(copy.answering for copy in others)
 
 
 def _revisions(observed: Observed, course: Course, seen: Seen, step: Step) -> tuple[RevisionStatus, ...]:
