@@ -69,3 +69,12 @@ class SettingsError(OperatorError):
 
 class NotLeadingError(OperatorError):
     """Another instance leads, or this one is no longer sure that it does: nothing may be written."""
+
+
+_MOST_TOLD = 300
+
+
+def told(error: BaseException) -> str:
+    """An error for a log or a status. Its `repr` may show a request's headers, and with them the secret in them."""
+    kind, text = type(error).__name__, str(error)[:_MOST_TOLD]
+    return f"{kind}: {text}" if text else kind

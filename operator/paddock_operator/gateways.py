@@ -10,12 +10,12 @@ FRESH_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayView:
-    """One gateway that answered lately, and what it last told of the deployment."""
+    """One gateway that answered lately or should, and what it last told of the deployment."""
 
     instance: str
     """Its name; its address where it never said one."""
     heard_at: float
-    """When it last answered anything, Unix seconds by the operator's clock."""
+    """When it last answered anything, Unix seconds by the operator's clock; minus infinity: it never did."""
     age_seconds: float
     """Since then, by the clock that nobody sets."""
     synced: bool
@@ -40,7 +40,7 @@ class Gateways:
     configured: bool = False
     """False where the operator was not told where gateways are, so that nothing can be known."""
     views: tuple[GatewayView, ...] = ()
-    """Those that answered lately, by name."""
+    """Those that answered lately, by name; then those that should answer and never did, by address."""
     settled: bool = True
     """False for a moment after it began to be asked: others may be there that could not answer yet."""
 

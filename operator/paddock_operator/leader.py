@@ -8,7 +8,7 @@ import asyncio
 import datetime as dt
 import logging
 
-from paddock_operator.errors import ClusterError, ConflictError, NotFoundError, NotLeadingError
+from paddock_operator.errors import ClusterError, ConflictError, NotFoundError, NotLeadingError, told
 from paddock_operator.kinds import LEASE
 from paddock_operator.ports import Clock, Cluster, Manifest
 
@@ -67,7 +67,7 @@ class LeaderElector:
                 if await self._acquire_or_renew():
                     self._until = asked_at + RENEW_DEADLINE_SECONDS
         except (ClusterError, TimeoutError) as error:
-            log.warning("lease not renewed", extra={"error": repr(error)})
+            log.warning("lease not renewed", extra={"error": told(error)})
         self._tell(leads=self._clock.boottime() < self._until)
 
     async def _acquire_or_renew(self, *, again: bool = True) -> bool:
@@ -135,7 +135,7 @@ class LeaderElector:
                     transitions = int(lease["spec"].get("leaseTransitions", 0))
                     await self._store.replace(self._lease(lease, transitions=transitions, holder=""))
         except (ClusterError, TimeoutError) as error:
-            log.warning("leadership not given back; it lapses by itself", extra={"error": repr(error)})
+            log.warning("leadership not given back; it lapses by itself", extra={"error": told(error)})
 
     def _tell(self, *, leads: bool) -> None:
         if leads == self.leading.is_set():

@@ -223,7 +223,11 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
     )
     denials = Denials(control_plane=control_plane)
     signals = SignalBook(
-        clock=clock, wake=loop.wanted, loaded=loop.loaded, configured=bool(settings.gateway_internal_urls)
+        clock=clock,
+        wake=loop.wanted,
+        loaded=loop.loaded,
+        configured=bool(settings.gateway_internal_urls),
+        drain_limit_seconds=settings.drain_limit_seconds,
     )
     benchmarks = BenchmarkBook(bencher=outside.bencher, clock=clock, load=_load(settings), changed=loop.child_changed)
     probes = ProbeBook(prober=outside.prober, clock=clock, interval_seconds=settings.probe_interval_seconds)

@@ -148,9 +148,10 @@ class OperatorSettings(BaseSettings):
     deployments that say nothing themselves. Unset: never; they go on as they were rendered until somebody changes them.
     """
 
-    drain_limit_seconds: float = Field(default=900.0, ge=0, le=86400)
-    """How long a copy that is taken out of service waits at most for the requests in it, as gateways tell them. The
-    longest request that gateways allow (PADDOCK_GATEWAY_REQUEST_TIMEOUT_SECONDS) is never cut, then."""
+    drain_limit_seconds: float = Field(default=960.0, ge=0, le=86400)
+    """How long a copy that is taken out of service waits at most for the requests in it, as gateways tell them. With a
+    minute more than the longest request that gateways allow (PADDOCK_GATEWAY_REQUEST_TIMEOUT_SECONDS), in which they
+    hear of it, none is cut."""
 
     probe_interval_seconds: float = Field(default=30.0, ge=1, le=3600)
     """How often a serving pod is asked for a token again."""

@@ -1,6 +1,7 @@
 """What gateways told, by deployment. It may be thrown away at any time: gateways tell it again."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -11,7 +12,8 @@ from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
 from paddock_operator.ports import Clock, Key
 
 FORGET_SECONDS = 1200.0
-"""A gateway that is silent for so long is forgotten: no request of it runs any more."""
+"""A gateway that is silent for so long is forgotten, and for a minute longer than any drain lasts: no request of it
+runs any more, or nobody waits for it."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class SignalBook:
         wake: Callable[[Key], None],
         configured: bool,
         loaded: Callable[[Key], None] = lambda _: None,
+        drain_limit_seconds: float = 0.0,
     ) -> None:
         self._clock = clock
         self._wake = wake
@@ -46,8 +49,18 @@ class SignalBook:
         """By uid: the requests of which `loaded` was last told."""
         self._configured = configured
         self._gateways: dict[str, _Gateway] = {}
+        self._expected: frozenset[str] = frozenset()
+        """Addresses at which a gateway should answer."""
+        self._gone: set[str] = set()
+        """Of these, the ones of which it is known that nothing runs there until something answers again."""
+        self._forget_seconds = max(FORGET_SECONDS, drain_limit_seconds + 60.0)
         self._begun_at = clock.boottime()
         """When the first of them answered."""
+
+    def expect(self, addresses: Collection[str]) -> None:
+        """A gateway should answer at each of these: until it has, nobody knows what it does."""
+        self._expected = frozenset(addresses)
+        self._gone &= self._expected
 
     def take(self, address: str, report: GatewayReport) -> None:
         """A report that came from an address."""
@@ -55,9 +68,11 @@ class SignalBook:
         self._begun_at = self._begun_at if self._gateways else now
         known = self._gateways.get(address)
         if report.ended:
+            self._gone.add(address)
             for _, signal in self._gateways.pop(address, _Gateway("", 0.0, now)).told.values():
                 self._tell(signal.name)
             return
+        self._gone.discard(address)
         if known is None or known.started_at != report.started_at:
             self._drop_former(report)
             known = self._gateways[address] = _Gateway(
@@ -80,7 +95,7 @@ class SignalBook:
         """What is known of one deployment."""
         now, wall = self._clock.boottime(), self._clock.now()
         self._forget(now)
-        views = tuple(
+        heard = tuple(
             GatewayView(
                 instance=gateway.instance,
                 heard_at=wall - (now - gateway.answered_at),
@@ -90,13 +105,20 @@ class SignalBook:
             )
             for gateway in sorted(self._gateways.values(), key=lambda item: item.instance)
         )
+        unheard = tuple(
+            GatewayView(instance=address, heard_at=-math.inf, age_seconds=math.inf, synced=False)
+            for address in sorted(self._expected - self._gone - self._gateways.keys())
+        )
         settled = now - self._begun_at >= FRESH_SECONDS
-        return Gateways(configured=self._configured, views=views, settled=settled)
+        return Gateways(configured=self._configured, views=heard + unheard, settled=settled)
 
     def clear(self) -> None:
         """Forget everything, as when another instance leads: what is not followed grows old unseen."""
         self._gateways.clear()
         self._loads.clear()
+        self._gone.clear()
+        self._expected = frozenset()
+        self._begun_at = self._clock.boottime()
 
     def answering(self) -> int:
         """Gateways that answer."""
@@ -108,9 +130,10 @@ class SignalBook:
         for address, gateway in list(self._gateways.items()):
             if gateway.instance == report.instance and gateway.started_at < report.started_at:
                 del self._gateways[address]
+                self._gone.add(address)
 
     def _forget(self, now: float) -> None:
-        for address in [at for at, item in self._gateways.items() if now - item.answered_at > FORGET_SECONDS]:
+        for address in [at for at, item in self._gateways.items() if now - item.answered_at > self._forget_seconds]:
             del self._gateways[address]
 
     def _tell_load(self, signal: DeploymentSignal) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import math
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +15,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.conditions import FALSE, TRUE, UNKNOWN
-from paddock_core.resources.llamadeployment import Endpoint, RoutingStatus, TargetStatus
+from paddock_core.resources.llamadeployment import Condition, Endpoint, RoutingStatus, TargetStatus
 from paddock_core.signals import PATH, DeploymentSignal, GatewayReport, RevisionSignal
 from paddock_operator.adapters import gateways as adapter
 from paddock_operator.decide.draining import drained
@@ -49,7 +51,8 @@ def report(*signals: DeploymentSignal, instance: str = "g0", started: float = 1.
 
 
 def book() -> tuple[SignalBook, Clock, list[Key]]:
-    clock, woken = Clock(), []
+    clock = Clock()
+    woken: list[Key] = []
     return SignalBook(clock=clock, wake=woken.append, configured=True), clock, woken
 
 
@@ -58,8 +61,13 @@ def view(instance: str = "g0", *, age: float = 1.0, synced: bool = True, **told:
     return GatewayView(instance=instance, heard_at=NOW - age, age_seconds=age, synced=synced, signal=known)
 
 
-def seen(*views: GatewayView) -> Gateways:
-    return Gateways(configured=True, views=views)
+def unheard(instance: str = "http://10.9.9.9:7412") -> GatewayView:
+    """An address at which a gateway should answer and never did."""
+    return GatewayView(instance=instance, heard_at=-math.inf, age_seconds=math.inf, synced=False)
+
+
+def seen(*views: GatewayView, settled: bool = True) -> Gateways:
+    return Gateways(configured=True, views=views, settled=settled)
 
 
 # the book
@@ -144,6 +152,56 @@ def test_a_gateway_that_stopped_in_order_is_waited_for_by_no_drain() -> None:
     assert here.about("u").views == ()
 
 
+def test_an_address_that_should_answer_is_seen_until_it_is_named_no_more() -> None:
+    here, clock, _ = book()
+    here.expect(["a", "b"])
+    here.take("a", report(signal(), instance="g0"))
+    clock.at += FRESH_SECONDS
+    here.take("a", report(signal(), instance="g0"))
+    waits = here.about("u")
+    assert [(item.instance, item.fresh) for item in waits.views] == [("g0", True), ("b", False)]
+    assert (waits.settled, waits.complete) == (True, False)
+    assert not asked(waits, since=5.0).over
+    here.expect(["a"])
+    assert [item.instance for item in here.about("u").views] == ["g0"]
+
+
+def test_what_stopped_in_order_or_was_replaced_is_expected_only_once_it_answers_again() -> None:
+    here, _, _ = book()
+    here.expect(["a", "b"])
+    here.take("a", report(signal(), instance="g0"))
+    here.take("a", report(ended=True, instance="g0"))
+    here.take("b", report(signal(), instance="g1", started=1.0))
+    here.take("c", report(signal(), instance="g1", started=2.0))
+    assert [item.instance for item in here.about("u").views] == ["g1"]
+    here.take("a", report(signal(), instance="g0", started=2.0))
+    assert [item.instance for item in here.about("u").views] == ["g0", "g1"]
+    here.clear()
+    here.expect(["a"])
+    assert [item.instance for item in here.about("u").views] == ["a"]
+
+
+def test_who_leads_anew_knows_for_a_while_that_others_could_not_answer_yet() -> None:
+    here, clock, _ = book()
+    clock.at += 100
+    here.take("a", report(signal()))
+    assert not here.about("u").settled
+    clock.at += FRESH_SECONDS
+    assert here.about("u").settled
+    here.clear()
+    assert not here.about("u").settled
+
+
+def test_a_silent_gateway_is_remembered_for_longer_than_any_drain() -> None:
+    clock = Clock()
+    here = SignalBook(clock=clock, wake=lambda _: None, configured=True, drain_limit_seconds=3600.0)
+    here.take("a", report(signal(endpoints={URL: 2})))
+    clock.at += 3601
+    assert here.about("u").views
+    clock.at += 60
+    assert not here.about("u").views
+
+
 # Routable
 
 
@@ -160,7 +218,9 @@ def routing(*urls: str, hold: int = 0) -> RoutingStatus:
     [
         (seen(view()), TRUE, "Routable", "the gateway"),
         (seen(view("g0"), view("g1")), TRUE, "Routable", "all 2 gateways"),
-        (seen(view("g0"), view("g1", age=60)), TRUE, "Routable", "the gateway"),
+        (seen(view("g0"), view("g1", age=60)), TRUE, "Routable", "the gateway that answers; not by g1"),
+        (seen(view("g0"), unheard()), TRUE, "Routable", "not by http://10.9.9.9:7412"),
+        (seen(unheard()), UNKNOWN, "GatewayUnreachable", "no gateway answers"),
         (seen(view("g0"), view("g1", routing="d0")), FALSE, "GatewayBehind", "g1, of 2"),
         (seen(view("g0", known=False)), FALSE, "GatewayBehind", "g0"),
         (seen(view("g0", synced=False)), UNKNOWN, "GatewayUnreachable", "no gateway answers"),
@@ -175,6 +235,36 @@ def test_routable_is_what_every_gateway_that_answers_has_confirmed(
     assert finding is not None
     assert (finding.type, finding.status, finding.reason) == ("Routable", status, reason)
     assert says in finding.message
+
+
+def condition(status: str, reason: str) -> Condition:
+    return Condition(
+        type="Routable", status=status, reason=reason, message="was", observed_generation=1, last_transition_time="t"
+    )
+
+
+@pytest.mark.parametrize(
+    ("gateways", "former", "reason"),
+    [
+        (seen(settled=False), condition(TRUE, "Routable"), "was"),
+        (seen(unheard(), settled=False), condition(UNKNOWN, "GatewayUnreachable"), "was"),
+        (seen(view("g0"), unheard(), settled=False), condition(TRUE, "Routable"), "was"),
+        # What is known is said at once.
+        (seen(view("g0", routing="d0"), unheard(), settled=False), condition(TRUE, "Routable"), "not confirmed yet"),
+        (seen(view("g0"), settled=False), condition(UNKNOWN, "GatewayUnreachable"), "confirmed by the gateway"),
+        (seen(settled=False), condition(FALSE, "NoEndpoint"), "no gateway answers"),
+        (seen(settled=False), None, "no gateway answers"),
+        (seen(), condition(TRUE, "Routable"), "no gateway answers"),
+    ],
+)
+def test_routable_stays_as_it_was_while_gateways_are_only_beginning_to_be_asked(
+    gateways: Gateways, former: Condition | None, reason: str
+) -> None:
+    finding = routable(routing=routing(URL), gateways=gateways, former=former)
+    assert finding is not None
+    assert finding.message.startswith(reason)
+    if reason == "was" and former is not None:
+        assert (finding.status, finding.reason) == (former.status, former.reason)
 
 
 def test_routable_is_absent_where_it_says_nothing() -> None:
@@ -217,6 +307,9 @@ def asked(gateways: Gateways, *, urls: tuple[str, ...] = (URL,), since: float = 
         (seen(view(age=31)), False, "has not been heard of since"),
         (seen(), False, "no gateway says"),
         (Gateways(), False, "no gateway says"),
+        # Others may be there that could not answer yet, or never did.
+        (seen(view(), settled=False), False, "gateways are still being asked"),
+        (seen(view(), unheard()), False, "http://10.9.9.9:7412 has not been heard of since (it does not answer now)"),
     ],
 )
 def test_a_copy_goes_once_no_gateway_has_a_request_in_it(gateways: Gateways, over: bool, note: str) -> None:
@@ -248,14 +341,15 @@ _VIEWS = st.builds(
 )
 
 
-@given(views=st.lists(_VIEWS, max_size=4), since=st.floats(0, 99))
+@given(views=st.lists(st.one_of(_VIEWS, st.builds(unheard)), max_size=4), since=st.floats(0, 99), settled=st.booleans())
 def test_before_the_limit_no_copy_goes_while_a_gateway_may_have_a_request_in_it(
-    views: list[GatewayView], since: float
+    views: list[GatewayView], since: float, settled: bool
 ) -> None:
     may = [item for item in views if item.signal is not None and item.signal.endpoints.get(URL)]
     old = [item for item in views if item.signal is not None and item.signal.routing != "d1"]
-    if may or old or not views:
-        assert not asked(seen(*views), since=since).over
+    never = [item for item in views if item.heard_at == -math.inf]
+    if may or old or never or not views or not settled:
+        assert not asked(seen(*views, settled=settled), since=since).over
 
 
 # the follower
@@ -280,12 +374,14 @@ class Gateway:
         self.started, self.cursor, self.fails = 1.0, 1, 0
         self.signals: tuple[DeploymentSignal, ...] = (signal(),)
         self.polls: list[tuple[int, str]] = []
-        self.news = asyncio.Event()
-        self.url = ""
+        self.news, self.paused = asyncio.Event(), asyncio.Event()
+        self.paused.set()
+        self.instance, self.url = "g0", ""
 
     async def answer(self, request: web.Request) -> web.Response:
         after = int(request.query["after"])
         self.polls.append((after, request.headers["authorization"]))
+        await self.paused.wait()
         if self.fails:
             self.fails -= 1
             return web.Response(status=500)
@@ -294,7 +390,7 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(float(request.query["wait"])):
                     await self.news.wait()
-        told = report(*self.signals, started=self.started, cursor=self.cursor, whole=after == 0)
+        told = report(*self.signals, instance=self.instance, started=self.started, cursor=self.cursor, whole=after == 0)
         return web.Response(body=msgspec.json.encode(told))
 
     def tell(self, *signals: DeploymentSignal) -> None:
@@ -305,7 +401,12 @@ class Gateway:
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
-    here = Gateway()
+    async with served(Gateway()) as here:
+        yield here
+
+
+@contextlib.asynccontextmanager
+async def served(here: Gateway) -> AsyncIterator[Gateway]:
     app = web.Application()
     app.router.add_get(PATH, here.answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
@@ -319,12 +420,17 @@ async def gateway() -> AsyncIterator[Gateway]:
     await runner.cleanup()
 
 
+followers: list[adapter.GatewayFollower] = []
+"""The newest one."""
+
+
 @contextlib.asynccontextmanager
-async def following(gateway: Gateway, leader: Leader) -> AsyncIterator[SignalBook]:
-    clock = Clock()
-    here = SignalBook(clock=clock, wake=lambda _key: None, configured=True)
+async def following(gateway: Gateway, leader: Leader, *others: Gateway, clock: Any = None) -> AsyncIterator[SignalBook]:
+    here = SignalBook(clock=clock or Clock(), wake=lambda _key: None, configured=True)
+    urls = tuple(each.url for each in (gateway, *others))
     async with aiohttp.ClientSession() as session:
-        follower = adapter.GatewayFollower(session=session, urls=(gateway.url,), token=lambda: b"internal", book=here)
+        follower = adapter.GatewayFollower(session=session, urls=urls, token=lambda: b"internal", book=here)
+        followers[:] = [follower]
         task = asyncio.create_task(follower.run(leader))  # type: ignore[arg-type]
         try:
             yield here
@@ -382,10 +488,11 @@ async def test_who_does_not_lead_follows_nobody_and_remembers_nothing(gateway: G
 
 
 async def test_addresses_come_and_go_with_the_name(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    named = [gateway.url.replace("localhost", "127.0.0.1"), "http://127.0.0.1:1"]
+    named, rounds = [gateway.url.replace("localhost", "127.0.0.1"), "http://127.0.0.1:1"], [0]
 
     async def resolved(_url: str) -> list[str]:
-        return named
+        rounds[0] += 1
+        return list(named)
 
     monkeypatch.setattr(adapter, "_addresses", resolved)
     monkeypatch.setattr(adapter, "RESOLVE_SECONDS", 0.05)
@@ -393,10 +500,19 @@ async def test_addresses_come_and_go_with_the_name(gateway: Gateway, monkeypatch
     monkeypatch.setattr(adapter, "WAIT_SECONDS", 0.1)
     async with following(gateway, Leader()) as here:
         await until(lambda: here.about("u").signals)
-        named[:] = ["http://127.0.0.1:1"]  # it leaves the name and goes on answering: its last requests are still told
+        follower = followers[-1]
+        left = frozenset(["http://127.0.0.1:1"])
+        named[:] = list(left)  # it leaves the name and goes on answering: its last requests are still told
+        await until(lambda: follower._named == left)
+        polls = len(gateway.polls)
+        await until(lambda: len(gateway.polls) > polls + 1)  # one that began before may end after
         gateway.tell(signal(in_flight=1))
         await until(lambda: here.about("u").in_flight == 1)
+        assert [item.instance for item in here.about("u").views] == ["g0", "http://127.0.0.1:1"]
         named.clear()  # a name that does not resolve takes nobody away
+        looked = rounds[0]
+        await until(lambda: rounds[0] > looked + 1)
+        assert follower._named == left
         gateway.tell(signal(in_flight=2))
         await until(lambda: here.about("u").in_flight == 2)
 
@@ -405,3 +521,57 @@ async def test_a_name_has_all_its_addresses_and_an_address_is_itself() -> None:
     assert "http://127.0.0.1:7412" in await adapter._addresses("http://localhost:7412/")
     assert await adapter._addresses("http://10.1.2.3:7412/") == ["http://10.1.2.3:7412"]
     assert await adapter._addresses("http://no.such.host.invalid:7412") == []
+
+
+async def test_a_drain_waits_for_each_of_two_gateways_from_the_first_moment_of_leadership(gateway: Gateway) -> None:
+    """The second one has requests at the copy, and does not answer at first."""
+    clock, leader = Clock(), Leader()
+
+    def over() -> bool:
+        return bool(asked(here.about("u"), since=0.0).over)
+
+    async with served(Gateway()) as other, following(gateway, leader, other, clock=clock) as here:
+        other.instance = "g1"
+        other.signals = (signal(endpoints={"http://10.0.0.1:8000": 3}, left=(URL,)),)
+        other.paused.clear()
+        await until(lambda: here.about("u").signals)
+        clock.at += FRESH_SECONDS
+        gateway.tell(signal(in_flight=1))
+        await until(lambda: here.about("u").in_flight == 1)
+        assert here.about("u").settled
+        assert not over()
+        other.paused.set()
+        await until(lambda: len(here.about("u").signals) == 2)
+        assert not over()
+        other.tell(signal())
+        await until(lambda: not any(each.endpoints for each in here.about("u").signals))
+        assert over()
+        # Another instance leads for a moment: it begins anew.
+        leader.lead(leads=False)
+        await until(lambda: not here.about("u").signals)
+        other.paused.clear()
+        leader.lead(leads=True)
+        await until(lambda: here.about("u").signals)
+        assert not over()
+        other.paused.set()
+
+
+async def test_more_gateways_than_can_be_followed_are_told_loudly_and_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = gateway.url.replace("localhost", "127.0.0.1")
+
+    async def resolved(_url: str) -> list[str]:
+        return [real, "http://127.0.0.9:1"]
+
+    monkeypatch.setattr(adapter, "_addresses", resolved)
+    monkeypatch.setattr(adapter, "MOST_ADDRESSES", 1)
+    clock = Clock()
+    async with following(gateway, Leader(), clock=clock) as here:
+        await until(lambda: here.about("u").signals)
+        clock.at += FRESH_SECONDS
+        assert "http://127.0.0.9:1" in [item.instance for item in here.about("u").views]
+        assert not here.about("u").complete
+        assert not asked(here.about("u")).over
+    (record,) = {record.getMessage(): record for record in caplog.records if record.levelno == logging.ERROR}.values()
+    assert "more gateways than can be followed" in record.getMessage()

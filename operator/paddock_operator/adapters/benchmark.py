@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from paddock_core.serving import contract
 
-from paddock_operator.errors import BenchmarkError
+from paddock_operator.errors import BenchmarkError, told
 from paddock_operator.ports import Load, Measured
 
 PROMPT = "Write a list of a hundred things that one can see from the window of a train, each with a short remark:"
@@ -82,7 +82,7 @@ class TritonBencher:
                     if line.startswith(b"data:"):
                         yield _part(url, line[5:])
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise BenchmarkError(f"{url} broke off an answer: {error!r}") from error
+            raise BenchmarkError(f"{url} broke off an answer: {told(error)}") from error
 
 
 def _part(url: str, data: bytes) -> dict[str, Any]:

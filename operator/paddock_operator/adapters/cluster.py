@@ -17,7 +17,7 @@ from paddock_core.resources.names import OPERATOR
 
 from paddock_operator.adapters.pacing import paced
 from paddock_operator.adapters.transport import AiohttpTransport
-from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError
+from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError, told
 from paddock_operator.kinds import EVENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
@@ -97,7 +97,7 @@ class LightkubeCluster:
         except httpx2.HTTPError as error:
             if answered and isinstance(error, httpx2.ReadTimeout):
                 raise SilentError(f"watch of {kind.plural}: silent for {self._silence_seconds:g} s") from error
-            raise ClusterError(f"watch of {kind.plural}: {error!r}") from error
+            raise ClusterError(f"watch of {kind.plural}: {told(error)}") from error
 
     async def apply(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
         metadata = manifest["metadata"]
@@ -183,7 +183,7 @@ class LightkubeCluster:
                 headers={"Content-Type": content_type},
             )
         except httpx2.HTTPError as error:
-            raise ClusterError(f"{method} {path}: {error!r}") from error
+            raise ClusterError(f"{method} {path}: {told(error)}") from error
         _raise_for(response)
         document: Manifest = msgspec.json.decode(response.content)
         return document

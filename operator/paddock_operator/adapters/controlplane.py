@@ -10,7 +10,7 @@ from paddock_core.audit.denials import Denial
 from paddock_core.policy.documents import RegisteredModel
 from paddock_core.usage.pod_time import Sighting
 
-from paddock_operator.errors import ControlPlaneError, DownloadDeniedError, RegistrationRefusedError
+from paddock_operator.errors import ControlPlaneError, DownloadDeniedError, RegistrationRefusedError, told
 
 TIMEOUT_SECONDS = 10.0
 
@@ -80,7 +80,7 @@ class HttpControlPlane:
         try:
             return await self._client.request(method, path, json=body)
         except httpx.HTTPError as error:
-            raise ControlPlaneError(f"the control plane does not answer: {error!r}; it is asked again") from error
+            raise ControlPlaneError(f"the control plane does not answer: {told(error)}; it is asked again") from error
 
 
 _NOT_TOLD = ("basis", "compute_capability")

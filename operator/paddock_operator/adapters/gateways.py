@@ -12,6 +12,7 @@ import aiohttp
 import msgspec
 from paddock_core import signals
 
+from paddock_operator.errors import told
 from paddock_operator.leader import LeaderElector
 from paddock_operator.signals_book import SignalBook
 
@@ -24,6 +25,7 @@ TIMEOUT_SECONDS = WAIT_SECONDS + 7.0
 RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.5, 5.0
 MOST_BYTES = 64 * 1024 * 1024
 MOST_ADDRESSES = 64
+"""So many are followed. More are not, and as nobody knows what those do, no drain ends before its limit then."""
 KEEP_SECONDS = 1800.0
 """An address that is no longer named is followed on for so long, while it answers: a gateway that stops leaves the
 name at once, and its last requests end later."""
@@ -67,7 +69,13 @@ class GatewayFollower:
         for url in self._urls:
             found |= dict.fromkeys(await _addresses(url))
         if found:  # a name that cannot be resolved for a moment takes no gateway away
-            self._named = frozenset(list(found)[:MOST_ADDRESSES])
+            self._named = frozenset(sorted(found)[:MOST_ADDRESSES])
+        if len(found) > MOST_ADDRESSES:
+            log.error(
+                "more gateways than can be followed: every drain lasts for its limit, and nothing is scaled down",
+                extra={"gateways": len(found), "followed": MOST_ADDRESSES},
+            )
+        self._book.expect(found or self._named)
         for base in self._named:
             work = (self._term, base)
             if work not in self._followed:
@@ -95,7 +103,7 @@ class GatewayFollower:
                 if unnamed_at is not None:
                     log.info("a gateway is gone", extra={"address": base})
                     return
-                log.warning("a gateway tells nothing", extra={"address": base, "error": repr(error)})
+                log.warning("a gateway tells nothing", extra={"address": base, "error": told(error)})
                 await asyncio.sleep(delay)
                 cursor, delay = 0, min(delay * 2, RETRY_MAX_SECONDS)
                 continue

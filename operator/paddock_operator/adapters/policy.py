@@ -12,6 +12,7 @@ from paddock_core.policy.freshness import Freshness
 from paddock_core.policy.view import FIELDS, PolicyView
 from paddock_core.policy.wire import Change, Changes, Snapshot
 
+from paddock_operator.errors import told
 from paddock_operator.ports import Clock, Policy
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class PolicyFollower:
                 snapshot_needed = not await self._take_changes(at_once=cut_off)
                 delay, cut_off = RETRY_FIRST_SECONDS, False
             except (httpx.HTTPError, msgspec.DecodeError, OSError) as error:
-                log.warning("the control plane does not answer", extra={"error": repr(error)})
+                log.warning("the control plane does not answer", extra={"error": told(error)})
                 self._notice_expiry()
                 cut_off = True
                 await asyncio.sleep(delay)

@@ -114,4 +114,4 @@ def _translated(error: Exception, request: httpx2.Request) -> httpx2.TransportEr
             kind = httpx2.RemoteProtocolError
         case _:
             kind = httpx2.NetworkError
-    return kind(str(error) or repr(error), request=request)
+    return kind(str(error) or type(error).__name__, request=request)

@@ -8,6 +8,8 @@ import re
 import aiohttp
 from paddock_core.serving import contract
 
+from paddock_operator.errors import told
+
 TIMEOUT_SECONDS = 20.0
 PROMPT = "Hello"
 
@@ -72,7 +74,7 @@ class TritonProber:
             ) as response:
                 text = await response.text()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return f"no answer from {url}: {error!r}"
+            return f"no answer from {url}: {told(error)}"
         return _verdict(response.status, text)
 
 

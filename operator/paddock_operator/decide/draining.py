@@ -28,17 +28,19 @@ def drained(
     them. `since`: when the copy was marked, Unix seconds; what gateways told before does not count. `limit_seconds`:
     after so long it goes whatever is said.
 
-    Every gateway that was heard of lately must have confirmed the routing and have no request left at any of the URLs.
-    Of one that has said so this stays true, whether it still answers or not: it sends nothing there any more. Where no
-    gateway was ever heard of, nobody can say it, and the copy goes when the limit is over.
+    Every gateway that should be heard of must have confirmed the routing and have no request left at any of the URLs.
+    Of one that has said so this stays true, whether it still answers or not: it sends nothing there any more. While
+    they are only beginning to be asked, and where none was ever heard of, nobody can say it: the copy goes when the
+    limit is over.
     """
     if not urls:
         return Drain(over=True)
     left = since + limit_seconds - now
     waits = [why for view in gateways.views if (why := _waits_for(view, urls, digest, since))]
-    if gateways.views and not waits:
+    if gateways.views and gateways.settled and not waits:
         return Drain(over=True)
-    note = "; ".join(waits) or "no gateway says whether requests are left"
+    nobody = "gateways are still being asked" if gateways.views else "no gateway says whether requests are left"
+    note = "; ".join(waits) or nobody
     if left <= 0:
         return Drain(over=True, note=f"not waited for any longer: {note}")
     return Drain(over=False, note=note, look_after_seconds=min(left, LOOK_SECONDS))

@@ -1,15 +1,17 @@
 """Is it known that requests reach the endpoints? Only gateways can say."""
 
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds, unknown
-from paddock_core.resources.llamadeployment import RoutingStatus
+from paddock_core.resources.llamadeployment import Condition, RoutingStatus
 
 from paddock_operator.gateways import Gateways
 
 _MOST_NAMED = 5
 
 
-def routable(*, routing: RoutingStatus | None, gateways: Gateways) -> Finding | None:
+def routable(*, routing: RoutingStatus | None, gateways: Gateways, former: Condition | None = None) -> Finding | None:
     """The condition Routable for the routing that this round tells; None where it does not apply.
+
+    `former`: as the status has it. It stays while gateways are only beginning to be asked, as after a change of leader.
 
     It does not apply without gateways to ask, where nothing was ever served, and where requests are held until the
     deployment is started.
@@ -25,20 +27,28 @@ def routable(*, routing: RoutingStatus | None, gateways: Gateways) -> Finding | 
             "no copy answers, so gateways have nowhere to send requests: the condition Serving says why",
         )
     fresh = gateways.fresh
+    silent = [view.instance for view in gateways.views if view not in fresh]
+    behind = [view.instance for view in fresh if not view.follows(routing.digest)]
+    young = not gateways.settled and (silent or not fresh) and not behind
+    if young and former is not None and former.reason != ConditionReason.NO_ENDPOINT:
+        return Finding(type=ConditionType.ROUTABLE, status=former.status, reason=former.reason, message=former.message)
     if not fresh:
         return unknown(
             ConditionType.ROUTABLE,
             ConditionReason.GATEWAY_UNREACHABLE,
             "no gateway answers the operator, so it is not known whether requests reach the endpoints",
         )
-    behind = [view.instance for view in fresh if not view.follows(routing.digest)]
     if behind:
         return fails(
             ConditionType.ROUTABLE,
             ConditionReason.GATEWAY_BEHIND,
             f"not confirmed yet by {_named(behind)}, of {len(fresh)} gateways that answer",
         )
-    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, f"confirmed by {_gateways(len(fresh))}")
+    confirmed = f"confirmed by {_gateways(len(fresh))}"
+    if silent:  # no age: a message that changes all the time would be written all the time
+        many = "that answers" if len(fresh) == 1 else "that answer"
+        confirmed += f" {many}; not by {_named(silent)}, which may serve by an older routing and does not answer now"
+    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, confirmed)
 
 
 def _named(instances: list[str]) -> str:
