@@ -22,7 +22,7 @@ LEGEND = (
     ("answers, former revision", ANSWERING["a"]),
     ("answers, new revision", ANSWERING["b"]),
     ("waits or loads", LOADING),
-    ("ends its requests", DRAINING),
+    ("is taken away", DRAINING),
 )
 
 

@@ -67,17 +67,9 @@ def registry(*, kubeconfig: Path | None, judge: Judge) -> kopf.OperatorRegistry:
 
 
 def kopf_settings(settings: OperatorSettings, webhook: ssl.SSLContext) -> kopf.OperatorSettings:
-    """kopf reduced to a server of webhooks: no state of its own on objects, no peering, no scanning, bounded waits."""
+    """kopf reduced to a server of webhooks, which asks the API server once for the kinds that there are."""
     own = kopf.OperatorSettings()
-    own.peering.standalone = True
     own.scanning.disabled = True
-    own.posting.enabled = False
-    # Never the name of our own finalizer: kopf strips this one from objects for which it has no use for it.
-    own.persistence.finalizer = "paddock.dev/unused"
-    own.watching.server_timeout = 240
-    own.watching.client_timeout = 300
-    own.watching.connect_timeout = 5
-    own.watching.inactivity_timeout = 70
     own.networking.request_timeout = 30
     own.networking.connect_timeout = 5
     own.networking.enforce_retry_after = True

@@ -8,12 +8,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
+from paddock_core.policy.documents import Tenant
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.signals import DeploymentSignal
@@ -45,10 +47,16 @@ def _load(name: str) -> ModuleType:
     return sys.modules[unique]
 
 
+def _small(item: Any) -> Any:
+    """A tenant has a quota as one reads of."""
+    return replace(item, gpus=8) if isinstance(item, Tenant) and item.gpus else item
+
+
 def world(**seen: Any) -> Any:
     """A deployment of a GPU model with two copies, licensed."""
     helpers, worlds, pairs = _load("policy_server"), _load("worlds"), _load("pairs")
-    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
+    objects = [_small(item) for item in helpers.registered()]
+    objects += [*helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
     objects += helpers.accepted("platform", role="operator", license_id="llama3.2")
     objects += helpers.accepted("acme-inc", license_id="llama3.2")
     changes = [
@@ -132,7 +140,7 @@ def lacking() -> Any:
 
 
 def beyond_quota() -> Any:
-    made = world(charged=Charged(others=9_999))
+    made = world(charged=Charged(others=7))
     made.round()
     return made
 
