@@ -61,7 +61,7 @@ class Documents:
 
     async def fresh(self, key: Key) -> Manifest | None:
         """Ask the API server, for what cannot be taken back. None if it is gone, which is noted, in case its event was
-        lost. Raises ClusterError."""
+        lost; one of which nothing was heard is noted too. Raises ClusterError."""
         heard = self.reflector.get(namespace=key.namespace, name=key.name)
         try:
             document = await self._cluster.get(LLAMA_DEPLOYMENT, namespace=key.namespace, name=key.name)
@@ -69,6 +69,8 @@ class Documents:
             if heard is not None:
                 self.reflector.gone(namespace=key.namespace, name=key.name, uid=str(heard["metadata"]["uid"]))
             return None
+        if self.reflector.get(namespace=key.namespace, name=key.name) is None:
+            self.reflector.found(document)
         self.wrote(document)
         return self.get(key)
 

@@ -119,9 +119,12 @@ class Reconciler:
 
     async def _is_outdated(self, observed: Observed, outcome: Outcome) -> bool:
         """What is taken away does not come back, so nothing is taken by an old look at what is wished."""
-        if observed.deployment is None or not any(isinstance(action, Delete) for action in outcome.actions):
+        if not any(isinstance(action, Delete) for action in outcome.actions):
             return False
         document = await self._documents.fresh(observed.key)
+        if observed.deployment is None:
+            # That nothing was heard of it does not say that it is gone: a watch may be silent, a list be late.
+            return document is not None
         seen = observed.metadata["resourceVersion"]
         return document is None or document["metadata"]["resourceVersion"] != seen
 

@@ -93,6 +93,11 @@ class Reflector:
         if found is not None and found["metadata"].get("uid") == uid:
             self._drop((namespace, name))
 
+    def found(self, manifest: Manifest) -> None:
+        """Note that the API server knows this object, though nothing was heard of it."""
+        if self._keeps(manifest):
+            self._keep(manifest)
+
     async def run(self) -> None:
         """Never returns. Errors are retried after 0.5 doubling to 30 seconds."""
         delay = RETRY_FIRST_SECONDS

@@ -149,3 +149,18 @@ async def test_the_server_is_asked_where_it_matters() -> None:
         assert found["metadata"]["resourceVersion"] == revision(made) == "14"
         server.now = None
         assert await made.fresh(KEY) is None
+
+
+async def test_a_read_makes_known_what_nobody_told_of_and_a_deletion_still_ends_it() -> None:
+    server = Server()
+    async with followed(server) as (documents, told):
+        server.now = document(12)
+        assert documents.get(KEY) is None
+        assert await documents.fresh(KEY) is not None
+        known = documents.get(KEY)
+        assert known is not None
+        assert known["metadata"]["resourceVersion"] == "12"
+        assert told == [("12", False)]
+        server.now = None
+        assert await documents.fresh(KEY) is None
+        assert documents.get(KEY) is None

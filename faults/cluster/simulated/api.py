@@ -57,6 +57,14 @@ class Weather:
     """Streams stay open and say nothing."""
     lag: int = 0
     """Lists and watches show what was so many revisions ago."""
+    lags: Callable[[str, str], int] = lambda _client, _plural: 0
+    """The same by client and kind, where one lags more than the rest: an API server has a cache for each kind."""
+    mute: Callable[[str, str], bool] = lambda _client, _plural: False
+    """By client and kind: a stream that stays open and says nothing."""
+    cut_off: set[str] = field(default_factory=set)
+    """Clients that reach nobody."""
+    paused: dict[str, asyncio.Event] = field(default_factory=dict)
+    """Clients whose process stands still until the event: what they have sent is done, its answer is heard later."""
     loses: Callable[[Change], bool] = lambda _: False
     """Watch events that never arrive."""
     breaks_watch: Callable[[str], BaseException | None] = lambda _: None
@@ -65,6 +73,18 @@ class Weather:
     """Asked before every request: an error instead of an answer."""
     wrote: Callable[[Client, str, str], None] = lambda _client, _method, _path: None
     """Told after every write that was performed, before the client hears of it."""
+
+    def behind(self, client: str, plural: str) -> int:
+        """How many revisions this client's lists and watches of a kind are behind."""
+        return max(self.lag, self.lags(client, plural))
+
+    def is_silent(self, client: str, plural: str) -> bool:
+        """Whether this client's streams of a kind say nothing."""
+        return self.silent or self.mute(client, plural)
+
+    def is_away(self, client: Client) -> bool:
+        """Whether nobody answers this client."""
+        return self.down or client.dead or client.name in self.cut_off
 
 
 class Api:
@@ -96,9 +116,11 @@ class Api:
         await asyncio.sleep(self.weather.latency_seconds)
         response: httpx2.Response | None = None
         try:
-            if self.weather.down or client.dead:
+            if self.weather.is_away(client) or client.name in self.weather.paused:
                 raise httpx2.ConnectError("connection refused", request=request)
             response = self._answered(request, client)
+            while client.name in self.weather.paused:
+                await self.weather.paused[client.name].wait()
             return response
         finally:
             code = 0 if response is None else response.status_code
@@ -116,16 +138,16 @@ class Api:
             if method in READS and query.get("watch") == "true":
                 return httpx2.Response(200, stream=_Lines(self._watch(target, query, request, client)))
             if method in READS:
-                return _json(self._read(target, query))
+                return _json(self._read(target, query, client))
             return self._write(request, target, query, client)
         except RefusedError as refused:
             status = {"kind": "Status", "code": refused.code, "message": refused.message, "reason": refused.reason}
             return _json(status, code=refused.code, headers=dict(refused.headers))
 
-    def _read(self, target: Target, query: dict[str, str]) -> Any:
+    def _read(self, target: Target, query: dict[str, str], client: Client) -> Any:
         if target.name:
             return self.server.read(target)
-        return self.server.list(target, query, revision=self._visible())
+        return self.server.list(target, query, revision=self._visible(target, client))
 
     def _write(self, request: httpx2.Request, target: Target, query: dict[str, str], client: Client) -> httpx2.Response:
         body = msgspec.json.decode(request.content) if request.content else {}
@@ -137,9 +159,9 @@ class Api:
             raise httpx2.ReadError("the process that asked is gone", request=request)
         return _json(answer, code=201 if request.method == "POST" else 200)
 
-    def _visible(self) -> int:
-        """The revision that lists and watches show."""
-        return max(1, self.server.store.revision - self.weather.lag)
+    def _visible(self, target: Target, client: Client) -> int:
+        """The revision that lists and watches of a kind show."""
+        return max(1, self.server.store.revision - self.weather.behind(client.name, target.kind.plural))
 
     async def _watch(
         self, target: Target, query: dict[str, str], request: httpx2.Request, client: Client
@@ -150,17 +172,18 @@ class Api:
         ends, bookmark, heard = now() + float(query.get("timeoutSeconds", "1e9")), now() + BOOKMARK_SECONDS, now()
         cursor, cut = int(query.get("resourceVersion") or self.server.store.revision), self._cut
         while True:
-            if cut.is_set() or client.dead or self.weather.down:
+            if cut.is_set() or self.weather.is_away(client):
                 raise httpx2.ReadError("connection reset", request=request)
             news = self.server.store.news(target.kind)
             broken = self.weather.breaks_watch(target.kind.plural)
             if broken is not None:
                 raise broken
-            if not self.weather.silent:
+            silent = self.weather.is_silent(client.name, target.kind.plural)
+            if not silent:
                 if cursor < self.server.store.compacted:
                     yield _gone()
                     return
-                cursor, lines = self._lines(target, query, cursor)
+                cursor, lines = self._lines(target, query, cursor, client)
                 if now() >= bookmark:
                     bookmark = now() + BOOKMARK_SECONDS
                     lines.append(_bookmark(target, cursor))
@@ -171,21 +194,24 @@ class Api:
                     return
             if now() - heard >= silence:
                 raise httpx2.ReadTimeout("nothing came", request=request)
-            due = heard + silence if self.weather.silent else min(bookmark, ends, heard + silence)
-            await self._wait(news, cut, seconds=max(0.001, due - now()))
+            due = heard + silence if silent else min(bookmark, ends, heard + silence)
+            lagging = self.weather.behind(client.name, target.kind.plural) > 0
+            seconds = max(0.001, due - now())
+            # What lags behind moves with every change of any kind; what is silent may come back at any time.
+            await self._wait(
+                (cut,) if silent else (cut, news), seconds=min(seconds, LAG_SECONDS) if lagging else seconds
+            )
 
-    def _lines(self, target: Target, query: dict[str, str], cursor: int) -> tuple[int, list[bytes]]:
+    def _lines(self, target: Target, query: dict[str, str], cursor: int, client: Client) -> tuple[int, list[bytes]]:
         """What a watch has to tell, and how far it has come then."""
-        until = max(cursor, self._visible())
+        until = max(cursor, self._visible(target, client))
         changes = self.server.store.since(target.kind, cursor, until=until)
         lines = (self._line(change, target, query) for change in changes)
         return until, [line for line in lines if line is not None]
 
-    async def _wait(self, news: asyncio.Event, cut: asyncio.Event, *, seconds: float) -> None:
-        """Until the kind changes, the stream is cut, or the time is over."""
-        # What lags behind moves with every change of any kind; what is silent may come back at any time.
-        seconds = min(seconds, LAG_SECONDS) if self.weather.lag else seconds
-        waits = [asyncio.ensure_future(event.wait()) for event in ((cut,) if self.weather.silent else (cut, news))]
+    async def _wait(self, events: tuple[asyncio.Event, ...], *, seconds: float) -> None:
+        """Until one of these, or the time is over."""
+        waits = [asyncio.ensure_future(event.wait()) for event in events]
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
