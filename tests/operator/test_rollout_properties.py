@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
 from paddock_operator.decide.rollout.plan import next_step
-from paddock_operator.decide.rollout.rehearsal import Cluster
-from paddock_operator.decide.rollout.types import Health, Look, Step, Verdict
+from paddock_operator.decide.rollout.rehearsal import Cluster, serving
+from paddock_operator.decide.rollout.types import CopyLook, Health, Look, Step, Verdict
 
 REVISIONS = ("a", "b", "c", "d")
 MOST = 4
@@ -49,8 +49,9 @@ def check(look: Look, step: Step) -> None:
     # Deletion: only what was drained before, and is to go still.
     assert all(name in step.drain and there[name].draining and there[name].drained for name in step.delete)
     # Answers: what serves is taken away only beyond the fewest that must.
-    before = [copy for copy in alive if copy.answering and not copy.draining and copy.revision in step.weights]
-    kept = [copy for copy in before if copy.name not in step.drain]
+    before = [copy for copy in alive if copy.answering and not copy.draining and copy.revision in look.told]
+    kept = [copy for copy in answering if copy.revision in step.weights and not _is_condemned(look, copy)]
+    before = [copy for copy in before if not _is_condemned(look, copy)]
     missing = max(spec.max_unavailable, 1) if _tight(look) else spec.max_unavailable
     assert len(kept) >= min(len(before), look.wanted - missing)
     # What is not known is not taken away.
@@ -59,6 +60,12 @@ def check(look: Look, step: Step) -> None:
     assert step.look_after_seconds is None or step.look_after_seconds > 0
     # The same look has the same answer.
     assert next_step(look) == step
+
+
+def _is_condemned(look: Look, copy: CopyLook) -> bool:
+    """Whether so many of its answers fail that it is better off without requests."""
+    health = look.health.get(copy.revision)
+    return copy.revision in look.failed and health is not None and health.errors > 0
 
 
 def _tight(look: Look) -> bool:
@@ -174,3 +181,39 @@ class Rollouts(RuleBasedStateMachine):
 
 Rollouts.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 TestRollouts = Rollouts.TestCase
+
+
+THERE_AND_BACK = (RolloutStep(weight_percent=60, seconds=20), RolloutStep(weight_percent=30, seconds=20))
+CALM = st.builds(
+    RolloutSpec,
+    strategy=st.sampled_from(["RollingUpdate", "BlueGreen", "Canary"]),
+    max_surge=st.integers(1, 2),
+    max_unavailable=st.integers(0, 1),
+    steps=st.sampled_from([(), THERE_AND_BACK]),
+)
+MOMENTS = st.lists(
+    st.tuples(st.integers(1, 30), st.one_of(st.sampled_from(REVISIONS[:3]), CALM)), min_size=1, max_size=6
+)
+
+
+@given(spec=CALM, wanted=st.integers(1, 5), moments=MOMENTS)
+@settings(max_examples=150, deadline=None)
+def test_changes_of_the_wish_and_of_the_strategy_at_any_moment_cost_no_copy(
+    spec: RolloutSpec, wanted: int, moments: list[tuple[int, str | RolloutSpec]]
+) -> None:
+    """Where no copy fails and devices are free, as many get requests all the time as the strategies promise."""
+    cluster = serving(spec, wanted=wanted)
+    missing = spec.max_unavailable
+    for rounds, change in moments:
+        if isinstance(change, RolloutSpec):
+            cluster.spec, missing = change, max(missing, change.max_unavailable)
+        else:
+            cluster.target = change
+        for _ in range(rounds):
+            step = cluster.round()
+            copies = [copy.look for copy in cluster.copies.values() if copy.look.answering and not copy.look.draining]
+            asked = [copy for copy in copies if copy.revision in step.weights]
+            assert len(asked) >= wanted - missing, step
+            cluster.pass_time(5.0)
+    assert cluster.settle()[-1].verdict is Verdict.STEADY
+    assert cluster.answering() == {cluster.target: wanted}

@@ -555,6 +555,67 @@ class TestChangesInTheMiddle:
         cluster.target = "a"
         assert cluster.round().weights == {"a": 100}
 
+    @pytest.mark.parametrize("errors", [0, 6])
+    def test_a_canary_that_has_all_requests_gives_them_back_as_copies_come_back(self, errors: int) -> None:
+        cluster = serving(RolloutSpec(strategy="Canary"), wanted=4)
+        cluster.target = "b"
+        until(cluster, weight=100)
+        while cluster.answering()["a"]:
+            cluster.round()
+            cluster.pass_time(5.0)
+        if errors:
+            cluster.current, cluster.failed = "a", {"b": "answers failed"}
+            cluster.health = {"b": Health(requests=100, errors=errors)}
+        cluster.target, cluster.current = "b" if errors else "a", "a"
+        steps = []
+        for _ in range(100):
+            steps.append(cluster.round())
+            asked = [copy.look for copy in cluster.copies.values() if copy.look.answering and not copy.look.draining]
+            assert len([copy for copy in asked if copy.revision in steps[-1].weights]) >= 4
+            cluster.pass_time(5.0)
+        assert {"a": 25, "b": 75} in [step.weights for step in steps]
+        assert cluster.answering() == {"a": 4}
+
+    def test_of_one_whose_answers_fail_more_than_copies_are_missing_nothing_is_kept(self) -> None:
+        cluster = serving(wanted=4)
+        cluster.target = "b"
+        until(cluster, weight=50)
+        assert cluster.answering()["a"] < 4
+        cluster.health = {"a": GOOD, "b": Health(requests=100, errors=90)}
+        assert cluster.round().weights == {"a": 100}
+
+    @pytest.mark.parametrize("strategy", ["BlueGreen", "Canary"])
+    def test_another_strategy_does_not_read_the_steps_of_the_former_one(self, strategy: str) -> None:
+        cluster = serving(wanted=4)
+        cluster.target = "b"
+        until(cluster, weight=50)
+        cluster.spec = RolloutSpec(strategy=strategy)
+        step = cluster.round()
+        assert step.weights == {"a": 60, "b": 40} if strategy == "BlueGreen" else {"a": 50, "b": 50}
+        assert not {name for name in step.drain if name.startswith("a")} - {"a-2", "a-3"}
+        assert step.rollout is not None
+        assert (step.rollout.strategy, step.rollout.step) == (strategy, 0)
+        cluster.settle()
+        assert cluster.answering() == {"b": 4}
+
+    def test_fewer_steps_in_the_middle_of_a_canary_give_no_more_than_its_copies_bear(self) -> None:
+        cluster = serving(RolloutSpec(strategy="Canary"), wanted=4)
+        cluster.target = "b"
+        until(cluster, weight=50)
+        for _ in range(14):
+            cluster.round()
+            cluster.pass_time(5.0)
+        assert cluster.round().rollout.step == 2  # type: ignore[union-attr]
+        cluster.spec = RolloutSpec(strategy="Canary", steps=(RolloutStep(weight_percent=100),))
+        assert cluster.round().weights.get("a", 0) >= 40
+
+    def test_a_third_revision_takes_from_all_that_serve(self) -> None:
+        cluster = serving(RolloutSpec(strategy="Canary"), wanted=4)
+        cluster.target = "b"
+        until(cluster, weight=50)
+        cluster.target = "c"
+        assert until(cluster, revision="c")[-1].weights == {"a": 45, "b": 45, "c": 10}
+
     def test_a_third_revision_takes_the_place_of_both(self) -> None:
         cluster = serving(wanted=3)
         cluster.target = "b"
@@ -635,7 +696,9 @@ class TestShares:
             ({"a": 2, "b": 1}, 0, 50, 1, {"b": 50, "a": 50}),
             ({"a": 2, "b": 1}, 0, 50, 2, {"b": 33, "a": 67}),
             ({"a": 5, "b": 4}, 50, 100, 10, {"b": 50, "a": 50}),
-            ({"a": 2, "c": 1, "b": 1}, 0, 10, 1, {"b": 10, "a": 90}),
+            ({"a": 2, "c": 1, "b": 1}, 0, 10, 1, {"b": 10, "a": 60, "c": 30}),
+            ({"a": 2, "x": 1, "b": 1}, 0, 10, 1, {"b": 10, "a": 90}),
+            ({"x": 1, "b": 1}, 0, 10, 1, {"b": 10, "x": 90}),
             ({"c": 1, "b": 1}, 0, 10, 1, {"b": 10, "c": 90}),
             ({"a": 2}, 0, 10, 1, {"a": 100}),
             ({"b": 2}, 0, 10, 1, {"b": 100}),
@@ -645,11 +708,12 @@ class TestShares:
     def test_a_canarys_step(
         self, found: dict[str, int], before: int, step: int, copies: int, weights: dict[str, int]
     ) -> None:
-        rule = stepped(goal="b", former="a", before=before, step=step, copies=copies)
+        look = replace(serving().look(), told={"b": before, "a": 100 - before}, failed={"x": "why"})
+        rule = stepped(look, goal="b", before=before, step=step, copies=copies)
         assert rule(Counter(found)) == weights
 
     def test_what_failed_before_gets_nothing_while_others_answer(self) -> None:
         look = replace(serving().look(), failed={"x": "why"})
-        rule = by_copies(look, goal="b")
+        rule = by_copies(look, goal="b", floor=2)
         assert rule(Counter(a=1, b=1, x=2)) == {"a": 50, "b": 50}
         assert rule(Counter(x=2)) == {"x": 100}

@@ -1,4 +1,4 @@
-"""Rollouts round by round, with the ledger of GPUs and copies that take their time to load: nothing that serves is missed."""
+"""Rollouts round by round, with the ledger of GPUs and copies that take time to load: nothing that serves is missed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,6 +46,8 @@ def rounds(world: Any, most: int = 400) -> Iterator[Status]:
     for number in range(most):
         world.round()
         status = world.parsed()
+        assert status.quota is not None
+        assert status.quota.gpus <= status.quota.limit
         yield status
         if number and status.rollout is None:
             return
@@ -78,7 +80,6 @@ class TestNothingIsMissed:
         for status in rounds(world):
             assert status.ready_replicas >= replicas
             assert status.rollout is None or status.rollout.strategy == strategy
-            assert status.quota.gpus <= gpus
         assert len(world.names()) == replicas
         assert not old & set(world.names())
 
@@ -110,5 +111,4 @@ class TestNothingIsMissed:
         floor = replicas - missing if room else replicas - max(1, missing)
         for status in rounds(world):
             assert status.ready_replicas >= floor
-            assert status.quota.gpus <= gpus
         assert world.parsed().ready_replicas == replicas

@@ -2,7 +2,7 @@
 
 import msgspec
 from paddock_core.resources.conditions import ConditionReason, ConditionType
-from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, Status
+from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, RoutingStatus, Status
 
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.patients import quiet_since
@@ -30,6 +30,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         failed=failed,
         recalled=frozenset(name for name in failed if name in course.known and course.known[name].wish == course.wish),
         rollout=status.rollout,
+        told=_told(status.routing),
         copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
         health=dict(observed.health),
         benchmarks={name: item.benchmark for name, item in states.items() if item.benchmark is not None}
@@ -37,6 +38,11 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         refused=_refused(status),
         benchmarked=observed.benchmarked,
     )
+
+
+def _told(routing: RoutingStatus | None) -> dict[str, int]:
+    targets = () if routing is None else routing.targets
+    return {target.revision: target.weight for target in targets if target.endpoints}
 
 
 def _spare(quota: Quota, wanted: int) -> int | None:

@@ -13,7 +13,7 @@ from paddock_operator.decide.rollout import deadline
 from paddock_operator.decide.rollout.settle import Aim, alive, settle
 from paddock_operator.decide.rollout.stages import STRATEGIES, Course, Stage, bounds
 from paddock_operator.decide.rollout.types import Look, Standing, State, Step, Verdict
-from paddock_operator.decide.rollout.weights import by_copies, first_of, serving
+from paddock_operator.decide.rollout.weights import by_copies, returning, serving
 from paddock_operator.times import format_time, parse_time
 
 
@@ -84,12 +84,13 @@ def _steady(course: Course) -> Stage:
     """As many copies of the goal as are wanted, and none of another revision; requests by copies."""
     limit, floor = bounds(course)
     aim = Aim(new=course.look.wanted, limit=limit, floor=floor)
-    return Stage(aim=aim, weigh=by_copies(course.look, goal=course.goal), last=True)
+    return Stage(aim=aim, weigh=by_copies(course.look, goal=course.goal, floor=floor), last=True)
 
 
 def _at_once(course: Course) -> Stage:
-    """The same, but all requests go to the goal as soon as any copy of it answers."""
-    return replace(_steady(course), weigh=first_of(course.goal))
+    """The same, but all requests go to the goal as soon as enough copies of it answer."""
+    stage = _steady(course)
+    return replace(stage, weigh=returning(course.look, goal=course.goal, floor=stage.aim.floor))
 
 
 def _stopped(course: Course) -> Stage:
@@ -106,9 +107,11 @@ def _stopped(course: Course) -> Stage:
 
 
 def _course(look: Look, way: _Way) -> Course:
-    """With step and since when as the status has them, if it speaks of this change."""
+    """With step and since when as the status has them, if it speaks of this change and this strategy: each counts its
+    steps its own way."""
     course, status = Course(look=look, goal=way.goal, former=way.former), look.rollout
-    if status is None or (status.former, status.target) != (way.former, way.goal):
+    now = (way.former, way.goal, look.spec.strategy)
+    if status is None or (status.former, status.target, status.strategy) != now:
         return course
     return replace(course, step=status.step, since=parse_time(status.step_since) if status.step_since else None)
 

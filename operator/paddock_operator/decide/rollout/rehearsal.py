@@ -49,6 +49,7 @@ class Cluster:
     current: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
     rollout: RolloutStatus | None = None
+    told: dict[str, int] = field(default_factory=dict)
     forgetful: bool = False
     """True for one look after a start of the operator: nothing is known of the copies' answers yet."""
 
@@ -62,6 +63,7 @@ class Cluster:
             current=self.current,
             failed=dict(self.failed),
             rollout=self.rollout,
+            told=dict(self.told),
             copies=tuple(self._seen(copy) for copy in self.copies.values()),
             health=dict(self.health),
             benchmarks=dict(self.benchmarks),
@@ -92,7 +94,7 @@ class Cluster:
             if look.name in self.copies:
                 raise ValueError(f"{look.name} is there already")
             self.copies[look.name] = Copy(look=look)
-        self.rollout = step.rollout
+        self.rollout, self.told = step.rollout, step.weights
         self.current = next((item.revision for item in step.standings if item.state is State.CURRENT), None)
         self.failed = {item.revision: item.message for item in step.standings if item.state is State.FAILED}
         return step

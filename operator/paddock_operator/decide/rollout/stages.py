@@ -103,7 +103,7 @@ def replacing(course: Course) -> Stage:
     done = min(course.serving[course.goal], look.wanted)
     return Stage(
         aim=Aim(new=look.wanted, limit=limit, floor=floor),
-        weigh=by_copies(look, goal=course.goal),
+        weigh=by_copies(look, goal=course.goal, floor=floor),
         step=done,
         last=True,
         failure=opinion.why,
@@ -125,7 +125,7 @@ def blue_green(course: Course) -> Stage:
     )
     if course.step == 0:
         return _coming(course, both)
-    new_first = first_of(course.goal, course.former)
+    new_first = first_of(look, course.goal, course.former, floor=both.floor)
     watch = look.spec.steps[0].seconds if look.spec.steps else WATCH_SECONDS
     since = look.now if course.since is None else course.since
     opinion, left = course.opinion(), since + watch - look.now
@@ -147,7 +147,8 @@ def blue_green(course: Course) -> Stage:
 def _coming(course: Course, both: Aim) -> Stage:
     """Until all new copies answer and the gate lets them through; no request goes there."""
     look = course.look
-    done, old_first = course.serving[course.goal], first_of(course.former, course.goal)
+    done = course.serving[course.goal]
+    old_first = first_of(look, course.former, course.goal, floor=both.floor)
     if done < look.wanted:
         text = f"{done} of {look.wanted} copies of the new revision answer; none gets requests before all do"
         if course.starved:
@@ -176,7 +177,7 @@ def canary(course: Course) -> Stage:
     if course.step >= len(steps):
         text = "the copies of the former revision end their requests"
         stage = replace(replacing(course), step=course.step, since=course.since, message=text)
-        return replace(stage, weigh=first_of(course.goal, course.former))
+        return replace(stage, weigh=first_of(look, course.goal, course.former, floor=stage.aim.floor))
     step = steps[course.step]
     aim, done = _share(course, step), course.serving[course.goal]
     since = look.now if course.since is None and done >= aim.new else course.since
@@ -187,7 +188,7 @@ def canary(course: Course) -> Stage:
     before = steps[course.step - 1].weight_percent if course.step else 0
     return Stage(
         aim=aim,
-        weigh=stepped(goal=course.goal, former=course.former, before=before, step=step.weight_percent, copies=aim.new),
+        weigh=stepped(look, goal=course.goal, before=before, step=step.weight_percent, copies=aim.new),
         step=course.step,
         since=since,
         failure=opinion.why if opinion.passed is Passed.NO else "",

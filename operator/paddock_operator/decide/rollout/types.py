@@ -70,6 +70,8 @@ class Look:
     long as the wish is the same, so that they are not tried again."""
     rollout: RolloutStatus | None = None
     """As in the status."""
+    told: dict[str, int] = field(default_factory=dict)
+    """Percent of the requests by revision, as gateways were told last."""
     copies: tuple[CopyLook, ...] = ()
     """All of them, also those that are held back by their restart budget and have no workload now (they answer
     nothing): a copy that is not named is made anew."""
