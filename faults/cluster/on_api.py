@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -45,6 +46,7 @@ async def operator_on(api: KubeApi, *, beside: ControlPlane, folder: Path, **set
         ):
             yield Outside(
                 clock=SystemClock(),
+                chance=random.Random(folder.name),
                 boot_id=boot_id(),
                 api=client,
                 internal=internal,

@@ -6,6 +6,7 @@ import random
 import ssl
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ class Stage:
         self.seed = seed
         self._stack = stack
         self._api: KubeApi | None = None
+        self._made = Counter[str]()
         self.base_port = 0
         """First of a block of ports; the API server has the first three, the rest is free (see bare_kubernetes)."""
 
@@ -41,8 +43,11 @@ class Stage:
         return self._api
 
     def empty(self, name: str) -> Path:
-        """A new folder."""
-        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+        """A new folder, whose name the seed makes the same again: what a world draws comes from it."""
+        self._made[name] += 1
+        folder = self.folder / f"{name}-{self.seed}-{self._made[name]}"
+        folder.mkdir()
+        return folder
 
 
 def http_of(api: KubeApi) -> httpx.Client:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Callable
 
 from paddock_core.policy.view import PolicyView
@@ -55,7 +54,6 @@ class Loop:
         self._clock = clock
         self._resync_seconds = resync_seconds
         self._resynced_at = clock.boottime()
-        self._random = random.Random()  # noqa: S311 - spreads load, guards nothing
 
     def heard(self, manifest: Manifest, gone: bool) -> None:  # noqa: FBT001 - as caches tell
         """A LlamaDeployment changed, or went."""
@@ -100,10 +98,11 @@ class Loop:
         listing = await self._cluster.list(LLAMA_DEPLOYMENT)
         self._index.replace(listing.items)
         self._resynced_at = self._clock.boottime()
-        for key in {*self._index.keys(), *cache.owners()}:
+        # In an order, so that the same chance spreads them alike.
+        for key in sorted({*self._index.keys(), *cache.owners()}, key=str):
             if key in self.queue and known(key):
                 continue
-            self.queue.add(key, after_seconds=self._random.uniform(0, spread_seconds))
+            self.queue.add(key, after_seconds=self.queue.chance.uniform(0, spread_seconds))
 
     async def resync_forever(self, cache: Cache, leader: LeaderElector, known: Known = _none) -> None:
         """Whenever leadership is gained, and every so often after that. The caches list anew by themselves."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import random
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
@@ -175,12 +174,12 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
     ledger = GpuLedger(given=config.given_gpus, term=lambda: leader.term, wake=lambda key: loop.wanted(key))  # noqa: PLW0108 - made later
     loop = Loop(
         cluster=cluster,
-        queue=_queue(clock, waited=telemetry.waited),
+        queue=_queue(outside, waited=telemetry.waited),
         index=index,
         clock=clock,
         resync_seconds=settings.resync_seconds,
     )
-    models = ModelLoop(cluster=cluster, clock=clock, queue=_queue(clock))
+    models = ModelLoop(cluster=cluster, clock=clock, queue=_queue(outside))
     relist_seconds = settings.resync_seconds * RELISTS_BEFORE_RESYNC
     documents = Documents(cluster=cluster, clock=clock, changed=loop.heard, relist_seconds=relist_seconds)
     cache = Cache(
@@ -296,9 +295,8 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
     )
 
 
-def _queue(clock: Clock, waited: Callable[[float], None] = lambda _seconds: None) -> WorkQueue:
-    spread = random.Random()  # noqa: S311 - spreads retries
-    return WorkQueue(time=clock.boottime, random_source=spread, waited=waited)
+def _queue(outside: Outside, waited: Callable[[float], None] = lambda _seconds: None) -> WorkQueue:
+    return WorkQueue(time=outside.clock.boottime, random_source=outside.chance, waited=waited)
 
 
 def _load(settings: OperatorSettings) -> Load | None:

@@ -5,6 +5,7 @@ runs on top of it is wired as ever.
 """
 
 import contextlib
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -37,6 +38,8 @@ class Outside:
     """One of each."""
 
     clock: Clock
+    chance: random.Random
+    """Spreads retries and looks; guards nothing."""
     boot_id: str
     api: httpx2.AsyncClient
     """Authenticated client of the API server."""
@@ -63,6 +66,7 @@ async def real(settings: OperatorSettings) -> AsyncIterator[Outside]:
     async with api, internal, aiohttp.ClientSession() as session:
         yield Outside(
             clock=SystemClock(),
+            chance=random.Random(),  # noqa: S311 - spreads load
             boot_id=boot_id(),
             api=api,
             internal=internal,

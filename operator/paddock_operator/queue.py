@@ -29,7 +29,8 @@ class WorkQueue:
     ) -> None:
         self._time = time
         self._waited = waited
-        self._random = random_source
+        self.chance = random_source
+        """Spreads what would come at once."""
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []
         self._running: set[Key] = set()
@@ -80,7 +81,7 @@ class WorkQueue:
         count = self._failures.get(key, 0)
         self._failures[key] = count + 1
         delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), BACKOFF_MAX_SECONDS)
-        delay *= 0.75 + 0.5 * self._random.random()
+        delay *= 0.75 + 0.5 * self.chance.random()
         self._release(key)
         self.add(key, after_seconds=delay)
         return delay

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from functools import cache
 from pathlib import Path
@@ -80,6 +81,7 @@ class Life:
         clock: Clock,
         settings: OperatorSettings,
         alive: Any,
+        chance: random.Random,
     ) -> None:
         self.client = Client(identity)
         self.operator: Operator | None = None
@@ -88,6 +90,7 @@ class Life:
         self._clock = clock
         self._settings = settings
         self._alive = alive
+        self._chance = chance
         self._ending = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -126,6 +129,7 @@ class Life:
         ):
             yield Outside(
                 clock=self._clock,
+                chance=self._chance,
                 boot_id="simulated",
                 api=api,
                 internal=internal,

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -117,6 +118,7 @@ class World:
             clock=self.clock,
             settings=made,
             alive=self.generates,
+            chance=random.Random(f"{self._folder.name}/{made.identity}"),
         )
 
     # What can be seen.
