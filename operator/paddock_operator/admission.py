@@ -18,7 +18,7 @@ from paddock_core.planning.types import Refusal
 from paddock_core.policy.documents import RegisteredModel
 from paddock_core.resources import llamadeployment, llamamodel
 from paddock_core.resources.conditions import ConditionReason
-from paddock_core.resources.llamadeployment import LlamaDeployment
+from paddock_core.resources.llamadeployment import LlamaDeployment, PlacementSpec
 from paddock_core.resources.placement import placement_problem
 
 from paddock_operator.decide.license import ask, mismatch
@@ -27,6 +27,8 @@ from paddock_operator.decide.planned import ask_of
 from paddock_operator.models.observed import parse_model
 from paddock_operator.observed import parse
 from paddock_operator.ports import Manifest, Policy
+
+Place = Callable[[PlacementSpec], str | None]
 
 MAX_WARNING = 240
 """The API server cuts warnings that are longer than 256 characters."""
@@ -68,14 +70,16 @@ def review(
     policy: Policy,
     catalog: Catalog,
     priorities: Sequence[str] = (),
+    placed: Place = lambda _placement: None,
 ) -> Review:
-    """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named."""
+    """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named;
+    `placed` says why it may not be placed as it asks."""
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
     look = _REVIEWS[new["kind"]]
-    found = _with_priority(look(new, policy, catalog), new, priorities)
-    before = _Found() if old is None else _with_priority(look(old, policy, catalog), old, priorities)
+    found = _with_place(look(new, policy, catalog), new, priorities, placed)
+    before = _Found() if old is None else _with_place(look(old, policy, catalog), old, priorities, placed)
     if found.refusal is not None and found.refusal != before.refusal:
         return Review(refusal=found.refusal)
     brought = [text for text in found.lacking if text not in before.lacking]
@@ -96,12 +100,17 @@ def _deployment(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:
     return found if found.refusal else found.and_lacking(_unknown_callers(deployment, policy))
 
 
-def _with_priority(found: _Found, document: Manifest, allowed: Sequence[str]) -> _Found:
-    """A priority class that is not offered: the platform may allow it one day, and until then nothing runs."""
+def _with_place(found: _Found, document: Manifest, allowed: Sequence[str], placed: Place) -> _Found:
+    """What the platform does not offer: it may one day, and until then nothing runs."""
     if document["kind"] != llamadeployment.KIND or found.refusal is not None:
         return found
-    problem = priority_problem(parse(document)[0].spec.placement, allowed=allowed)
-    return found if problem is None else found.and_lacking((f"{ConditionReason.PRIORITY_NOT_ALLOWED}: {problem}",))
+    placement = parse(document)[0].spec.placement
+    for reason, problem in (
+        (ConditionReason.PRIORITY_NOT_ALLOWED, priority_problem(placement, allowed=allowed)),
+        (ConditionReason.PLACEMENT_NOT_ALLOWED, placed(placement)),
+    ):
+        found = found if problem is None else found.and_lacking((f"{reason}: {problem}",))
+    return found
 
 
 def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ class Cache:
         return self._inventories[place]
 
     def _counted(self, placement: PlacementSpec) -> Inventory:
-        classes = tuple(sorted(str(item["metadata"]["name"]) for item in self._classes.all()))
+        classes = self.device_classes()
         nodes = list(self._nodes.all())
         fitting = [node for node in nodes if eligible(node, placement)]
         found = inventory_of(
@@ -162,6 +162,10 @@ class Cache:
             device_classes=classes if self._classes.served else None,
         )
         return replace(found, left_out=len(nodes) - len(fitting))
+
+    def device_classes(self) -> tuple[str, ...]:
+        """Names of the device classes."""
+        return tuple(sorted(str(item["metadata"]["name"]) for item in self._classes.all()))
 
     def faults(self) -> NodeFaults:
         """What is wrong with nodes now, as far as they were heard of lately."""

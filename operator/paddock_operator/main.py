@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 
 import uvloop
@@ -23,6 +24,7 @@ from paddock_operator.admission import Review, review
 from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
 from paddock_operator.cache_use import CacheBook
+from paddock_operator.decide.needs import place_problem
 from paddock_operator.decide.outcome import Config
 from paddock_operator.denying import Denials
 from paddock_operator.documents import Documents
@@ -109,6 +111,12 @@ class Operator:
             policy=policy,
             catalog=packaged_catalog(),
             priorities=self.settings.priority_classes,
+            placed=partial(
+                place_problem,
+                schedulers=self.settings.scheduler_names,
+                queues=self.settings.volcano_queues,
+                taints=self.settings.toleration_keys,
+            ),
         )
         if answer.refusal is not None:
             self.denials.refused(new, answer.refusal, policy)
@@ -219,6 +227,7 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         rules=rules_of(settings),
         granted=ledger.of_tenants,
         served=cache.served,
+        classes=cache.device_classes,
     )
     denials = Denials(control_plane=control_plane)
     signals = SignalBook(
@@ -329,6 +338,9 @@ def config_of(settings: OperatorSettings) -> Config:
         images=settings.read_images(),
         given_gpus=settings.tenant_gpus,
         priority_classes=settings.priority_classes,
+        scheduler_names=settings.scheduler_names,
+        volcano_queues=settings.volcano_queues,
+        toleration_keys=settings.toleration_keys,
         cluster_queue=settings.cluster_queue,
         allow_unpinned_images=settings.allow_unpinned_images,
         weights_volume=settings.weights_volume,

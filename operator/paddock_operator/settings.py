@@ -80,8 +80,18 @@ class OperatorSettings(BaseSettings):
     tenant_gpus: int = Field(default=0, ge=0, le=1_000_000)
     """GPUs of each tenant for which `paddock quota set --gpus` set no quota of its own; 0: none."""
 
-    priority_classes: tuple[str, ...] = Field(default=("paddock-standard", "paddock-batch"), max_length=50)
-    """Priority classes (JSON list) that deployments may name; the chart makes paddock-critical too."""
+    priority_classes: tuple[str, ...] = Field(default=("paddock-batch",), max_length=50)
+    """Priority classes (JSON list) that deployments may name. The chart makes paddock-standard and paddock-critical
+    too, which push away deployments that name none, whosever they are."""
+
+    scheduler_names: tuple[str, ...] = Field(default=(), max_length=50)
+    """Schedulers (JSON list) that deployments may name beside the cluster's own, for example volcano."""
+
+    volcano_queues: tuple[str, ...] = Field(default=(), max_length=1000)
+    """Volcano's queues (JSON list) that deployments may name: they are no tenant's, but the whole cluster's."""
+
+    toleration_keys: tuple[str, ...] = Field(default=(), max_length=200)
+    """Keys of node taints (JSON list) that deployments may tolerate, beside that of GPU nodes; `*`: any."""
 
     cluster_queue: str = Field(default="", max_length=253, pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?)?$")
     """ClusterQueue of Kueue in which deployments that name no queue of their own wait for GPUs; empty: in none."""

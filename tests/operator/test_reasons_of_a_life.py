@@ -10,13 +10,13 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources.conditions import ConditionType, fails, holds
-from paddock_core.resources.llamadeployment import PlacementSpec
+from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator import reconcile
 from paddock_operator.decide import images, license, needs  # noqa: A004
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.scaling_advice import Demand
 from paddock_operator.errors import ClusterError, ControlPlaneError, DownloadDeniedError, OperatorError
-from paddock_operator.kinds import LEADER_WORKER_SET, POD
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, POD_GROUP
 from paddock_operator.ports import Policy
 
 CONFIG = Config(
@@ -139,6 +139,33 @@ def test_a_priority_that_the_platform_does_not_offer_is_refused(pairs: Any) -> N
     assert (finding.type, finding.status, finding.reason) == ("Planned", "False", "PriorityNotAllowed")
     assert "high" in finding.message
     assert needs.missing(plan, PlacementSpec(priority_class_name="high"), apis=apis, config=offered) is None
+
+
+@pytest.mark.parametrize(
+    ("placed", "setting"),
+    [
+        ({"scheduler_name": "other"}, "PADDOCK_OPERATOR_SCHEDULER_NAMES"),
+        ({"scheduler_name": "volcano", "queue": "someone-elses"}, "PADDOCK_OPERATOR_VOLCANO_QUEUES"),
+        ({"tolerations": (Toleration(operator="Exists"),)}, "PADDOCK_OPERATOR_TOLERATION_KEYS"),
+        ({"tolerations": (Toleration(key="strange", operator="Exists"),)}, "PADDOCK_OPERATOR_TOLERATION_KEYS"),
+    ],
+)
+def test_a_place_that_the_platform_does_not_offer_is_refused(pairs: Any, placed: dict[str, Any], setting: str) -> None:
+    plan, apis = pairs.planned(pairs.two_nodes(), pairs.one_each()), frozenset({LEADER_WORKER_SET, POD_GROUP})
+    offered = replace(
+        CONFIG, scheduler_names=("volcano",), volcano_queues=("gold",), toleration_keys=("example.com/pool",)
+    )
+    finding = needs.missing(plan, PlacementSpec(**placed), apis=apis, config=offered)
+    assert finding is not None
+    assert (finding.type, finding.status, finding.reason) == ("Planned", "False", "PlacementNotAllowed")
+    assert setting in finding.message
+    pool = (Toleration(key="example.com/pool", operator="Exists"),)
+    for allowed in (
+        {"scheduler_name": "volcano", "queue": "gold"},
+        {"scheduler_name": "default-scheduler"},
+        {"tolerations": pool},
+    ):
+        assert needs.missing(plan, PlacementSpec(**allowed), apis=apis, config=offered) is None
 
 
 def test_a_namespace_of_nobody_is_not_licensed(world: Any) -> None:

@@ -1,6 +1,7 @@
 """What namespaces should hold, by the policy; priorities; and the queue of those that name none."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,7 +35,9 @@ VIEW = PolicyView(
 RULES = Rules(given_gpus=0, gpu_resource="nvidia.com/gpu", pods=50, cluster_queue="")
 
 
-def serving(*, granted: dict[str, int] | None = None, apis: Any = frozenset(), **rules: Any) -> dict[str, Any]:
+def serving(
+    *, granted: dict[str, int] | None = None, apis: Any = frozenset(), classes: tuple[str, ...] = (), **rules: Any
+) -> dict[str, Any]:
     """What acme's serving namespace gets, by kind."""
     found = of_serving(
         VIEW,
@@ -42,6 +45,7 @@ def serving(*, granted: dict[str, int] | None = None, apis: Any = frozenset(), *
         rules=replace(RULES, **rules),
         granted=granted or {},
         apis=apis,
+        classes=classes,
     )
     assert {item["metadata"]["namespace"] for item in found} == {"paddock-serving-acme"}
     return {item["kind"]: item for item in found}
@@ -73,6 +77,12 @@ def test_the_backstop_is_twice_the_quota_or_what_was_granted_before_it_fell() ->
     given_all = replace(RULES, given_gpus=4)
     poor = of_serving(VIEW, [names.serving_namespace("poor")], rules=given_all, granted={}, apis=frozenset())
     assert poor[0]["spec"]["hard"]["requests.nvidia.com/gpu"] == "8"
+
+
+def test_claimed_devices_are_bounded_as_counted_ones_are() -> None:
+    hard = serving(classes=("gpu.example.com", "mig"))["ResourceQuota"]["spec"]["hard"]
+    assert hard["gpu.example.com.deviceclass.resource.k8s.io/devices"] == hard["requests.nvidia.com/gpu"] == "32"
+    assert hard["mig.deviceclass.resource.k8s.io/devices"] == "32"
 
 
 def test_parts_of_gpus_are_bounded_too_under_the_devices_own_domain() -> None:
@@ -134,11 +144,11 @@ def test_who_names_no_queue_waits_in_the_default_one(pairs: Any, placed: dict[st
 
 def test_the_systems_own_priorities_are_nobodys_by_default() -> None:
     allowed = OperatorSettings.model_fields["priority_classes"].default
-    for name in ("system-cluster-critical", "system-node-critical", "paddock-critical"):
+    for name in ("system-cluster-critical", "system-node-critical", "paddock-critical", "paddock-standard"):
         text = needs.priority_problem(PlacementSpec(priority_class_name=name), allowed=allowed)
         assert text is not None
         assert f"is {name}" in text
-        assert "paddock-standard, paddock-batch" in text
+        assert "allows paddock-batch" in text
     assert needs.priority_problem(PlacementSpec(priority_class_name="paddock-batch"), allowed=allowed) is None
     assert needs.priority_problem(PlacementSpec(), allowed=()) is None
 
@@ -160,3 +170,21 @@ def test_the_webhook_warns_of_a_priority_that_is_not_offered() -> None:
 
     assert warned("paddock-batch")
     assert not warned("system-cluster-critical")
+
+
+def test_what_is_the_whole_clusters_is_warned_of_at_the_door() -> None:
+    document = {
+        "kind": "LlamaDeployment",
+        "metadata": {"namespace": "chat", "name": "x"},
+        "spec": {"model": {"id": "smollm2-135m-instruct"}, "placement": {"tolerations": [{"operator": "Exists"}]}},
+    }
+    policy = Policy(view=VIEW, expired=False, at=0.0)
+
+    def warned(*taints: str) -> bool:
+        placed = partial(needs.place_problem, schedulers=(), queues=(), taints=taints)
+        answer = review(new=document, old=None, policy=policy, catalog=packaged_catalog(), placed=placed)
+        return any("PlacementNotAllowed" in text for text in answer.warnings)
+
+    assert warned()
+    assert warned("example.com/pool")
+    assert not warned("*")

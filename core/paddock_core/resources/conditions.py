@@ -55,6 +55,7 @@ class ConditionReason(StrEnum):
     SERVABLE = "Servable"
     PLANNED = "Planned"
     PRIORITY_NOT_ALLOWED = "PriorityNotAllowed"
+    PLACEMENT_NOT_ALLOWED = "PlacementNotAllowed"
     QUOTA_AVAILABLE = "QuotaAvailable"
     GPU_QUOTA_EXCEEDED = "GpuQuotaExceeded"
     LEADER_WORKER_SET_MISSING = "LeaderWorkerSetMissing"

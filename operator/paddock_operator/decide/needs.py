@@ -11,6 +11,9 @@ from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import LEADER_WORKER_SET, LOCAL_QUEUES, POD_GROUP, RESOURCE_CLAIM_TEMPLATE, Kind
 from paddock_operator.manifests.placement import VOLCANO
 
+DEFAULT_SCHEDULER = "default-scheduler"
+EVERY = "*"
+"""Among the taints that may be tolerated: all of them."""
 INSTALL_GROUPS = (
     "kubectl apply --server-side -f https://github.com/kubernetes-sigs/lws/releases/download/v0.9.0/manifests.yaml"
 )
@@ -26,6 +29,7 @@ def missing(plan: Plan, placement: PlacementSpec, *, apis: frozenset[Kind], conf
         or _queue(placement, apis)
         or _network(placement, config)
         or _priority(placement, config)
+        or _placed(placement, config)
     )
     if found is None:
         return None
@@ -111,3 +115,37 @@ def priority_problem(placement: PlacementSpec, *, allowed: Sequence[str]) -> str
 def _priority(placement: PlacementSpec, config: Config) -> _Lack:
     text = priority_problem(placement, allowed=config.priority_classes)
     return None if text is None else (ConditionReason.PRIORITY_NOT_ALLOWED, text)
+
+
+def _placed(placement: PlacementSpec, config: Config) -> _Lack:
+    text = place_problem(
+        placement,
+        schedulers=config.scheduler_names,
+        queues=config.volcano_queues,
+        taints=config.toleration_keys,
+    )
+    return None if text is None else (ConditionReason.PLACEMENT_NOT_ALLOWED, text)
+
+
+def place_problem(
+    placement: PlacementSpec, *, schedulers: Sequence[str], queues: Sequence[str], taints: Sequence[str]
+) -> str | None:
+    """Why it may not be placed so, or None. Taints keep nodes for somebody, Volcano's queues are the whole cluster's,
+    and another scheduler passes by what the cluster's own goes by: each is for the platform to give."""
+    name, queue = placement.scheduler_name, placement.queue
+    if name not in (None, DEFAULT_SCHEDULER, *schedulers):
+        return _not_offered("schedulerName", name, schedulers, "PADDOCK_OPERATOR_SCHEDULER_NAMES")
+    if name == VOLCANO and queue is not None and queue not in queues:
+        return _not_offered("queue", queue, queues, "PADDOCK_OPERATOR_VOLCANO_QUEUES")
+    keys = [item.key or "every taint" for item in placement.tolerations]
+    strange = next((key for key in keys if key not in taints), None)
+    if strange is None or EVERY in taints:
+        return None
+    return _not_offered("tolerations", strange, taints, "PADDOCK_OPERATOR_TOLERATION_KEYS")
+
+
+def _not_offered(field: str, asked: str | None, allowed: Sequence[str], setting: str) -> str:
+    return (
+        f"spec.placement.{field} is {asked}, and the platform allows {', '.join(allowed) or 'none'}: choose one of"
+        f" these or leave it out, or ask the platform team for it ({setting})"
+    )

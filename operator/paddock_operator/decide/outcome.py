@@ -54,6 +54,12 @@ class Config:
     """The images of GPU engines, with this platform's pins."""
     priority_classes: tuple[str, ...] = ()
     """Priority classes that deployments may name."""
+    scheduler_names: tuple[str, ...] = ()
+    """Schedulers that they may name beside the cluster's own."""
+    volcano_queues: tuple[str, ...] = ()
+    """Volcano's queues that they may name."""
+    toleration_keys: tuple[str, ...] = ()
+    """Keys of taints that they may tolerate; `*`: any."""
     cluster_queue: str = ""
     """Kueue's ClusterQueue for deployments that name no queue; empty: they are not queued."""
     allow_unpinned_images: bool = False

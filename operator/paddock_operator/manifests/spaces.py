@@ -29,6 +29,8 @@ class ServingSpace:
     resources: tuple[str, ...]
     """Names by which nodes count GPUs and parts of them."""
     pods: int
+    classes: tuple[str, ...] = ()
+    """Device classes from which GPUs may be claimed."""
     cluster_queue: str = ""
     apis: frozenset[Kind] = frozenset()
 

@@ -28,10 +28,14 @@ TENANTS = f"{names.SELECTOR},{names.COMPONENT}={names.TENANT_SPACE}"
 SERVING = f"{names.SELECTOR},{names.COMPONENT}={names.SERVING_SPACE}"
 
 
+Keeps = Callable[[Manifest], bool]
+
+
 class TenancyKeeper:
     """One loop beside the workers; only the leader's does anything.
 
-    `granted` tells what each tenant's deployments have of GPUs, `served` which optional kinds the cluster has.
+    `granted` tells what each tenant's deployments have of GPUs, `served` which optional kinds the cluster has,
+    `classes` which device classes.
     """
 
     def __init__(
@@ -43,29 +47,32 @@ class TenancyKeeper:
         rules: Rules,
         granted: Callable[[PolicyView], Mapping[str, int]],
         served: Callable[[], frozenset[Kind]],
+        classes: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._cluster = cluster
         self._policy = policy
         self._rules = rules
         self._granted = granted
         self._served = served
+        self._classes = classes
         self._changed = asyncio.Event()
 
-        def follow(kind: Kind, selector: str, *, optional: bool = False) -> Reflector:
+        def follow(kind: Kind, selector: str, *, optional: bool = False, keeps: Keeps = _any) -> Reflector:
             return Reflector(
                 cluster=cluster,
                 kind=kind,
                 clock=clock,
                 changed=self._hear,
                 selector=selector,
+                keeps=keeps,
                 reduce=_reduced,
                 optional=optional,
             )
 
-        queues = {kind: follow(kind, SERVING, optional=True) for kind in LOCAL_QUEUES} if rules.cluster_queue else {}
+        queues = {kind: follow(kind, SERVING, optional=True, keeps=_is_served) for kind in LOCAL_QUEUES}
         self._reflectors = {
             NAMESPACE: follow(NAMESPACE, ""),
-            ROLE_BINDING: follow(ROLE_BINDING, TENANTS),
+            ROLE_BINDING: follow(ROLE_BINDING, TENANTS, keeps=_is_ours),
             RESOURCE_QUOTA: follow(RESOURCE_QUOTA, SERVING),
             LIMIT_RANGE: follow(LIMIT_RANGE, SERVING),
             **queues,
@@ -104,7 +111,9 @@ class TenancyKeeper:
         failed: list[ClusterError] = []
         bindings = self._reflectors[ROLE_BINDING].all()
         for binding in wanted.unwanted(bindings, policy.view):
-            await _noting(self._remove(binding), failed)
+            await _noting(self._remove(ROLE_BINDING, binding), failed)
+        for kind, queue in self._queues_left():
+            await _noting(self._remove(kind, queue), failed)
         for manifest in self._wanted(policy.view):
             await _noting(self._apply(manifest), failed)
         if failed:
@@ -114,8 +123,13 @@ class TenancyKeeper:
         existing = [item["metadata"] for item in self._reflectors[NAMESPACE].all()]
         alive = [str(item["name"]) for item in existing if "deletionTimestamp" not in item]
         serving = wanted.of_serving(
-            view, alive, rules=self._rules, granted=self._granted(view), apis=self._served()
-        )  # fmt: skip
+            view,
+            alive,
+            rules=self._rules,
+            granted=self._granted(view),
+            apis=self._served(),
+            classes=self._classes(),
+        )
         return [*wanted.of_tenants(view, alive), *serving]
 
     async def _apply(self, manifest: Manifest) -> None:
@@ -129,13 +143,20 @@ class TenancyKeeper:
             # The namespace went meanwhile: when it comes again, so does the look.
             log.info("namespace is gone", extra={"namespace": place["namespace"]})
 
-    async def _remove(self, binding: Manifest) -> None:
-        place = binding["metadata"]
-        log.info("rights end", extra={"namespace": place["namespace"]})
+    def _queues_left(self) -> list[tuple[Kind, Manifest]]:
+        """Queues that were made while the platform named a ClusterQueue, where it names none now."""
+        if self._rules.cluster_queue:
+            return []
+        kind = next((kind for kind in LOCAL_QUEUES if self._reflectors[kind].served), None)
+        return [] if kind is None else [(kind, queue) for queue in self._reflectors[kind].all()]
+
+    async def _remove(self, kind: Kind, manifest: Manifest) -> None:
+        place = manifest["metadata"]
+        log.info("taken away", extra={"kind": kind.name, "namespace": place["namespace"]})
         try:
-            await self._cluster.delete(ROLE_BINDING, namespace=place["namespace"], name=place["name"], uid=place["uid"])
+            await self._cluster.delete(kind, namespace=place["namespace"], name=place["name"], uid=place["uid"])
         except ConflictError:
-            log.info("rights were given anew meanwhile", extra={"namespace": place["namespace"]})
+            log.info("made anew meanwhile", extra={"kind": kind.name, "namespace": place["namespace"]})
 
     def _hear(self, _manifest: Manifest) -> None:
         self._changed.set()
@@ -147,6 +168,20 @@ async def _noting(doing: Awaitable[None], failed: list[ClusterError]) -> None:
         await doing
     except ClusterError as error:
         failed.append(error)
+
+
+def _any(_manifest: Manifest) -> bool:
+    return True
+
+
+def _is_served(queue: Manifest) -> bool:
+    place = queue["metadata"]
+    return place["name"] == names.QUEUE and names.tenant_served_in(str(place["namespace"])) is not None
+
+
+def _is_ours(binding: Manifest) -> bool:
+    """Others may write our labels on theirs, which the operator may not touch."""
+    return bool(binding["metadata"]["name"] == names.TENANT_BINDING)
 
 
 def _reduced(manifest: Manifest) -> Manifest:

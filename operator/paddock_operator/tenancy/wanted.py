@@ -49,8 +49,10 @@ def of_serving(
     rules: Rules,
     granted: Mapping[str, int],
     apis: frozenset[Kind],
+    classes: tuple[str, ...] = (),
 ) -> list[Manifest]:
-    """What belongs into the serving namespaces that exist. `granted` is what each tenant's deployments have."""
+    """What belongs into the serving namespaces that exist. `granted` is what each tenant's deployments have,
+    `classes` the device classes of the cluster."""
     made: list[Manifest] = []
     for name in sorted(existing):
         tenant = view.tenants.get(names.tenant_served_in(name) or "")
@@ -61,6 +63,7 @@ def of_serving(
             tenant=tenant.id,
             gpus=BACKSTOP * gpus,
             resources=resources(rules.gpu_resource),
+            classes=classes,
             pods=rules.pods,
             cluster_queue=rules.cluster_queue,
             apis=apis,

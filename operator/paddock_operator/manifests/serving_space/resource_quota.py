@@ -9,8 +9,11 @@ ORDER = 0
 
 
 def render(space: ServingSpace) -> Manifest:
-    """GPUs and parts of them each, since a ResourceQuota adds nothing up; nothing may be reached from outside."""
-    devices = {f"requests.{resource}": quantity(space.gpus) for resource in space.resources}
+    """GPUs, parts of them and devices of each class, since a ResourceQuota adds nothing up; nothing may be reached from
+    outside."""
+    counted = [f"requests.{resource}" for resource in space.resources]
+    counted += [f"{name}.deviceclass.resource.k8s.io/devices" for name in space.classes]
+    devices = dict.fromkeys(counted, quantity(space.gpus))
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
