@@ -7,7 +7,7 @@ named by the digest of what the pods get to see. What else is known of it stands
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, cast
@@ -20,7 +20,7 @@ from paddock_core.planning.types import Plan
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
 
-from paddock_operator.decide.node_faults import LAST_CHOICE
+from paddock_operator.decide.marking import marked
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
 from paddock_operator.manifests import repository
@@ -216,47 +216,6 @@ def _said(value: Any) -> Any:
     return [_said(item) for item in value] if isinstance(value, list) else value
 
 
-def _marked(workload: Manifest, avoids: Sequence[str], draining_since: str | None) -> Manifest:
-    """A workload with what is known of this copy alone."""
-    metadata, spec = workload["metadata"], workload["spec"]
-    annotations = dict(metadata.get("annotations") or {})
-    if draining_since is not None:
-        annotations[names.DRAINING] = draining_since
-    if avoids:
-        annotations[names.AVOIDS] = ",".join(sorted(avoids))
-        group = spec.get("leaderWorkerTemplate")
-        if group is None:
-            spec = {**spec, "template": _off(spec["template"], avoids)}
-        else:
-            moved = {part: _off(group[part], avoids) for part in ("leaderTemplate", "workerTemplate")}
-            spec = {**spec, "leaderWorkerTemplate": {**group, **moved}}
-    return {**workload, "metadata": {**metadata, "annotations": annotations}, "spec": spec}
-
-
-def _off(template: dict[str, Any], avoids: Sequence[str]) -> dict[str, Any]:
-    """A pod template that keeps off some nodes, and comes to some only where no other takes it."""
-    pod = template["spec"]
-    affinity = pod.get("affinity") or {}
-    nodes: dict[str, Any] = dict(affinity.get("nodeAffinity") or {})
-    never = _fields(node for node in avoids if not node.startswith(LAST_CHOICE))
-    last = _fields(node.removeprefix(LAST_CHOICE) for node in avoids if node.startswith(LAST_CHOICE))
-    if never:
-        required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-        asked: list[dict[str, Any]] = required.get("nodeSelectorTerms") or [{}]
-        terms = [{**term, "matchFields": never} for term in asked]
-        nodes["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
-    if last:
-        liked = nodes.get("preferredDuringSchedulingIgnoredDuringExecution") or []
-        others = {"weight": 100, "preference": {"matchFields": last}}
-        nodes["preferredDuringSchedulingIgnoredDuringExecution"] = [*liked, others]
-    return {**template, "spec": {**pod, "affinity": {**affinity, "nodeAffinity": nodes}}}
-
-
-def _fields(nodes: Iterable[str]) -> list[dict[str, Any]]:
-    """What a node must not be, as the scheduler reads it."""
-    return [{"key": "metadata.name", "operator": "NotIn", "values": [node]} for node in sorted(nodes)]
-
-
 def _files(rendering: Rendering) -> dict[str, str]:
     return {repository.key_of(path): text for path, text in repository.files(rendering).items()}
 
@@ -312,7 +271,7 @@ def _copy(
     template: str, values: tuple[tuple[str, str], ...], avoids: tuple[str, ...], draining_since: str | None
 ) -> tuple[Manifest, ...]:
     made = [filled(manifest, dict(values)) for manifest in json.loads(template)]
-    return tuple(_marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made)
+    return tuple(marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made)
 
 
 @lru_cache(maxsize=MOST_KEPT)
