@@ -26,8 +26,10 @@ bench: ## measure all that docs/performance.md shows, and write it there
 	@$(IN_ENVIRONMENT) $(BIN)/python -m bench
 
 faults: ## kill, stop and cut off every part under load, at full length, and compare the ledger with what clients got
-	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build && $(BIN)/python -m faults cluster && $(BIN)/python -m faults && \
-		PADDOCK_QUOTA_RACES=1000 $(BIN)/pytest -q -s -o cache_dir=.paddock/cache/pytest tests/quotas'
+	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build || exit 1; failed=0; \
+		$(BIN)/python -m faults cluster || failed=1; $(BIN)/python -m faults || failed=1; \
+		PADDOCK_QUOTA_RACES=1000 $(BIN)/pytest -q -s -o cache_dir=.paddock/cache/pytest tests/quotas || failed=1; \
+		exit $$failed'
 
 gpu-check: ## run the TensorRT-LLM engine, on a machine with a GPU
 	@$(IN_ENVIRONMENT) $(BIN)/paddock-serving gpu-check

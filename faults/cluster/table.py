@@ -10,6 +10,7 @@ import pkgutil
 import platform
 import random
 import re
+import subprocess
 import sys
 import time
 import traceback
@@ -23,9 +24,12 @@ import faults.cluster.kinds
 from faults.cluster.outcome import Outcome, Row
 from faults.cluster.stage import Stage, stage
 
-COLUMNS = ("row", "fault", "what is done", "passes if", "measured", "passed")
+COLUMNS = ("row", "fault", "what is done", "passes if", "measured", "passed", "played")
 BEGIN, END = "<!-- cluster faults -->", "<!-- /cluster faults -->"
 _LINE = re.compile(r"^\| *\d+ *\| *`(?P<name>\w+)` *\|")
+_CELL = re.compile(r"(?<!\\)\|")
+FOOT = "The last column says of each row when, of which commit, with which seed and on which machine it was played."
+NOT_NOTED = "not noted"
 
 
 def kinds() -> dict[str, ModuleType]:
@@ -47,17 +51,39 @@ def play(stage: Stage, name: str, *, short: bool) -> Row:
     return Row(name=name, kind=kind, size=size, outcome=outcome, seconds=time.monotonic() - began)
 
 
-def with_rows(page: str, rows: list[Row], *, about: str) -> str:
-    """The page with these rows in place of older ones of the same faults. Raises ValueError without the markers."""
+def with_rows(page: str, rows: list[Row], *, played: str) -> str:
+    """The page with these rows in place of older ones of the same faults; `played` says when and how they were. Raises
+    ValueError without the markers."""
     if BEGIN not in page or END not in page:
         raise ValueError(f"the page has no section {BEGIN} ... {END}")
     before, _, rest = page.partition(BEGIN)
     old, _, after = rest.partition(END)
-    lines = {found["name"]: line for line in old.splitlines() if (found := _LINE.match(line))}
-    lines |= {row.name: row.line() for row in rows}
+    lines = {found["name"]: _whole(line) for line in old.splitlines() if (found := _LINE.match(line))}
+    lines |= {row.name: f"{row.line()} {played} |" for row in rows}
     order = [name for name in kinds() if name in lines]
     table = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *(lines[name] for name in order)]
-    return before + "\n".join((BEGIN, *table, "", about, END)) + after
+    return before + "\n".join((BEGIN, *table, "", FOOT, END)) + after
+
+
+def _whole(line: str) -> str:
+    """A row from before its play was noted has a cell less."""
+    cells = len(_CELL.split(line.strip())) - 2
+    return line if cells == len(COLUMNS) else f"{line} {NOT_NOTED} |"
+
+
+def commit() -> str:
+    """What is played: the commit, and whether files differ from it. Empty where there is no git."""
+
+    def git(*arguments: str) -> str:
+        asked = ("git", "-C", str(find_checkout()), *arguments)
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # The page that is written meanwhile is no part of what is played.
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
+        return git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "of no commit"
 
 
 def machine() -> str:
@@ -79,17 +105,22 @@ def main(arguments: list[str]) -> int:
     if unknown:
         parser.error(f"no fault {', '.join(sorted(unknown))}: choose from {', '.join(kinds())}")
     if not chosen.short:
-        with_rows(chosen.page.read_text(), [], about="")
-    print(f"{machine()}; seed {chosen.seed}\n\n| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|", flush=True)
+        with_rows(chosen.page.read_text(), [], played="")
+    code = commit()
+    print(
+        f"{machine()}; commit {code}, seed {chosen.seed}\n\n| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|",
+        flush=True,
+    )
     rows = list[Row]()
     with stage(seed=chosen.seed) as played:
         for name in chosen.names or kinds():
             rows.append(play(played, name, short=chosen.short))
             print(rows[-1].line(), f"{rows[-1].seconds:.1f} s", flush=True)
-    if not chosen.short:
-        day = datetime.now(UTC).date().isoformat()
-        about = f"Last written on {day}: {machine()}; seed {chosen.seed}."
-        chosen.page.write_text(with_rows(chosen.page.read_text(), rows, about=about))
+            if not chosen.short:
+                # Each by itself: a run of hours that is stopped leaves what it has seen.
+                day = datetime.now(UTC).date().isoformat()
+                about = f"{day}, {code}, seed {chosen.seed}, {machine()}"
+                chosen.page.write_text(with_rows(chosen.page.read_text(), rows[-1:], played=about))
     return 0 if all(row.outcome.passed for row in rows) else 1
 
 
