@@ -12,9 +12,10 @@ import aiohttp
 from paddock_local.bare_kubernetes import KubeApi, find_binary, start
 from paddock_operator.adapters import cluster
 from paddock_operator.adapters.clock import SystemClock, boot_id
+from paddock_operator.assembly import wired
 from paddock_operator.events import Judge
-from paddock_operator.main import Operator, wired
 from paddock_operator.outside import Outside
+from paddock_operator.process import Operator
 from paddock_operator.settings import OperatorSettings
 
 from faults.cluster.simulated.controlplane import ControlPlane

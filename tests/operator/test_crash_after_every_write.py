@@ -18,13 +18,13 @@ from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
 from paddock_operator.cache_use import CacheBook
+from paddock_operator.configured import config_of
 from paddock_operator.documents import Documents
 from paddock_operator.errors import ConflictError
 from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
 from paddock_operator.gpu_quota import GpuLedger, Mark
 from paddock_operator.kinds import LLAMA_DEPLOYMENT
-from paddock_operator.main import config_of
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
 from paddock_operator.reconcile import Reconciler

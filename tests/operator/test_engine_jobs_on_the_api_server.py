@@ -20,9 +20,9 @@ from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.cache import Cache
+from paddock_operator.configured import config_of
 from paddock_operator.decide import engine
 from paddock_operator.decide.engine_size import size_of
-from paddock_operator.main import config_of
 from paddock_operator.manifests.render import EngineRendering, render_engine
 from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from paddock_operator.main import config_of
+from paddock_operator.configured import config_of
 from paddock_operator.settings import OperatorSettings
 
 

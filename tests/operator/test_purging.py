@@ -15,7 +15,7 @@ from paddock_core.resources import names
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.cache import Cache
-from paddock_operator.main import config_of
+from paddock_operator.configured import config_of
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.ports import Policy
 from paddock_operator.purging import Purger

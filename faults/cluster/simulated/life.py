@@ -12,10 +12,11 @@ import aiohttp
 import httpx2
 from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_operator.adapters.pacing import paced
+from paddock_operator.assembly import wired
 from paddock_operator.events import Judge
-from paddock_operator.main import Operator, wired
 from paddock_operator.outside import Outside
 from paddock_operator.ports import Clock, Load, Measured
+from paddock_operator.process import Operator
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
 

@@ -10,7 +10,7 @@ from paddock_operator.ports import Manifest
 
 
 def marked(workload: Manifest, avoids: Sequence[str], draining_since: str | None) -> Manifest:
-    """The workload with what is known of this copy alone: `avoids` as in `Copy.avoids`, `draining_since` as RFC 3339."""
+    """The workload with what is known of this copy; `avoids` as in `Copy.avoids`, `draining_since` in RFC 3339."""
     metadata, spec = workload["metadata"], workload["spec"]
     annotations = dict(metadata.get("annotations") or {})
     if draining_since is not None:
