@@ -2,6 +2,7 @@
 
 Usage: python -m faults [--short] [NAME ...]
        python -m faults cluster ...        faults of the cluster: see faults/cluster
+       python -m faults bugs [NAME ...]    past bugs, on the commits that had them: see faults/bugs.yaml
 """
 
 import argparse
@@ -23,6 +24,7 @@ from paddock_local.stack import Stack
 from rich.console import Console
 
 import faults.kinds
+from faults import bugs
 from faults.cluster import table as cluster_table
 from faults.scene import Scene
 from faults.verdict import Verdict
@@ -91,4 +93,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cluster_table.main(sys.argv[2:]) if sys.argv[1:2] == ["cluster"] else main())
+    others = {"cluster": cluster_table.main, "bugs": bugs.main}
+    sys.exit(others[sys.argv[1]](sys.argv[2:]) if sys.argv[1:2] and sys.argv[1] in others else main())
