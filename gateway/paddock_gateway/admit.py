@@ -71,13 +71,15 @@ class Asked:
 async def admit(
     *,
     completion: Completion,
+    size: int,
     caller: Caller,
     identify: Callable[[], Caller],
     gone: Gone,
     dialect: str,
     wiring: Wiring,
 ) -> Admitted:
-    """Check everything, cheapest first, and reserve. `gone` comes back when the client left. Raises RequestError.
+    """Check everything, cheapest first, and reserve. `gone` comes back when the client left, `size` is of its body in
+    bytes. Raises RequestError.
 
     A request stays with the revision that it drew. Where that goes while it is prepared, it draws anew. Where it has
     to wait for an endpoint, all of this comes again after it.
@@ -97,7 +99,7 @@ async def admit(
         if outcome is None:
             draws += 1
         else:
-            turn = await wiring.held.wait(outcome, tenant=caller.tenant.id, gone=gone, former=turn)
+            turn = await wiring.held.wait(outcome, tenant=caller.tenant.id, gone=gone, size=size, former=turn)
         caller = identify()
     raise _not_ready(find_target(model=completion.model, caller=caller, routes=wiring.routes, view=wiring.policy.view))
 

@@ -67,10 +67,13 @@ class App:
             await self._reject(internal_failure(), dialect, send)
 
     async def finish(self, seconds: float) -> None:
-        """Let running requests end, also those that are still being admitted; cut off and settle what takes longer."""
+        """Let running requests end, also those that are still being admitted; cut off and settle what takes longer.
+
+        Those that wait for an endpoint are told at once: another gateway may serve them.
+        """
+        self._wiring.held.stop()
         await self._until_quiet(seconds)
         self._stopping = True  # nothing is admitted from here on
-        self._wiring.held.release_all()
         for task, pump in self._pumps.items():
             pump.cut_off(task, stopping())
         await self._until_quiet(5)
@@ -104,9 +107,12 @@ class App:
         try:
             caller = self._caller(scope)
             need_scope(caller, dialect.scopes[operation])
-            completion = dialect.parse(operation=operation, body=await self._read_body(scope, receive))
+            body = await self._read_body(scope, receive)
+            size, completion = len(body), dialect.parse(operation=operation, body=body)
+            del body  # a request may wait
             admitted = await admit(
                 completion=completion,
+                size=size,
                 caller=caller,
                 identify=lambda: self._caller(scope),
                 gone=lambda: _left(receive),

@@ -39,7 +39,8 @@ def permit(*, model: str, caller: Caller, ticket: int, wiring: Wiring) -> Permit
     deployment = target.deployment
     choice = deployment.usable or (deployment.coming if deployment.hold_seconds else ())
     if not choice:
-        _acceptance(target, deployment.models[0], caller, wiring)
+        allowed = [model for model in deployment.models if _may(target, model, caller, wiring)]
+        _acceptance(target, (allowed or deployment.models)[0], caller, wiring)
         return target
     revision = draw(choice, ticket)
     if len(deployment.models) > 1:

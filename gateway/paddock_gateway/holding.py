@@ -1,7 +1,9 @@
 """The hold queue: admitted requests of a deployment without endpoints wait for one, in the order in which they came.
 
 Nothing is reserved or journalled for a request that waits: its rights and limits are checked before, and all of them
-again when its turn comes. When endpoints come, as many go out as these run at once, less what is there already.
+again when its turn comes. When endpoints come, as many go out as these run at once, less what is there already. Until
+the line is empty, new requests stand at its end, whether it is held still or not; one for which there is no place is
+told to come again.
 """
 
 import asyncio
@@ -10,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from paddock_gateway.deployments import Deployment, Routes
-from paddock_gateway.errors import RequestError, unavailable
+from paddock_gateway.errors import RequestError, stopping, unavailable
 from paddock_gateway.signals import Signals
 
 Gone = Callable[[], Awaitable[None]]
@@ -26,6 +28,8 @@ class Turn:
     tenant: str
     until: float
     """When it waits no longer, by the event loop's clock."""
+    size: int
+    """Bytes of its body, for what it takes in memory."""
     free: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     out: bool = False
     """True from when it is free until its request was admitted or refused."""
@@ -34,21 +38,40 @@ class Turn:
 @dataclass(eq=False, slots=True)
 class _Line:
     waiting: "OrderedDict[Turn, None]" = field(default_factory=OrderedDict)
+    tenants: Counter[str] = field(default_factory=Counter)
+    """How many of those that wait are whose."""
     out: int = 0
     """Turns that are free and not done: they will be requests in a moment."""
 
 
 class HoldQueue:
-    """One line a deployment. Used by the event loop alone."""
+    """One line a deployment. Used by the event loop alone.
 
-    def __init__(self, *, routes: Routes, signals: Signals, of_deployment: int, of_tenant: int, in_all: int) -> None:
+    A tenant gets no more than half of the line of a deployment that others may call too, and of the bytes in all no
+    larger part than of the places in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        signals: Signals,
+        of_deployment: int,
+        of_tenant: int,
+        in_all: int,
+        bytes_in_all: int = 1 << 26,
+    ) -> None:
         self._routes = routes
         self._signals = signals
         self._of_deployment = of_deployment
         self._of_tenant = of_tenant
         self._in_all = in_all
         self._lines: dict[str, _Line] = {}
+        self._bytes_in_all = bytes_in_all
+        self._bytes_of_tenant = bytes_in_all * min(of_tenant, in_all) // in_all
         self._tenants: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
+        self._stopped = False
 
     def __len__(self) -> int:
         """Requests that wait."""
@@ -57,16 +80,17 @@ class HoldQueue:
     def queued(self, deployment: Deployment) -> bool:
         """True if requests that came before wait, so that a new one has to stand behind them."""
         line = self._lines.get(deployment.uid)
-        return line is not None and bool(line.waiting) and deployment.hold_seconds > 0
+        return line is not None and bool(line.waiting)
 
-    async def wait(self, deployment: Deployment, *, tenant: str, gone: Gone, former: Turn | None = None) -> Turn:
+    async def wait(
+        self, deployment: Deployment, *, tenant: str, gone: Gone, size: int = 0, former: Turn | None = None
+    ) -> Turn:
         """Wait for a turn. `former` is one for which there was no endpoint after all: it is the first in the line.
+        `size`: bytes of its body.
 
-        Raises RequestError: 503 where too many wait or it took too long, 400 if the client left.
+        Raises RequestError: 503 where too many wait, it took too long or the gateway stops, 400 if the client left.
         """
-        turn = self._stand(deployment, tenant, former)
-        if turn is None:  # too many wait, but there are endpoints: it is served as if nothing had been held
-            return Turn(deployment, tenant, 0.0)
+        turn = self._stand(deployment, tenant, size, former)
         meter = self._signals.meter(deployment)
         meter.hold(1)
         leaving = asyncio.ensure_future(gone())
@@ -75,6 +99,7 @@ class HoldQueue:
             waits: Sequence[asyncio.Future[None]] = (turn.free, leaving)
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             _expect_client(leaving)
+            self._expect_to_go_on()
             if not turn.out:
                 self._let_late_ones_go(turn)
         except BaseException:
@@ -109,8 +134,9 @@ class HoldQueue:
         self.flow(deployment.name)
         self._sweep(deployment.uid)
 
-    def release_all(self) -> None:
-        """Let every request go on, as when the gateway stops: each is told so."""
+    def stop(self) -> None:
+        """Nobody waits any more: each is told that the gateway stops, and may ask another one at once."""
+        self._stopped = True
         for line in self._lines.values():
             while line.waiting:
                 self._free(line, _first(line))
@@ -122,24 +148,44 @@ class HoldQueue:
 
     def _room(self, deployment: Deployment, line: _Line) -> int:
         runs = sum(target.max_concurrency * len(target.endpoints) for target in deployment.usable)
-        return max(0, runs - self._signals.meter(deployment).in_flight - line.out)
+        return max(0, runs - self._signals.in_usable(deployment) - line.out)
 
-    def _stand(self, deployment: Deployment, tenant: str, former: Turn | None) -> Turn | None:
-        line = self._lines.get(deployment.uid)
-        full = line is not None and len(line.waiting) >= self._of_deployment
-        if former is None and (full or self._tenants[tenant] >= self._of_tenant or len(self) >= self._in_all):
-            if deployment.usable:
-                return None
-            message = f"{deployment.name} is being started, and no more requests can wait for it: try again soon"
+    def _stand(self, deployment: Deployment, tenant: str, size: int, former: Turn | None) -> Turn:
+        self._expect_to_go_on()
+        line = self._lines.get(deployment.uid) or _Line()
+        if former is None and self._full(deployment, line, tenant, size):
+            message = f"too many requests wait for {deployment.name} to be started: try again soon"
             raise unavailable("TooManyHeld", message, retry_after=_RETRY_FULL_SECONDS)
-        until = asyncio.get_running_loop().time() + deployment.hold_seconds if former is None else former.until
-        turn = Turn(deployment, tenant, until)
-        line = self._lines.setdefault(deployment.uid, _Line())
+        turn = Turn(deployment, tenant, self._until(deployment, line) if former is None else former.until, size)
+        self._lines[deployment.uid] = line
         line.waiting[turn] = None
         if former is not None:
             line.waiting.move_to_end(turn, last=False)
+        line.tenants[tenant] += 1
         self._tenants[tenant] += 1
+        self._bytes[tenant] += size
         return turn
+
+    def _expect_to_go_on(self) -> None:
+        if self._stopped:
+            raise stopping()
+
+    def _full(self, deployment: Deployment, line: _Line, tenant: str, size: int) -> bool:
+        share = max(1, self._of_deployment // 2) if deployment.access else self._of_deployment
+        return (
+            len(line.waiting) >= self._of_deployment
+            or line.tenants[tenant] >= share
+            or self._tenants[tenant] >= self._of_tenant
+            or len(self) >= self._in_all
+            or self._bytes[tenant] + size > self._bytes_of_tenant
+            or self._bytes.total() + size > self._bytes_in_all
+        )
+
+    def _until(self, deployment: Deployment, line: _Line) -> float:
+        """Where nobody is held any more, the line lasts no longer than for those that were."""
+        if deployment.hold_seconds or not line.waiting:
+            return asyncio.get_running_loop().time() + deployment.hold_seconds
+        return next(reversed(line.waiting)).until
 
     def _free(self, line: _Line, turn: Turn) -> None:
         self._out_of_line(line, turn)
@@ -156,9 +202,10 @@ class HoldQueue:
 
     def _out_of_line(self, line: _Line, turn: Turn) -> None:
         del line.waiting[turn]
-        self._tenants[turn.tenant] -= 1
-        if not self._tenants[turn.tenant]:
-            del self._tenants[turn.tenant]
+        for counter, amount in ((line.tenants, 1), (self._tenants, 1), (self._bytes, turn.size)):
+            counter[turn.tenant] -= amount
+            if not counter[turn.tenant]:
+                del counter[turn.tenant]
 
     def _let_late_ones_go(self, turn: Turn) -> None:
         """It has waited long enough. Where there are endpoints it goes out, whatever is there already."""

@@ -187,6 +187,7 @@ def _wire(
         routes=routes,
         signals=signals,
         of_deployment=settings.max_held,
+        bytes_in_all=settings.max_held_bytes,
         of_tenant=settings.max_held_of_tenant,
         in_all=settings.max_held_in_all,
     )

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     """... of all that one caller's tenant asks for."""
     max_held_in_all: int = Field(default=1000, ge=1)
     """... in all."""
+    max_held_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """Most bytes of the bodies of all that wait; one tenant's part is as large as that of the places. Parsed they take
+    up to five times as much memory."""
     body_timeout_seconds: float = Field(default=15.0, gt=0)
     """How long a client may take to send a request's head, and again for its body."""
     request_timeout_seconds: float = Field(default=900.0, gt=0)

@@ -24,6 +24,8 @@ SLOTS = WINDOW_SECONDS // SLOT_SECONDS
 TICK_SECONDS = 1.0
 """Requests that come and go are told at most so often."""
 SWEEP_TICKS = 30
+AT_A_TIME = 50
+"""So many deployments are gone through before requests have their turn."""
 _SETTLE_SECONDS = 0.02
 """News that come together are told together."""
 _encoder = msgspec.json.Encoder()
@@ -181,6 +183,14 @@ class Signals:
             self._uids[name] = deployment.uid
             self._follow(self.meter(deployment), routing=deployment.routing, urls=deployment.endpoints)
 
+    def in_usable(self, deployment: Deployment) -> int:
+        """Requests with the engines that new ones may go to: those in copies that left the routing, or get no new ones,
+        take no room there."""
+        meter = self.meter(deployment)
+        usable = {url for revision in deployment.usable for url in revision.endpoints}
+        others = {url for url in (*meter.urls, *meter.left) if url not in usable}
+        return max(0, meter.in_flight - sum(map(self._requests_at, others)))
+
     def mark(self, meter: Meter) -> None:
         """It is to be told with the next tick."""
         meter.dirty = True
@@ -212,7 +222,7 @@ class Signals:
                 self.look_at_left(meter)
             if self._slot != (slot := int(self.now()) // SLOT_SECONDS):
                 self._slot = slot
-                self._grow_old()
+                await self._grow_old()
             for meter in list(self._dirty):
                 self.tell(meter)
             if ticks % SWEEP_TICKS == 0:
@@ -236,16 +246,22 @@ class Signals:
             except TimeoutError:
                 pass
         whole = after < max(1, self._floor) or after > self._cursor
-        told = (meter for meter in self._meters.values() if whole or meter.cursor > after)
+        # What changes while others have their turn is told again: its cursor is above this one.
+        cursor, synced, ended = self._cursor, self.synced(), self._ended
+        told = []
+        for meter in [meter for meter in self._meters.values() if whole or meter.cursor > after]:
+            told.append(self._signal(meter))
+            if len(told) % AT_A_TIME == 0:
+                await asyncio.sleep(0)
         return _encoder.encode(
             GatewayReport(
                 instance=self._instance,
                 started_at=self._started_at,
-                cursor=self._cursor,
-                synced=self.synced(),
-                ended=self._ended,
+                cursor=cursor,
+                synced=synced,
+                ended=ended,
                 whole=whole,
-                deployments=tuple(map(self._signal, told)),
+                deployments=tuple(told),
             )
         )
 
@@ -280,14 +296,16 @@ class Signals:
             revisions=tuple(revision for revision in revisions if revision is not None),
         )
 
-    def _grow_old(self) -> None:
+    async def _grow_old(self) -> None:
         """A slot has passed: the sums of every window in use are others, though nothing happened."""
         now = self.now()
-        for meter in self._meters.values():
+        for number, meter in enumerate(list(self._meters.values()), start=1):
             for name in list(meter.windows):
                 if meter.windows[name].told(name, now=now) is None:
                     del meter.windows[name]
                 self.mark(meter)
+            if number % AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     def _forget(self) -> None:
         """Deployments that are gone. Who does not know that yet gets all that is left."""

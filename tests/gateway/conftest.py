@@ -43,16 +43,16 @@ CHATML = (
 )
 
 
-def byte_tokenizer() -> TokenizerDocument:
-    """One token a byte, plus ChatML's two: counts can be checked by eye."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+def byte_tokenizer(*, chat_template: str = CHATML, backwards: bool = False) -> TokenizerDocument:
+    """One token a byte, plus ChatML's two: counts can be checked by eye. `backwards`: with other ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet(), reverse=backwards)
     tokenizer = Tokenizer(models.BPE(vocab={letter: index for index, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in ("<|im_start|>", "<|im_end|>")])
     return TokenizerDocument(
         tokenizer=tokenizer.to_str(),
-        chat_template=CHATML,
+        chat_template=chat_template,
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         stop_tokens=("<|im_end|>",),
@@ -100,6 +100,8 @@ class ControlPlane:
     hangs: Callable[[dict[str, Any]], bool] = lambda _: False
     failed: int = 0
     artifact_status: int = 200
+    documents: dict[str, bytes] = field(default_factory=dict)
+    """Artifacts beside the first one, by digest."""
     batches: list[int] = field(default_factory=list)
     ship_heads: list[dict[str, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -224,10 +226,10 @@ class ControlPlane:
         return web.Response(body=body, content_type="application/json")
 
     async def _artifact(self, request: web.Request) -> web.Response:
-        assert request.match_info["digest"] == self.digest
+        documents = {self.digest: self.document, **self.documents}
         if self.artifact_status != 200:
             return web.Response(status=self.artifact_status)
-        return web.Response(body=self.document)
+        return web.Response(body=documents[request.match_info["digest"]])
 
     async def settled(self, count: int = 1) -> list[dict[str, Any]]:
         """The ledger, once it has this many rows."""
@@ -535,6 +537,7 @@ def play() -> SimpleNamespace:
     return SimpleNamespace(
         acceptance=acceptance,
         api_key=api_key,
+        byte_tokenizer=byte_tokenizer,
         deployment=deployment,
         event=event,
         free_port=free_port,

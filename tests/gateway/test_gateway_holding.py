@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -115,6 +116,76 @@ async def test_they_go_out_in_order_and_no_more_than_the_endpoints_run_at_once(a
             assert most <= 2
         await asyncio.gather(*requests, late)
     assert order == [1, 2, 3, 4, 5, 6, 1]
+
+
+@pytest.fixture
+def one_by_one(asleep: Any, play: Any) -> Any:
+    """Its engine ends an answer for each `release` of `gate`; `order` tells which it got."""
+
+    async def counted(body: dict[str, Any], response: Any) -> None:
+        asleep.order.append(body["sampling_param_max_tokens"])
+        await asleep.gate.acquire()
+        await play.words(body, response)
+
+    async def stand(app: Any, *numbers: int) -> list["asyncio.Task[Any]"]:
+        tasks = []
+        for number in numbers:
+            before = held(app)
+            tasks.append(ask(asleep, max_tokens=number))
+            await play.until(lambda before=before: held(app) == before + 1)
+        return tasks
+
+    asleep.order, asleep.gate, asleep.stand = [], asyncio.Semaphore(0), stand
+    asleep.triton.play = counted
+    return asleep
+
+
+async def test_nobody_passes_those_that_wait_though_the_hold_ended_with_the_rollout(one_by_one: Any, play: Any) -> None:
+    async with one_by_one.gateway() as app:
+        requests = await one_by_one.stand(app, 1, 2, 3)
+        one_by_one.wake(maxConcurrency=1, hold=0)
+        await play.until(lambda: one_by_one.order == [1])
+        requests += await one_by_one.stand(app, 11, 12)
+        for _ in range(5):
+            one_by_one.gate.release()
+        await asyncio.gather(*requests)
+    assert one_by_one.order == [1, 2, 3, 11, 12]
+
+
+async def test_nobody_passes_a_full_line_under_steady_load(one_by_one: Any, play: Any) -> None:
+    async with one_by_one.gateway(max_held=2) as app:
+        requests = await one_by_one.stand(app, 1, 2)
+        one_by_one.wake(maxConcurrency=1)
+        await play.until(lambda: one_by_one.order == [1])
+        requests += await one_by_one.stand(app, 3)
+        for number in (4, 5, 6):
+            assert (await refusal(ask(one_by_one, max_tokens=30))).code == "TooManyHeld"
+            one_by_one.gate.release()
+            await play.until(lambda: held(app) == 1)
+            requests += await one_by_one.stand(app, number)
+        for _ in range(3):
+            one_by_one.gate.release()
+        await asyncio.gather(*requests)
+    assert one_by_one.order == [1, 2, 3, 4, 5, 6]
+
+
+async def test_streams_in_a_copy_that_left_the_routing_take_no_room_of_the_new_one(one_by_one: Any, play: Any) -> None:
+    new = await one_by_one.another_triton(play.words)
+    async with one_by_one.gateway() as app:
+        one_by_one.wake(maxConcurrency=2)
+        await play.until(lambda: app._wiring.routes.by_name[DEMO].usable)
+        old = [ask(one_by_one, max_tokens=number) for number in (1, 2)]
+        await play.until(lambda: len(one_by_one.order) == 2)
+        one_by_one.put([])
+        await play.until(lambda: not app._wiring.routes.by_name[DEMO].usable)
+        (request,) = await one_by_one.stand(app, 3)
+        one_by_one.put([new], maxConcurrency=2)
+        answer = await asyncio.wait_for(request, 30)  # long before it may go out whatever is there
+        assert answer.usage.completion_tokens == 3
+        assert not any(task.done() for task in old)
+        one_by_one.gate.release()
+        one_by_one.gate.release()
+        await asyncio.gather(*old)
 
 
 async def test_too_many_are_told_when_to_come_again(asleep: Any, play: Any) -> None:
@@ -239,8 +310,9 @@ async def test_a_gateway_that_stops_tells_those_that_wait(asleep: Any, play: Any
     async with asleep.gateway() as app:
         request = ask(asleep)
         await play.until(lambda: held(app) == 1)
-        await app.finish(0.1)
+        ending = asyncio.create_task(app.finish(600))  # those that wait are told at once
         error = await refusal(request)
+        await ending
     assert (error.status_code, error.code) == (503, "GatewayStopping")
     assert asleep.controlplane.records == {}
 
@@ -270,9 +342,13 @@ async def test_an_endpoint_that_goes_again_at_once_costs_nobody_its_place(
         assert (await request).usage.completion_tokens == 3
 
 
-def small(*, most: int = 2, endpoints: int = 1, concurrency: int = 1) -> tuple[HoldQueue, Routes, Signals]:
+def small(
+    *, most: int = 2, endpoints: int = 1, concurrency: int = 1, of_tenant: int = 10, bytes_in_all: int = 1000
+) -> tuple[HoldQueue, Routes, Signals]:
     routes, signals = Routes(), Signals(clock=SYSTEM, instance="g", requests_at=lambda _url: 0)
-    queue = HoldQueue(routes=routes, signals=signals, of_deployment=most, of_tenant=10, in_all=10)
+    queue = HoldQueue(
+        routes=routes, signals=signals, of_deployment=most, of_tenant=of_tenant, in_all=10, bytes_in_all=bytes_in_all
+    )
     routes.put(deployment(endpoints=endpoints, concurrency=concurrency))
     return queue, routes, signals
 
@@ -292,19 +368,104 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-async def test_where_too_many_wait_and_there_are_endpoints_a_request_is_served_as_ever() -> None:
+async def test_where_too_many_wait_a_request_is_told_so_and_passes_nobody_though_there_are_endpoints() -> None:
     queue, routes, _ = small(most=1, endpoints=0)
     waiting = asyncio.create_task(queue.wait(routes.by_name["a/b"], tenant="t", gone=never))
     await asyncio.sleep(0)
-    with pytest.raises(RequestError):
-        await queue.wait(routes.by_name["a/b"], tenant="t", gone=never)
     routes.put(deployment(endpoints=1))
-    turn = await asyncio.wait_for(queue.wait(routes.by_name["a/b"], tenant="t", gone=never), 5)
-    queue.done(turn)
+    with pytest.raises(RequestError) as caught:
+        await queue.wait(routes.by_name["a/b"], tenant="t", gone=never)
+    assert caught.value.code == "TooManyHeld"
     queue.flow("a/b")
     queue.done(await asyncio.wait_for(waiting, 5))
     await asyncio.sleep(0)
     assert not queue.waiting
+
+
+async def test_a_body_that_is_too_large_to_wait_is_told_so(asleep: Any, play: Any) -> None:
+    async with asleep.gateway(max_held_bytes=1024) as app:  # a quarter of it for one tenant
+        error = await refusal(ask(asleep, messages=[{"role": "user", "content": "x" * 300}]))
+        request = ask(asleep)
+        await play.until(lambda: held(app) == 1)
+        asleep.wake()
+        await request
+    assert (error.status_code, error.code) == (503, "TooManyHeld")
+
+
+async def test_all_lines_together_are_bounded() -> None:
+    queue, routes, _ = small(most=100, endpoints=0, of_tenant=100)
+    at = routes.by_name["a/b"]
+    waiting = [asyncio.create_task(queue.wait(at, tenant=str(number), gone=never)) for number in range(10)]
+    await asyncio.sleep(0)
+    assert await turned_away(queue, at, tenant="another")
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert not await turned_away(queue, at, tenant="another")
+
+
+async def turned_away(queue: HoldQueue, at: Deployment, **asked: Any) -> bool:
+    """True if there is no place; one that gets a place leaves it again."""
+    place = asyncio.create_task(queue.wait(at, **{"tenant": "t", "gone": never, **asked}))
+    await asyncio.sleep(0)
+    if not place.done():
+        place.cancel()
+    (outcome,) = await asyncio.gather(place, return_exceptions=True)
+    return isinstance(outcome, RequestError) and outcome.code == "TooManyHeld"
+
+
+async def test_what_waits_is_bounded_in_bytes_and_a_tenant_has_its_part_of_them() -> None:
+    queue, routes, _ = small(most=100, endpoints=0, of_tenant=5, bytes_in_all=1000)
+    at = routes.by_name["a/b"]
+    assert await turned_away(queue, at, size=501)
+    assert not await turned_away(queue, at, size=500)
+    first = asyncio.create_task(queue.wait(at, tenant="t", gone=never, size=400))
+    other = asyncio.create_task(queue.wait(at, tenant="u", gone=never, size=500))
+    await asyncio.sleep(0)
+    assert await turned_away(queue, at, size=101)  # more than the tenant's half
+    assert not await turned_away(queue, at, size=100)
+    assert await turned_away(queue, at, tenant="v", size=101)  # more than there is
+    assert not await turned_away(queue, at, tenant="v", size=100)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    assert not await turned_away(queue, at, size=500)  # its bytes are free again
+    other.cancel()
+    await asyncio.gather(other, return_exceptions=True)
+    assert (len(queue), queue.waiting) == (0, False)
+
+
+@pytest.mark.parametrize(("access", "share"), [(frozenset(), 4), (frozenset({"u"}), 2)])
+async def test_by_default_a_tenant_gets_half_of_a_line_that_is_there_for_others_too(
+    access: frozenset[str], share: int
+) -> None:
+    queue, routes, _ = small(most=4, endpoints=0)
+    routes.put(replace(routes.by_name["a/b"], access=access))
+    at = routes.by_name["a/b"]
+    mine = [asyncio.create_task(queue.wait(at, tenant="t", gone=never)) for _ in range(share)]
+    await asyncio.sleep(0)
+    assert await turned_away(queue, at)
+    assert await turned_away(queue, at, tenant="u") is (share == 4)
+    for task in mine:
+        task.cancel()
+    await asyncio.gather(*mine, return_exceptions=True)
+
+
+async def test_a_line_that_outlives_the_hold_ends_with_those_that_were_held() -> None:
+    queue, routes, _ = small(most=9, endpoints=0)
+    first = asyncio.create_task(queue.wait(routes.by_name["a/b"], tenant="t", gone=never))
+    await asyncio.sleep(0)
+    routes.put(replace(deployment(endpoints=1), hold_seconds=0))
+    at = routes.by_name["a/b"]
+    assert queue.queued(at)
+    late = asyncio.create_task(queue.wait(at, tenant="t", gone=never))
+    await asyncio.sleep(0)
+    former, turn = queue._lines["u"].waiting
+    assert turn.until == former.until
+    queue.flow("a/b")
+    queue.done(await asyncio.wait_for(first, 5))
+    queue.done(await asyncio.wait_for(late, 5))
+    await asyncio.sleep(0)
+    assert not queue.queued(at)
 
 
 async def test_turns_that_are_given_and_not_used_yet_count() -> None:

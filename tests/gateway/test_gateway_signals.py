@@ -8,9 +8,10 @@ import msgspec
 import openai
 import pytest
 from paddock_core.signals import PATH, TTFT_BOUNDS_MS, WINDOW_SECONDS, DeploymentSignal, GatewayReport
+from paddock_gateway import internal
 from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.deployments import Deployment, Revision
-from paddock_gateway.signals import SLOT_SECONDS, Signals, Window
+from paddock_gateway.signals import AT_A_TIME, SLOT_SECONDS, Signals, Window
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 DEMO = "acme-team/demo"
@@ -286,3 +287,70 @@ async def test_the_end_of_the_last_request_at_an_endpoint_that_left_is_told_at_o
     (told,) = decoded(await book.report(after=before.cursor, wait=0)).deployments
     assert before.deployments[0].left == ("http://u",)
     assert (told.left, told.endpoints) == ((), {})
+
+
+async def test_an_endpoint_that_left_is_told_empty_by_and_by_though_no_request_ends_here() -> None:
+    """As when the engine has let the last one go while its client still takes the end."""
+    requests = {"http://u": 1}
+    book = Signals(clock=SYSTEM, instance="g", requests_at=lambda url: requests.get(url, 0))
+    one = deployment("a", routing="one", urls=("http://u",))
+    book.routed("acme/a", one)
+    book.meter(one).begin()
+    book.routed("acme/a", deployment("a", routing="two"))
+    before = decoded(await book.report(after=0, wait=0))
+    running = asyncio.create_task(book.run())
+    requests.clear()
+    (told,) = decoded(await asyncio.wait_for(book.report(after=before.cursor, wait=30), 30)).deployments
+    running.cancel()
+    assert (before.deployments[0].left, told.left, told.in_flight) == (("http://u",), (), 1)
+
+
+async def test_a_gateway_says_that_it_knows_the_deployments_only_once_it_has_listed_them() -> None:
+    book = Signals(clock=SYSTEM, instance="g", requests_at=lambda _url: 0)
+    assert not decoded(await book.report(after=0, wait=0)).synced
+    book.synced = lambda: True
+    assert decoded(await book.report(after=0, wait=0)).synced
+
+
+async def test_a_long_report_lets_requests_have_their_turn_and_misses_nothing_that_changes_meanwhile() -> None:
+    book = Signals(clock=SYSTEM, instance="g", requests_at=lambda _url: 0)
+    many = [deployment(str(number), routing="one") for number in range(3 * AT_A_TIME)]
+    for each in many:
+        book.routed(each.name, each)
+    asked = asyncio.create_task(book.report(after=0, wait=0))
+    await asyncio.sleep(0)  # it has begun
+    assert not asked.done()
+    book.routed(many[0].name, deployment("0", routing="two"))
+    first = decoded(await asked)
+    (then,) = decoded(await book.report(after=first.cursor, wait=0)).deployments
+    assert (len(first.deployments), first.deployments[0].routing, then.routing) == (3 * AT_A_TIME, "one", "two")
+
+
+async def test_polls_that_wait_are_bounded(world: Any, play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(internal, "MOST_POLLS", 1)
+    async with world.gateway(), aiohttp.ClientSession() as session:
+        poll = Poll(world)
+        after = (await poll.report()).cursor
+        waiting = asyncio.create_task(
+            session.get(poll.url, params={"after": after, "wait": "30"}, headers=poll.headers)
+        )
+        async with asyncio.timeout(30):
+            while (await poll.raw(after=0))[0] != 429:  # noqa: ASYNC110 - the port says it alone
+                await asyncio.sleep(0.02)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_answers_that_the_gateway_cut_are_no_errors_of_the_revision(world: Any, gated: Any, play: Any) -> None:
+    """As in a canary whose license is revoked."""
+    async with world.gateway():
+        stream = await ask(world, stream=True)
+        await anext(aiter(stream))
+        (identifier, body), *_ = play.acceptance("acme-inc", "deployer").items()
+        world.controlplane.put("acceptance", identifier, {**body, "state": "revoked"})
+        with pytest.raises(openai.APIError):
+            async for _ in stream:
+                pass
+        await world.controlplane.settled()
+        report = await Poll(world).report()
+    assert report.deployments[0].revisions == ()

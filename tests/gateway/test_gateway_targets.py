@@ -1,13 +1,16 @@
 """Several targets in one routing: shares by weight, licenses by model, and requests that outlive their revision."""
 
 import asyncio
+import hashlib
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paddock_core.serving.tokenizer_document import encode_document
 from paddock_core.usage.identifiers import RANDOM_BYTES, uuid7
 from paddock_gateway.choosing import draw, ticket_of
 from paddock_gateway.deployments import Revision
@@ -150,3 +153,146 @@ async def test_another_connection_is_tried_inside_the_target_alone(world: Any, p
         with pytest.raises(openai.InternalServerError) as caught:
             await ask(world)
     assert caught.value.code == "EngineUnreachable"
+
+
+SMOL = "smollm2-135m-instruct"
+MADE = {"id": "demo-acme", "base": SMOL, "public_name": "Demo-Acme", "owner": "acme"}
+PROMPTS = {SMOL: 24, MADE["id"]: 5}
+"""Tokens of `hello` by each model's tokenizer and template."""
+
+
+@pytest.fixture
+async def mixed(world: Any, play: Any) -> Any:
+    """A rollout from one model to another: tokenizer, context, price, default cap and right are each one's own."""
+    document = encode_document(
+        play.byte_tokenizer(chat_template="{% for m in messages %}{{ m.content }}{% endfor %}", backwards=True)
+    )
+    other = "sha256:" + hashlib.sha256(document).hexdigest()
+    world.controlplane.documents[other] = document
+    world.controlplane.put("model", MADE["id"], MADE)
+    zero = {"cache_read": 0, "cache_write": 0, "output_reasoning": 0}
+    for number, model in enumerate(PROMPTS, start=1):
+        prices = {"input_uncached": number * 1_000_000, "output_text": number * 10_000_000, **zero}
+        entry = {"currency": "EUR", "effective_from": 1.0, "prices": prices, "model": model}
+        world.controlplane.put("price", f"price-{number}", {"id": f"price-{number}", "seq": number, "price": entry})
+    tenant = world.controlplane.objects["tenant"]["acme"]
+    world.controlplane.put("tenant", "acme", {**tenant, "limits": {"money_per_month_nano": 10**9}})
+    bodies: dict[str, dict[str, Any]] = {}
+    go = asyncio.Event()
+    go.set()
+
+    def triton(model: str) -> Any:
+        async def words(body: dict[str, Any], response: Any) -> None:
+            bodies[body["id"]] = {"at": model, **body}
+            await play.event(response, "one ", 1)
+            await go.wait()
+            await play.event(response, "two", 1, "stop")
+
+        return words
+
+    async def to(model: str, digest: str, context: int, weight: int) -> dict[str, Any]:
+        url = await world.another_triton(triton(model))
+        changes = {"model": model, "contextLength": context, "weight": weight}
+        return dict(play.target(digest=digest, endpoints=[url], revision=f"of-{model}", **changes))
+
+    async def route(weights: dict[str, int]) -> None:
+        digests, contexts = {SMOL: world.controlplane.digest, MADE["id"]: other}, {SMOL: 100, MADE["id"]: 50}
+        targets = [await to(model, digests[model], contexts[model], weight) for model, weight in weights.items()]
+        item = world.kubernetes.objects["demo"]
+        item["status"]["routing"] = {"digest": str(weights), "targets": targets}
+        world.kubernetes.put(item)
+
+    caps = {"default_max_output_tokens_of": {SMOL: 30, MADE["id"]: 20}}
+    return SimpleNamespace(world=world, bodies=bodies, go=go, route=route, caps=caps)
+
+
+@pytest.mark.parametrize("first", list(PROMPTS))
+async def test_each_request_is_counted_capped_priced_and_noticed_as_one_of_the_model_that_it_drew(
+    mixed: Any, play: Any, monkeypatch: Any, first: str
+) -> None:
+    (second,) = set(PROMPTS) - {first}
+    await mixed.route({first: 50, second: 50})
+    world, bodies = mixed.world, mixed.bodies
+    async with world.gateway(**mixed.caps) as app:
+        wiring = app._wiring
+        notices = {SMOL: ("of the first",), MADE["id"]: ("of the second",)}
+        monkeypatch.setattr(type(wiring.licenses), "notices", lambda _self, *, model, view: notices[model])
+        create = world.client().chat.completions.with_raw_response.create
+        await play.until(lambda: wiring.policy.view.price_book().at(
+            tenant="acme", deployment="acme-team/demo", model=second, moment=2e9) is not None)  # fmt: skip
+        mixed.go.clear()
+        asked = [asyncio.create_task(create(model="demo", messages=HELLO)) for _ in range(24)]
+        asked += [asyncio.create_task(create(model="demo", messages=HELLO, max_tokens=1000)) for _ in range(24)]
+        await play.until(lambda: len(bodies) == 48)
+        priced = {(pump.admitted.intent.model, pump.admitted.prices.output_text) for pump in app._pumps.values()}
+        mixed.go.set()
+        answers = await asyncio.gather(*asked)
+        rows = {row["usage_id"]: row for row in await world.controlplane.settled(48)}
+    assert priced == {(SMOL, 10_000_000), (MADE["id"], 20_000_000)}
+    seen = {
+        (bodies[each]["at"], row["model"], row["input_tokens"], len(bodies[each]["input_ids"]))
+        for each, row in rows.items()
+    }
+    assert seen == {(model, model, tokens, tokens) for model, tokens in PROMPTS.items()}
+    caps = {(body["at"], body["sampling_param_max_tokens"]) for body in bodies.values()}
+    assert caps == {(SMOL, 30), (SMOL, 100 - 24), (MADE["id"], 20), (MADE["id"], 50 - 5)}
+    told = {(bodies[item.headers["x-request-id"]]["at"], item.headers["x-paddock-notice"]) for item in answers}
+    assert told == {(SMOL, "of the first"), (MADE["id"], "of the second")}
+
+
+async def test_when_the_right_to_one_model_goes_its_streams_end_and_those_of_the_other_go_on(
+    mixed: Any, play: Any
+) -> None:
+    await mixed.route({SMOL: 50, MADE["id"]: 50})
+    world = mixed.world
+    async with world.gateway(**mixed.caps) as app:
+        await play.until(lambda: MADE["id"] in world.controlplane.objects["model"] and app._wiring.policy.known)
+        mixed.go.clear()
+        asked = [asyncio.create_task(ask(world)) for _ in range(24)]
+        await play.until(lambda: len(mixed.bodies) == 24)
+        count = Counter(body["at"] for body in mixed.bodies.values())
+        world.controlplane.put("model", MADE["id"], None)
+        await play.until(lambda: sum(task.done() for task in asked) == count[MADE["id"]], 30.0)
+        assert {pump.admitted.intent.model for pump in app._pumps.values()} == {SMOL}
+        mixed.go.set()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    cut = [item for item in outcomes if isinstance(item, openai.APIError)]
+    assert (len(cut), len(outcomes) - len(cut)) == (count[MADE["id"]], count[SMOL])
+
+
+async def test_who_loses_the_right_to_the_model_that_it_drew_while_it_is_prepared_gets_the_other(
+    mixed: Any, play: Any, monkeypatch: Any
+) -> None:
+    await mixed.route({SMOL: 1, MADE["id"]: 999_999})
+    gate, drawn = asyncio.Event(), asyncio.Event()
+    async with mixed.world.gateway() as app:
+        load = app._wiring.prompt_models.get
+
+        async def cold(**arguments: Any) -> Any:
+            if arguments["model"] == MADE["id"]:
+                drawn.set()
+                await gate.wait()
+            return await load(**arguments)
+
+        monkeypatch.setattr(app._wiring.prompt_models, "get", cold)
+        request = asyncio.create_task(ask(mixed.world))
+        await drawn.wait()
+        before = app._wiring.policy.view
+        mixed.world.controlplane.put("model", MADE["id"], None)
+        await play.until(lambda: app._wiring.policy.view is not before)
+        gate.set()
+        await request
+        (row,) = await mixed.world.controlplane.settled()
+    assert row["model"] == SMOL
+
+
+@pytest.mark.parametrize("first", ["foreign", "mine"])
+async def test_while_nothing_answers_a_caller_of_one_of_the_models_is_told_so_and_not_refused(
+    world: Any, spread: Any, first: str
+) -> None:
+    targets = [{"revision": "foreign", "model": LLAMA, "down": True}, {"revision": "mine", "down": True}]
+    await spread(*sorted(targets, key=lambda item: item["revision"] != first))
+    async with world.gateway():
+        with pytest.raises(openai.InternalServerError) as caught:
+            await ask(world)
+    assert caught.value.code == "DeploymentNotReady"

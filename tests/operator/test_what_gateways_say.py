@@ -6,6 +6,7 @@ import logging
 import math
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from paddock_core.resources.llamadeployment import Condition, Endpoint, RoutingS
 from paddock_core.signals import PATH, DeploymentSignal, GatewayReport, RevisionSignal
 from paddock_operator.adapters import gateways as adapter
 from paddock_operator.decide.draining import drained
+from paddock_operator.decide.drains import judge
 from paddock_operator.decide.routable import routable
 from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
 from paddock_operator.ports import Key
@@ -317,6 +319,18 @@ def test_a_copy_goes_once_no_gateway_has_a_request_in_it(gateways: Gateways, ove
     assert drain.over is over
     assert note in drain.note
     assert (drain.look_after_seconds is None) is over
+
+
+@pytest.mark.parametrize(("told", "over"), [((URL,), False), (("http://10.0.0.2:8000",), True)])
+def test_a_copy_that_gateways_are_still_told_of_does_not_go_by_what_they_say(told: tuple[str, ...], over: bool) -> None:
+    """As after an operator that was killed between the mark and the status: what they confirm is the old routing."""
+    config = SimpleNamespace(drain_seconds=3.0, drain_limit_seconds=900.0)
+    copy = SimpleNamespace(url=URL, draining_since=NOW - 30)
+    status = SimpleNamespace(routing=routing(*told))
+    observed = SimpleNamespace(live=SimpleNamespace(status=status), gateways=seen(view()), now=NOW)
+    drain = judge(observed, config, copy)  # type: ignore[arg-type]
+    assert drain.over is over
+    assert over or drain.note == "the routing is about to be told"
 
 
 def test_a_copy_without_an_address_never_had_a_request() -> None:
