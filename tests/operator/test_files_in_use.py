@@ -19,7 +19,7 @@ from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.denying import Denials
 from paddock_operator.errors import ControlPlaneError
-from paddock_operator.execute import Executor
+from paddock_operator.execute import Done, Executor
 from paddock_operator.manifests.render import PurgeRendering, render_purge
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
@@ -133,10 +133,10 @@ async def test_it_is_told_once_in_a_while_at_once_where_it_is_urgent_and_never_i
     executor = Executor(cluster=nothing, control_plane=told, cache=nothing, documents=nothing, config=CONFIG)
     observed = look(helpers)
     told.away = True
-    assert await executor.execute([USED], observed) == (0, ())
+    assert await executor.execute([USED], observed) == Done(writes=0)
     told.away = False
     for _ in range(3):
-        assert await executor.execute([USED], observed) == (0, ())
+        assert await executor.execute([USED], observed) == Done(writes=0)
     assert len(told.references) == 1
     await executor.execute([replace(USED, urgent=True)], observed)
     assert len(told.references) == 2
