@@ -1,5 +1,5 @@
-"""What Kubernetes takes as node labels and tolerations of a pod. `crds/llamadeployments.yaml` says the same; objects that
-were stored before it did are judged here."""
+"""What Kubernetes takes as node labels and tolerations of a pod. `crds/llamadeployments.yaml` says the same; objects
+that were stored before it did are judged here."""
 
 import re
 
