@@ -105,8 +105,8 @@ class World:
             else:
                 await life.kill()
 
-    def begin(self, identity: str = "", **settings: Any) -> Life:
-        """Start an operator's process; its cache folder is new."""
+    def begin(self, identity: str = "", *, skew: float = 0.0, **settings: Any) -> Life:
+        """Start an operator's process; its cache folder is new, and its wall clock wrong by `skew` seconds."""
         number = next(self._lives)
         folder = self._folder / f"life-{number}"
         folder.mkdir()
@@ -115,7 +115,7 @@ class World:
             identity=made.identity,
             api=self.api,
             control_plane=self.control_plane,
-            clock=self.clock,
+            clock=VirtualClock(skew=skew) if skew else self.clock,
             settings=made,
             alive=self.generates,
             chance=random.Random(f"{self._folder.name}/{made.identity}"),
