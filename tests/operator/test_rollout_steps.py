@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paddock_core.resources.llamadeployment import BenchmarkStatus, RolloutSpec, RolloutStep
+from paddock_core.resources.llamadeployment import BenchmarkStatus, RolloutSpec, RolloutStatus, RolloutStep
 from paddock_operator.decide.rollout.plan import next_step
 from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import CopyLook, Health, State, Step, Verdict
 from paddock_operator.decide.rollout.weights import by_copies, stepped
+from paddock_operator.times import format_time
 
 BAD = Health(requests=100, errors=40)
 GOOD = Health(requests=100, errors=0, ttft_p95_ms=200.0, tokens_per_second=40.0)
@@ -80,7 +81,8 @@ class TestTheFirstRevision:
         assert cluster.answering() == {"b": 2}
         assert all(step.rollout is None for step in steps)
 
-    def test_a_deployment_that_is_stopped_has_nothing_to_go_back_to(self) -> None:
+    @pytest.mark.parametrize("broken", [True, False])
+    def test_a_deployment_that_is_stopped_can_go_back_when_it_is_started_with_another_one(self, broken: bool) -> None:
         cluster = serving(wanted=2)
         cluster.wanted = 0
         cluster.settle()
@@ -88,11 +90,12 @@ class TestTheFirstRevision:
         assert not cluster.copies
         cluster.target = "b"
         cluster.settle()
-        assert [item.revision for item in cluster.round().standings] == ["b"]
-        cluster.wanted = 2
-        steps = cluster.settle()
-        assert cluster.current == "b"
-        assert all(new.revision == "b" for step in steps for new in step.create)
+        assert not cluster.copies
+        assert [item.state for item in cluster.round().standings] == [State.COMING, State.CURRENT]
+        cluster.wanted, cluster.broken = 2, {"b"} if broken else set()
+        cluster.settle()
+        assert cluster.answering() == {"a" if broken else "b": 2}
+        assert cluster.current == ("a" if broken else "b")
 
 
 class TestRollingUpdate:
@@ -481,6 +484,28 @@ class TestFailure:
         assert steps[-1].weights == {"a": 100}
         assert sorted(cluster.copies) == ["a-0", "a-1", "a-2", "b-0"]
         assert steps[-1].rollout is not None
+
+    @pytest.mark.parametrize("strategy", ["RollingUpdate", "DrainFirst", "BlueGreen", "Canary"])
+    def test_without_rollback_fewer_copies_can_be_asked_for(self, strategy: str) -> None:
+        cluster = serving(RolloutSpec(strategy=strategy, deadline_seconds=100, rollback=False), wanted=4)
+        cluster.broken = {"b"}
+        change(cluster)
+        cluster.wanted = 1
+        steps = cluster.settle()
+        assert steps[-1].verdict is Verdict.STOPPED
+        assert cluster.answering() == {"a": 1}
+        assert len(cluster.copies) == 2
+
+    def test_the_time_in_a_queue_is_nobodys_failure(self) -> None:
+        cluster = serving(RolloutSpec(deadline_seconds=100), wanted=1)
+        look = replace(cluster.look(), target="b")
+        since = cluster.now - 500.0
+        coming = CopyLook(name="b-0", revision="b", index=0, born_at=since, starved=True)
+        rollout = RolloutStatus(former="a", target="b", strategy="RollingUpdate", starved_since=format_time(since))
+        for queued in (True, False):
+            copies = (*look.copies, replace(coming, queued=queued))
+            step = next_step(replace(look, copies=copies, rollout=rollout))
+            assert (step.verdict is Verdict.ROLLING) is queued
 
     def test_without_rollback_half_a_second_set_takes_the_place_of_no_former_copy(self) -> None:
         cluster = serving(RolloutSpec(strategy="BlueGreen", deadline_seconds=100, rollback=False))

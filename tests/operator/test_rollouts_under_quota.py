@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import Status
 from paddock_operator.decide.scaling_advice import Demand
+from paddock_operator.kinds import POD
 from paddock_operator.ports import Policy
+from paddock_operator.times import format_time
 
 from tests.operator.test_lives_of_copies import LLAMA, licensed, with_quota
 
@@ -112,3 +114,41 @@ class TestNothingIsMissed:
         for status in rounds(world):
             assert status.ready_replicas >= floor
         assert world.parsed().ready_replicas == replicas
+
+
+LACKS = {
+    "queue": ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"),
+    "memory": ("Unschedulable", "0/8 nodes are available: 8 Insufficient memory."),
+    "neighbours": ("Unschedulable", "0/8 nodes are available: 8 node(s) didn't match pod anti-affinity rules."),
+    "devices": ("Unschedulable", "0/8 nodes are available: 8 Insufficient nvidia.com/gpu."),
+}
+
+
+@pytest.mark.parametrize("lack", list(LACKS))
+def test_what_a_copy_lacks_is_freed_by_a_former_one_whatever_it_is(serving: Any, lack: str) -> None:
+    """There is room for two pods, and both serve."""
+    world = serving(replicas=2, gpus=8, rollout={"deadlineSeconds": 600})
+    old = set(world.names())
+    world.spec = {**world.spec, **CHANGED}
+    reason, message = LACKS[lack]
+    for _ in range(120):
+        world.round()
+        waiting = [name for name in world.names() if not any(pod["spec"].get("nodeName") for pod in world.pods(name))]
+        room = 2 - (len(world.names()) - len(waiting))
+        for name in waiting:
+            for pod in world.pods(name):
+                del world.objects[POD, pod["metadata"]["name"]]
+            world.pods_come(but=[other for other in world.names() if other != name])
+            if room > 0:
+                room -= 1
+                continue
+            for pod in world.pods(name):
+                condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
+                since = {**condition, "lastTransitionTime": format_time(world.now)}
+                spec = {key: value for key, value in pod["spec"].items() if key != "nodeName"}
+                waits = {**pod, "spec": spec, "status": {"phase": "Pending", "conditions": [since]}}
+                world.objects[POD, pod["metadata"]["name"]] = waits
+        world.now += 10.0
+        assert world.parsed().ready_replicas >= 1
+    assert not old & set(world.names())
+    assert world.parsed().ready_replicas == 2

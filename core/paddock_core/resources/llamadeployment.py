@@ -243,6 +243,8 @@ class RevisionStatus(_Document, frozen=True, kw_only=True):
     ready_replicas: int = 0
     message: str = ""
     """Why it failed."""
+    retry: str = ""
+    """Digest of what asked last for a new try when it failed."""
     benchmark: BenchmarkStatus | None = None
 
 

@@ -59,8 +59,13 @@ class Copy:
 
     @property
     def starved(self) -> bool:
-        """True if it has no nodes because devices are lacking."""
-        return self.unplaced is not None and self.unplaced.reason == ConditionReason.INSUFFICIENT_GPU
+        """True if it has no nodes: devices are lacking, memory, its turn in a queue. Another copy may hold it."""
+        return self.unplaced is not None
+
+    @property
+    def queued(self) -> bool:
+        """True if it waits for its turn, and not for anything to be mended."""
+        return self.unplaced is not None and self.unplaced.reason == ConditionReason.QUEUED
 
     @property
     def nodes(self) -> frozenset[str]:

@@ -189,6 +189,7 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
         quota=charged,
         rotation=SECRET_ROTATION,
         drifted=prepared.drifted,
+        taken_back=prepared.taken_back,
     )
     outcome = running.run(observed, config, course)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
@@ -197,8 +198,10 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
 
 
 def _in_use(observed: Observed, course: Course) -> list[Refer]:
-    """The files that are needed: those of the revision that is to run, and of every other one that has copies."""
-    having = {copy.revision for copy in copies_of.of(observed, namespace=course.namespace)} | {course.target.name}
+    """The files that are needed: those of the revision that is to run, of the one that served last, and of every other
+    one that has copies."""
+    having = {copy.revision for copy in copies_of.of(observed, namespace=course.namespace)}
+    having |= {course.target.name, served_last(observed)}
     found = {name: course.known[name].facts for name in sorted(having) if name in course.known}
     denied = denied_models(observed, {name: facts.model for name, facts in found.items()})
     needed = {(facts.model, facts.weights): facts for name, facts in found.items() if name not in denied}

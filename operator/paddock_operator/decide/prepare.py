@@ -15,8 +15,8 @@ from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionTy
 from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_core.serving.contract import deployment_secret
 
-from paddock_operator.decide import causes, engine, images, license, planned, revisions, weights  # noqa: A004
 from paddock_operator.decide import copies as copies_of
+from paddock_operator.decide import engine, images, license, planned, revisions, weights  # noqa: A004
 from paddock_operator.decide.actions import Action
 from paddock_operator.decide.maintenance import next_window
 from paddock_operator.decide.outcome import Config
@@ -60,6 +60,8 @@ class Prepared:
     wish: str = ""
     """The wish that the target answers, where that is not the present one."""
     drifted: bool = False
+    taken_back: str = ""
+    """Why what would be rendered otherwise now is not tried again."""
     refused: bool = False
     """True where servers have said that they cannot load the engine."""
     progress: WeightsStatus | None = None
@@ -70,7 +72,7 @@ class Prepared:
 def pinned(observed: Observed, config: Config, model: ModelEntry, *, tenant: str) -> Pinned:
     """What there is to go by."""
     found = revisions.of(observed, namespace=names.serving_namespace(tenant))
-    failed = {item.name: item.message for item in observed.live.status.revisions if item.state == State.FAILED}
+    failed = revisions.failed(observed)
     wish = revisions.wish_of(observed, model, secret=_secret(observed, config))
     return Pinned(
         model=model,
@@ -130,8 +132,17 @@ def _drifted(observed: Observed, config: Config, held: Pinned, fresh: Prepared, 
         # What is prepared costs something: an engine Job takes GPUs. It begins with the window.
         actions=fresh.actions if due and not tried else (),
         drifted=True,
+        taken_back=_taken_back(held, fresh.target.name, chosen) if fresh.target is not None and tried else "",
         result=weights.Result(tokenizer=chosen.facts.tokenizer, weights=chosen.facts.weights, bytes=0),
         look_after_seconds=min(opens, fresh.look_after_seconds or MOST_SECONDS, MOST_SECONDS) or None,
+    )
+
+
+def _taken_back(held: Pinned, failed: str, chosen: Revision) -> str:
+    return (
+        f"what this operator renders, revision {failed}, was tried and taken back: {held.failed[failed]}; copies run"
+        f" revision {chosen.name} until something else is rendered, the specification changes, or the annotation"
+        f" {names.RETRY} gets another value"
     )
 
 
@@ -215,11 +226,19 @@ def files_go(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
 
 
 def _serves_nothing(observed: Observed) -> bool:
-    """True if a restart can take nothing from anybody: no copy answers, nor is about to."""
-    here = [copy for copy in copies_of.of(observed) if not copy.going]
-    if any(copy.answering is not False for copy in here):
+    """True if a restart can take nothing from anybody: nothing has served yet, no copy is wanted, or all were given up.
+
+    Copies that do not answer at the moment will: pods are evicted, containers restart, nodes are drained.
+    """
+    status = observed.live.status
+    if any(copy.answering is not False for copy in copies_of.of(observed) if not copy.going):
         return False
-    return all(causes.root_cause(pod.manifest for pod in copy.pods) is not None for copy in here if copy.pods)
+    if not served_last(observed):
+        return True
+    wanted = observed.live.spec.replicas if status.scaling is None else status.scaling.desired_replicas
+    given_up = {item.name for item in status.copies if item.failures and not item.retry_at}
+    here = {copy.name for copy in copies_of.of(observed) if not copy.going}
+    return here <= given_up and (wanted == 0 or len(given_up) >= wanted)
 
 
 def _window_opens(observed: Observed, config: Config) -> float:

@@ -4,6 +4,7 @@ import msgspec
 from paddock_core.resources.conditions import ConditionReason, ConditionType
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, RoutingStatus, Status
 
+from paddock_operator.decide import revisions
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.patients import quiet_since
 from paddock_operator.decide.quota import Judgement as Quota
@@ -20,7 +21,10 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
     states = {item.name: item for item in status.revisions}
     current = next((item.name for item in status.revisions if item.state == State.CURRENT), None)
     known = current is not None and current in course.known and current not in seen.denied
-    failed = {name: item.message for name, item in states.items() if item.state == State.FAILED}
+    failed = revisions.failed(observed)
+    # Of what was tried for the present wish, the newest: older ones are what nobody would render any more.
+    tried = [name for name in failed if name in course.known and course.known[name].wish == course.wish]
+    tried = sorted(tried, key=lambda name: (course.known[name].created_at, name))[-1:]
     return Look(
         now=observed.now,
         wanted=wanted,
@@ -28,7 +32,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         target=course.target.name,
         current=current if known else None,
         failed=failed,
-        recalled=frozenset(name for name in failed if name in course.known and course.known[name].wish == course.wish),
+        recalled=frozenset(tried),
         rollout=status.rollout,
         told=_told(status.routing),
         copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
@@ -82,6 +86,7 @@ def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
         answering=False if verdict.silent else copy.answering,
         quiet_since=None if copy.leader is None else quiet_since(copy.leader),
         starved=copy.starved,
+        queued=copy.queued,
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
         drained=seen.is_drained(copy.name),

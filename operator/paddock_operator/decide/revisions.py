@@ -20,8 +20,10 @@ from paddock_core.planning.types import Plan
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
 
+from paddock_operator.decide.counted import digest
 from paddock_operator.decide.marking import marked
 from paddock_operator.decide.planned import ask_of
+from paddock_operator.decide.rollout.types import State
 from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
 from paddock_operator.manifests import repository
 from paddock_operator.manifests.render import (
@@ -137,6 +139,18 @@ def read(manifest: Manifest) -> Revision | None:
     except msgspec.DecodeError:
         return None
     return Revision(name=name, facts=facts, template=str(data[TEMPLATE_KEY]), manifest=manifest)
+
+
+def failed(observed: Observed) -> dict[str, str]:
+    """The revisions that have failed, and why; without those that a person wants to see tried again."""
+    asked = retry_of(observed)
+    found = (item for item in observed.live.status.revisions if item.state == State.FAILED and item.retry == asked)
+    return {item.name: item.message for item in found}
+
+
+def retry_of(observed: Observed) -> str:
+    """What a person has asked last for a new try by; empty if nobody has."""
+    return digest([str((observed.metadata.get("annotations") or {}).get(names.RETRY, ""))])
 
 
 def chosen(known: Sequence[Revision], *, wish: str, failed: Mapping[str, str]) -> Revision | None:

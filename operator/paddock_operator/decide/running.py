@@ -21,7 +21,7 @@ from paddock_operator.decide.patients import ready_since
 from paddock_operator.decide.prospect import look_of
 from paddock_operator.decide.revisions import Revision
 from paddock_operator.decide.rollout.plan import next_step
-from paddock_operator.decide.rollout.types import Step
+from paddock_operator.decide.rollout.types import Step, Verdict
 from paddock_operator.decide.scaling_advice import Answering
 from paddock_operator.decide.seen import Course, Seen, seen_of
 from paddock_operator.decide.told import held_back, life_of, troubles
@@ -54,6 +54,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     waits += [verdict.look_after_seconds for verdict in seen.verdicts.values()]
     waits += [drain.look_after_seconds for drain in seen.drains.values()]
     here = [copy for copy in seen.copies if not copy.going]
+    kept_back = bool(course.taken_back) and step.verdict is Verdict.STEADY
     outcome = Outcome(
         actions=_actions(observed, config, course, seen, step, wanted=wanted, leaving=leaving),
         findings=(*state.findings, *_routable(observed, told)),
@@ -62,8 +63,8 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         wanted=wanted,
         replicas=len(here),
         ready_replicas=endpoints,
-        verdict=step.verdict,
-        note=step.message,
+        verdict=Verdict.ROLLED_BACK if kept_back else step.verdict,
+        note=course.taken_back if kept_back else step.message,
         serving_namespace=course.namespace,
         look_after_seconds=min(wait for wait in waits if wait is not None),
     )

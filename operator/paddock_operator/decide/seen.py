@@ -35,6 +35,8 @@ class Course:
     rotation: int = 0
     """Of the secret."""
     drifted: bool = False
+    taken_back: str = ""
+    """Why what differs is not tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,11 +2,11 @@
 
 from paddock_core.resources.llamadeployment import CopyStatus, RevisionStatus
 
-from paddock_operator.decide import scaling
+from paddock_operator.decide import revisions, scaling
 from paddock_operator.decide.bad_nodes import has_left
 from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.outcome import Life
-from paddock_operator.decide.rollout.types import Step
+from paddock_operator.decide.rollout.types import State, Step
 from paddock_operator.decide.seen import Course, Seen
 from paddock_operator.observed import Observed
 from paddock_operator.times import format_time
@@ -70,6 +70,7 @@ def _revisions(observed: Observed, course: Course, seen: Seen, step: Step) -> tu
                 replicas=len(own),
                 ready_replicas=sum(1 for copy in own if copy.answering and not copy.draining),
                 message=standing.message,
+                retry=revisions.retry_of(observed) if standing.state is State.FAILED else "",
                 benchmark=benchmark,
             )
         )

@@ -60,6 +60,6 @@ def _own(look: Look, goal: str) -> list[CopyLook]:
 
 def _since(copy: CopyLook, starved: float | None) -> float | None:
     """From when its time counts; None while it does not run."""
-    if copy.answering is not False or (copy.starved and starved is None):
+    if copy.answering is not False or copy.queued or (copy.starved and starved is None):
         return None
     return max(copy.born_at, copy.quiet_since or 0.0, (starved or 0.0) if copy.starved else 0.0)

@@ -102,7 +102,10 @@ def _stopped(course: Course) -> Stage:
     former = look.wanted - course.serving[course.goal]
     if look.spec.strategy == "BlueGreen" and course.step == 0:
         former = look.wanted
-    aim = replace(stage.aim, new=own, old=len(there), former=former)
+    # Fewer may be wanted by now: what is more than a change may have at once goes, but nothing that is needed to serve.
+    new = min(own, look.wanted)
+    old = max(former, min(len(there) - own, stage.aim.limit - new))
+    aim = replace(stage.aim, new=new, old=max(0, old), former=former)
     return replace(stage, aim=aim, step=course.step, since=course.since, last=False)
 
 
@@ -186,9 +189,8 @@ def _message(way: _Way, stage: Stage, verdict: Verdict) -> str:
 def _standings(look: Look, way: _Way, *, done: bool) -> tuple[Standing, ...]:
     """The goal first, then every other revision that is needed still. A failure is forgotten once the revision answers
     another wish, and no copy of it is there."""
-    # What serves nothing has nothing to go back to.
-    forgotten = done or (look.wanted == 0 and way.goal != look.current and not look.copies)
-    names = [way.goal, look.target, *([look.current] if look.current and not forgotten else [])]
+    # What serves nothing now may have to go back as well, once it is woken with another revision.
+    names = [way.goal, look.target, *([look.current] if look.current and not done else [])]
     names += sorted({*(copy.revision for copy in look.copies), *(look.recalled & set(look.failed))})
     found = dict.fromkeys(names)
     return tuple(_standing(look, name, current=way.goal if done else look.current) for name in found)

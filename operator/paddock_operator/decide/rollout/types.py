@@ -28,7 +28,9 @@ class CopyLook:
     """Since when it could answer and does not, where that is later than its birth: its leader got a node, or stopped
     being ready. Its deadline counts from there."""
     starved: bool = False
-    """It has no nodes because devices are lacking."""
+    """It has no nodes because something that they should offer is lacking, first of all devices."""
+    queued: bool = False
+    """It has none because its turn in a queue has not come: that takes as long as it takes."""
     failed: bool = False
     """It has been given up: its restart budget is used up."""
     draining: bool = False
