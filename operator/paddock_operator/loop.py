@@ -78,9 +78,9 @@ class Loop:
             self.queue.add(key, after_seconds=LOAD_SECONDS)
 
     def job_changed(self, job: str) -> None:
-        """A weights Job or its pod changed."""
+        """A weights Job or its pod changed: a moment later, as of children; many deployments may be of one model."""
         for key in self._index.waiting_for(job):
-            self.queue.add(key)
+            self.queue.add(key, after_seconds=CHILD_SECONDS)
 
     def policy_changed(self, changes: tuple[Change, ...] | None, before: PolicyView, after: PolicyView) -> None:
         """The policy changed; None means that anything may have."""

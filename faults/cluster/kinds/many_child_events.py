@@ -1,6 +1,7 @@
 """Pods change all the time, as on a platform where a node after the other is restarted."""
 
 import asyncio
+import time
 
 from paddock_operator.kinds import POD
 from paddock_operator.observed import Observed
@@ -14,8 +15,11 @@ from faults.cluster.stage import Stage
 
 ROW = 28
 WHAT = "{size} changes of pods within a minute, under 20 deployments that serve"
-PASS = "at most two and a half rounds a second for each deployment; no key waits 5 s; no write"
-SHORT, FULL = 500, 10_000
+PASS = (
+    "at most two and a half rounds a second for each deployment; no key waits 5 s, processor time beyond the minute"
+    " counted in; no write"
+)
+SHORT, FULL = 3_500, 10_000
 DEPLOYMENTS = 20
 MINUTE = 60.0
 MOST_AGE_SECONDS = 5.0
@@ -50,13 +54,20 @@ def play(stage: Stage, size: int) -> Outcome:
             world.api.weather.refuses = note
             life.operator.gatherer.gather = counted  # type: ignore[method-assign]
             places = [place for place in world.store.places() if place.kind == POD]
+            began = time.process_time()
             for number in range(size):
                 _touch(world, places[number % len(places)], number)
                 await asyncio.sleep(MINUTE / size)
                 oldest = max(oldest, life.operator.loop.queue.oldest_age_seconds())
-        text = f"{rounds} rounds, {writes} writes, the oldest key waited {oldest:.2f} s"
-        few = rounds <= DEPLOYMENTS * MINUTE * ROUNDS_PER_SECOND and rounds >= DEPLOYMENTS
-        passed = few and writes == 0 and oldest < MOST_AGE_SECONDS and not world.errors
+            worked = time.process_time() - began
+        # Virtual time stands while the program works: more work than there is time is what would let keys wait.
+        waited = oldest + max(0.0, worked - MINUTE)
+        text = (
+            f"{rounds} rounds, {writes} writes, {worked:.1f} s of processor time with the cluster's own; the oldest key"
+        )
+        text += f" waited {waited:.2f} s"
+        few = DEPLOYMENTS <= rounds <= DEPLOYMENTS * MINUTE * ROUNDS_PER_SECOND
+        passed = few and writes == 0 and waited < MOST_AGE_SECONDS and not world.errors
         return Outcome(measured=text + "".join(f"; {item}" for item in world.errors[:3]), passed=passed)
 
     return world_of(stage.empty("storm"), scenario)

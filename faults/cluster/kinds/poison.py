@@ -1,4 +1,4 @@
-"""Specifications that the schema takes and nobody meant: first at the planner alone, then through the whole loop."""
+"""Specifications that nobody meant: first at the planner, behind the types alone, then through the whole loop."""
 
 import asyncio
 import contextlib
