@@ -14,11 +14,11 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -88,17 +88,24 @@ def find_binary() -> Path:
     return built[-1]
 
 
+_STARTER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="starter")
+"""One thread starts all processes: the kernel takes the end of the thread that started one for the end of its parent,
+and this thread ends with us."""
+
+
 def start(command: Sequence[str], *, output: IO[bytes], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a process that writes both of its outputs there, and is killed when this one ends, however it ends. Not so
-    in other threads than the main one: the kernel would take the end of that thread for ours."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return subprocess.Popen(
-        command,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        preexec_fn=functools.partial(die_with_parent, signal.SIGKILL) if is_main else None,  # noqa: PLW1509 - one call
-        **options,
-    )
+    """Start a process that writes both of its outputs there, and is killed when this one ends, however it ends."""
+
+    def begin() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=functools.partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one call
+            **options,
+        )
+
+    return _STARTER.submit(begin).result()
 
 
 def find_kubectl() -> str:

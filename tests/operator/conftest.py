@@ -6,6 +6,7 @@ import datetime as dt
 import importlib.util
 import ipaddress
 import json
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -208,21 +209,20 @@ class Process:
     def __init__(self, environment: dict[str, str], log: Path) -> None:
         self._environment = environment
         self._log = log
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
         """Start, and wait until it is ready."""
         with self._log.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                str(Path(sys.executable).with_name("paddock-operator")), env=self._environment, stderr=output
-            )
+            command = [str(Path(sys.executable).with_name("paddock-operator"))]
+            self._process = bare_kubernetes.start(command, output=output, env=self._environment)
         port = self._environment["PADDOCK_OPERATOR_HEALTH_PORT"]
         async with aiohttp.ClientSession() as session:
             for _ in range(300):
                 with contextlib.suppress(aiohttp.ClientError):
                     if (await session.get(f"http://127.0.0.1:{port}/readyz")).status == 200:
                         return
-                assert self._process.returncode is None, self.log()
+                assert self._process.poll() is None, self.log()
                 await asyncio.sleep(0.1)
         raise AssertionError(f"not ready: {self.log()}")
 
@@ -230,14 +230,14 @@ class Process:
         """SIGKILL."""
         assert self._process is not None
         self._process.kill()
-        await self._process.wait()
+        await asyncio.to_thread(self._process.wait)
 
     async def stop(self) -> int:
         """SIGTERM; the exit status."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or self._process.poll() is not None:
             return 0
         self._process.terminate()
-        return await self._process.wait()
+        return await asyncio.to_thread(self._process.wait)
 
     def resident_mib(self) -> float:
         """Resident memory."""
