@@ -45,11 +45,11 @@ def play(stage: Stage, size: int) -> Outcome:
 
 
 def busiest(world: World, since: float) -> tuple[int, int]:
-    """The most requests for one path within a second, and all of them."""
+    """The most requests of one stream within a second, and all of them. A stream is a path and a selector."""
     times = defaultdict(list)
     for call in world.api.calls:
         if call.at > since:
-            times[call.path, call.watch].append(call.at)
+            times[call.path, call.watch, call.selector].append(call.at)
     most = 0
     for each in times.values():
         for index, at in enumerate(each):

@@ -33,6 +33,7 @@ class Call:
     path: str
     code: int
     watch: bool = False
+    selector: str = ""
 
 
 @dataclass
@@ -126,7 +127,8 @@ class Api:
             code = 0 if response is None else response.status_code
             client.calls[f"{method} {code}"] += 1
             watch = request.url.params.get("watch") == "true"
-            self.calls.append(Call(self._clock.boottime(), client.name, method, path, code, watch))
+            selector = request.url.params.get("labelSelector", "")
+            self.calls.append(Call(self._clock.boottime(), client.name, method, path, code, watch, selector))
 
     def _answered(self, request: httpx2.Request, client: Client) -> httpx2.Response:
         method, path = request.method, request.url.path
