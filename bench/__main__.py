@@ -17,17 +17,23 @@ BENCHES = ("gateway", "licensing", "scale", "story", "quotas", "users", "ledger"
 
 
 def main(names: list[str]) -> int:
-    """Run them; the exit code says whether all ran. A bench that failed leaves the page's old figures standing."""
+    """Run them; the exit code says whether all ran and met their targets. A bench that broke off leaves the page's old
+    figures standing; one that ran and missed a target says so in its last line, and in the page."""
     failed = 0
     for name in names or list(BENCHES):
         print(f"\n## {name.replace('_', ' ')}\n", flush=True)
         command = [sys.executable, str(HERE / f"{name}.py")]
         done = subprocess.run(command, check=False, cwd=HERE.parent, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
-        if done.returncode == 0:
+        if done.returncode == 0 or ran_and_missed(done.stdout):
             PAGE.write_text(with_section(PAGE.read_text(), name=name, printed=done.stdout))
         failed |= done.returncode
     return 1 if failed else 0
+
+
+def ran_and_missed(printed: str) -> bool:
+    """Whether a bench came to its end and missed a target."""
+    return printed.rstrip().rpartition("\n")[2].startswith("Missed: ")
 
 
 def with_section(page: str, *, name: str, printed: str) -> str:

@@ -3,15 +3,17 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import aiohttp
+from paddock_local.bare_kubernetes import start
 from scale_world import make_certificate
 
 Metrics = dict[str, float]
-OPERATOR, OURSELVES = "operator", "this program (clients, Triton, gateway)"
+OPERATOR, BARE, OURSELVES = "operator", "bare client", "this program (followers, Triton, gateway)"
 BEGIN = time.monotonic()
 
 
@@ -42,6 +44,8 @@ def _named(words: list[str]) -> str:
     program = Path(words[0]).name
     if program == "kubernetes":
         return words[1]
+    if any(word.endswith("scale_writer.py") for word in words):
+        return BARE
     return OPERATOR if any("paddock_operator" in word for word in words) else program
 
 
@@ -70,7 +74,8 @@ class OperatorProcess:
         self._profile = profile
         self._log = folder / "operator.log"
         self._health = f"http://127.0.0.1:{port + 1}"
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._most_mb = 0.0
         self._settings = {
             "KUBECONFIG": str(kubeconfig),
             "CONTROLPLANE_URL": policy_url,
@@ -101,13 +106,11 @@ class OperatorProcess:
         profiler = [] if self._profile is None else ["-m", "cProfile", "-o", str(self._profile)]
         command = [sys.executable, *profiler, "-m", "paddock_operator.main"]
         with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *command, env={**kept, **found}, stderr=log, stdout=log
-            )
+            self._process = start(command, output=log, env={**kept, **found})
         async with aiohttp.ClientSession() as session:
             deadline = time.monotonic() + 120
             while not await self._is_ready(session):
-                assert self._process.returncode is None, f"the operator ended: {self._log}"
+                assert self._process.poll() is None, f"the operator ended: {self._log}"
                 assert time.monotonic() < deadline, "the operator is not ready"
                 await asyncio.sleep(0.2)
 
@@ -120,20 +123,25 @@ class OperatorProcess:
 
     async def stop(self) -> None:
         """End it, if it runs."""
-        process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            process.terminate()
-            await process.wait()
+        if self._process is not None and self._process.poll() is None:
+            self._most_mb = max(self._most_mb, self._resident_mb())
+            self._process.terminate()
+            await asyncio.to_thread(self._process.wait)
+        self._process = None
+
+    def take_most_mb(self) -> float:
+        """Resident memory at its highest in all lives that were stopped since this was last asked; 10^6 bytes."""
+        most, self._most_mb = self._most_mb, 0.0
+        return most
 
     def cpu_seconds(self) -> float:
         """User and system time."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return _seconds(fields)
 
-    def resident_mib(self) -> float:
-        """Resident memory, at its highest."""
+    def _resident_mb(self) -> float:
         rows = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) / 1024
+        return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) * 1024 / 1e6
 
     def descriptors(self) -> int:
         """Open files and connections."""

@@ -27,7 +27,7 @@ from paddock_local import gpu_nodes, simulation
 from paddock_local.progress import Progress
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SUBNET = ipaddress.ip_network("127.240.0.0/16")
+SUBNET = ipaddress.IPv4Network("127.240.0.0/16")
 """Addresses of simulated pods: apart from those of the local stacks."""
 QPS = ("--kube-api-qps=2000", "--kube-api-burst=4000")
 """The default of 20 requests a second would be all that is measured."""
@@ -140,7 +140,7 @@ def _programs(api: Any, found: Path, folder: Path, *, port: int, binary: Path) -
 def _process(command: list[str], folder: Path) -> Iterator[None]:
     name = next(Path(word).name for word in command if not word.startswith(("env", "HOME=")))
     with (folder / f"{name}-{command[1].split('=')[0].strip('-')}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        process = kube_api.start(command, output=log, start_new_session=True)
     try:
         yield
     finally:

@@ -35,3 +35,9 @@ def test_the_page_has_a_section_for_each_bench():
     page = (ROOT / "docs" / "performance.md").read_text()
     assert all(f"<!-- {name} -->" in page and f"<!-- /{name} -->" in page for name in bench.BENCHES)
     assert all((ROOT / "bench" / f"{name}.py").is_file() for name in bench.BENCHES)
+
+
+def test_a_bench_that_ran_and_missed_is_told_from_one_that_broke_off():
+    assert bench.ran_and_missed("| x |\n\nMissed: memory.\n")
+    assert not bench.ran_and_missed("| x |\n")
+    assert not bench.ran_and_missed("")
