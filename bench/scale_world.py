@@ -34,7 +34,7 @@ QPS = ("--kube-api-qps=2000", "--kube-api-burst=4000")
 USERS = ("manager", "scheduler", "kwok", "lws", "bench")
 """Users of the group of administrators; audited are only the requests of the operator and of the bare client."""
 CONTROLLERS_ON = (
-    "deployment-controller", "replicaset-controller", "statefulset-controller", "job-controller",
+    "replicaset-controller", "statefulset-controller", "job-controller",
     "garbage-collector-controller", "pod-garbage-collector-controller", "namespace-controller",
     "serviceaccount-controller", "resourcequota-controller", "disruption-controller", "node-lifecycle-controller",
     "taint-eviction-controller", "ttl-after-finished-controller",
@@ -124,7 +124,7 @@ def _programs(api: Any, found: Path, folder: Path, *, port: int, binary: Path) -
         [str(binary), "kube-controller-manager", f"--kubeconfig={api.kubeconfigs['manager']}", *common,
          f"--secure-port={port}", f"--controllers={','.join(CONTROLLERS_ON)}",
          f"--service-account-private-key-file={folder / 'sa.key'}",
-         "--concurrent-deployment-syncs=10", "--concurrent-replicaset-syncs=10", "--node-monitor-grace-period=20m"],
+         "--concurrent-replicaset-syncs=10", "--node-monitor-grace-period=20m"],
         [str(binary), "kube-scheduler", f"--kubeconfig={api.kubeconfigs['scheduler']}", *common,
          f"--secure-port={port + 1}"],
         ["env", f"HOME={folder / 'home'}", str(found / "kwok"), f"--kubeconfig={api.kubeconfigs['kwok']}",

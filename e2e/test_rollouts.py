@@ -52,7 +52,7 @@ MODEL = {
         },
     },
 }
-CHILDREN = "deployments,pods,configmaps,secrets,networkpolicies,poddisruptionbudgets,serviceaccounts"
+CHILDREN = "replicasets,pods,configmaps,secrets,networkpolicies,poddisruptionbudgets,serviceaccounts"
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 
 
@@ -109,7 +109,7 @@ class Scene:
     def workloads(self, name: str) -> dict[str, str]:
         """Name to uid of the copies' workloads."""
         selector = f"{names.DEPLOYMENT_NAME}={name},{names.COPY}"
-        path = f"/apis/apps/v1/namespaces/{act.SERVING}/deployments"
+        path = f"/apis/apps/v1/namespaces/{act.SERVING}/replicasets"
         listed = self.cluster.listed(path, labelSelector=selector)
         return {item["metadata"]["name"]: item["metadata"]["uid"] for item in listed}
 

@@ -110,7 +110,7 @@ def answering(world: World) -> int:
 
 def workloads(world: World) -> list[str]:
     """Copies that are there, whether they answer or not."""
-    found = world.kubectl("get", "deployments", "-n", act.SERVING, "-o", "json", who="kubernetes-admin").json["items"]
+    found = world.kubectl("get", "replicasets", "-n", act.SERVING, "-o", "json", who="kubernetes-admin").json["items"]
     return [item["metadata"]["name"] for item in found if "deletionTimestamp" not in item["metadata"]]
 
 

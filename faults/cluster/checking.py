@@ -4,13 +4,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from paddock_core.resources import names
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.ports import Manifest
 
 from faults.cluster.simulated.store import Change
 from faults.cluster.simulated.world import World
 
-WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
+WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 
 
 @dataclass

@@ -39,7 +39,7 @@ CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 SECRET = Kind("", "v1", "secrets", "Secret")
 SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 EVENT = Kind("", "v1", "events", "Event")
-DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")
 JOB = Kind("batch", "v1", "jobs", "Job")
 POD_DISRUPTION_BUDGET = Kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 NETWORK_POLICY = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
@@ -81,7 +81,7 @@ ALL = (
     SECRET,
     SERVICE_ACCOUNT,
     EVENT,
-    DEPLOYMENT,
+    REPLICA_SET,
     JOB,
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
@@ -100,7 +100,7 @@ WATCHED = (
     SERVICE_ACCOUNT,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
-    DEPLOYMENT,
+    REPLICA_SET,
     JOB,
     POD,
 )

@@ -22,7 +22,7 @@ from paddock_core.signals import DeploymentSignal
 from paddock_operator.decide.node_faults import NodeFaults
 from paddock_operator.decide.outcome import Config
 from paddock_operator.gateways import Gateways, GatewayView
-from paddock_operator.kinds import DEPLOYMENT, POD
+from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.observed import Charged
 from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
@@ -103,7 +103,7 @@ def fail(made: Any, copy: str) -> None:
 def delayed() -> Any:
     made = world()
     made.rounds()
-    copy = made.names(DEPLOYMENT)[0]
+    copy = made.names(REPLICA_SET)[0]
     for _ in range(2):
         fail(made, copy)
         made.round()
@@ -114,14 +114,14 @@ def given_up() -> Any:
     made = world()
     made.spec = {**made.spec, "replicas": 1}
     made.rounds()
-    (copy,) = made.names(DEPLOYMENT)
+    (copy,) = made.names(REPLICA_SET)
     while made.parsed().copies[:1] == () or made.parsed().copies[0].retry_at:
         fail(made, copy)
         for _ in range(400):
             made.round()
             made.now += 1.0
             made.pods_come(ready=False)
-            if not made.parsed().copies[0].retry_at or copy in made.names(DEPLOYMENT):
+            if not made.parsed().copies[0].retry_at or copy in made.names(REPLICA_SET):
                 break
     return made
 
@@ -132,7 +132,7 @@ def lacking() -> Any:
     made.pods_come(ready=False)
     words = "0/9 nodes are available: 9 Insufficient nvidia.com/gpu."
     said = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}
-    for pod in made.pods(made.names(DEPLOYMENT)[0]):
+    for pod in made.pods(made.names(REPLICA_SET)[0]):
         spec = {name: value for name, value in pod["spec"].items() if name != "nodeName"}
         made.objects[POD, pod["metadata"]["name"]] = {**pod, "spec": spec, "status": {"conditions": [said]}}
     made.round()
@@ -158,7 +158,7 @@ def behind() -> Any:
 def lost() -> Any:
     made = world()
     made.rounds()
-    for pod in made.pods(made.names(DEPLOYMENT)[0]):
+    for pod in made.pods(made.names(REPLICA_SET)[0]):
         made.objects[POD, pod["metadata"]["name"]] = {**pod, "spec": {**pod["spec"], "nodeName": NODE}}
     made.round(faults=NodeFaults(lost={NODE: f"node {NODE} has not answered for 61 s"}))
     return made

@@ -14,7 +14,7 @@ def refusing(world: World, *, but: str = "") -> None:
     """From now on an admission policy refuses every copy, but those of one revision."""
 
     def refuses(method: str, path: str) -> RefusedError | None:
-        _, _, name = path.partition("/deployments/")
+        _, _, name = path.partition("/replicasets/")
         taken = but and name.startswith(but)
         return RefusedError(422, POLICY, "Invalid") if method == "PATCH" and name and not taken else None
 

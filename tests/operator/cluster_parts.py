@@ -28,7 +28,7 @@ def get(api: Any, *what: str) -> Any:
     return json.loads(done.stdout) if done.returncode == 0 else None
 
 
-def copies(api: Any, name: str, *, kind: str = "deployment", namespace: str = "paddock-serving-acme") -> list[Any]:
+def copies(api: Any, name: str, *, kind: str = "replicaset", namespace: str = "paddock-serving-acme") -> list[Any]:
     """What makes the pods of a deployment's copies, in the order of their names."""
     selector = f"paddock.dev/deployment-name={name}"
     found = get(api, kind, "-n", namespace, "-l", selector)
@@ -99,7 +99,7 @@ def run_weights(api: Any, job: dict[str, Any], *, address: str) -> None:
 
 
 def run_pod(api: Any, serving: dict[str, Any], *, address: str, suffix: str = "a") -> str:
-    """Create a pod of a Deployment, with a node, ready, at this address. Its name."""
+    """Create a pod of a ReplicaSet, with a node, ready, at this address. Its name."""
     place = serving["metadata"]
     name = f"{place['name']}-{suffix}"
     template = serving["spec"]["template"]

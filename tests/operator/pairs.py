@@ -113,7 +113,7 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 
 def pod_specs(manifests: list[Manifest]) -> list[dict[str, Any]]:
     """Specifications of the serving pods: of a copy, or of a leader and a worker."""
-    found = [item["spec"]["template"]["spec"] for item in of_kind(manifests, "Deployment")]
+    found = [item["spec"]["template"]["spec"] for item in of_kind(manifests, "ReplicaSet")]
     for group in of_kind(manifests, "LeaderWorkerSet"):
         template = group["spec"]["leaderWorkerTemplate"]
         found += [template["leaderTemplate"]["spec"], template["workerTemplate"]["spec"]]
@@ -129,7 +129,7 @@ def repository(manifests: list[Manifest]) -> dict[str, str]:
 
 def summary(manifests: list[Manifest]) -> dict[str, Any]:
     """What differs from one pair to the next."""
-    workload = (of_kind(manifests, "Deployment") or of_kind(manifests, "LeaderWorkerSet"))[0]
+    workload = (of_kind(manifests, "ReplicaSet") or of_kind(manifests, "LeaderWorkerSet"))[0]
     groups = workload["spec"].get("leaderWorkerTemplate", {})
     pod = pod_specs(manifests)[0]
     container = pod["containers"][0]

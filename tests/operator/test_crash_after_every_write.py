@@ -208,7 +208,7 @@ def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
     own = names.serving_name(namespace="acme", name=name)
     kinds = ("secret",)
     found = {kind: cluster_helpers.get(api, kind, own, "-n", "paddock-serving-acme") for kind in kinds}
-    copies = {kind: len(cluster_helpers.copies(api, name, kind=kind)) == 1 for kind in ("deployment", "configmap")}
+    copies = {kind: len(cluster_helpers.copies(api, name, kind=kind)) == 1 for kind in ("replicaset", "configmap")}
     return {**{kind: item is not None for kind, item in found.items()}, **copies}
 
 
@@ -285,7 +285,7 @@ async def grouped(api: Any, group_api: None, cluster_helpers: Any, helpers: Any,
 
 
 def groups(api: Any, cluster_helpers: Any, name: str) -> tuple[int, int, bool]:
-    """How many groups and policies of groups a deployment has, and whether it has a Deployment."""
+    """How many groups and policies of groups a deployment has, and whether it has a ReplicaSet."""
     place = ("-n", "paddock-serving-acme", "-l", f"{names.DEPLOYMENT_NAME}={name}")
     sets, policies = (cluster_helpers.get(api, kind, *place)["items"] for kind in ("leaderworkersets", "netpol"))
     deployments = cluster_helpers.copies(api, name)

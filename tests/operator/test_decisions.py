@@ -25,7 +25,7 @@ from paddock_operator.decide.actions import (
 )
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, NETWORK_POLICY, POD, SECRET, SERVICE_ACCOUNT
+from paddock_operator.kinds import CONFIG_MAP, NETWORK_POLICY, POD, REPLICA_SET, SECRET, SERVICE_ACCOUNT
 from paddock_operator.observed import Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
@@ -120,7 +120,7 @@ def pod(*, uid: str = "p1", copy: str = COPY, ready: bool = True, **more: Any) -
 
 def workload(name: str = COPY) -> Child:
     """What makes the pods of a copy."""
-    made = child(DEPLOYMENT, name=name)
+    made = child(REPLICA_SET, name=name)
     made.manifest["metadata"]["labels"] |= {names.COPY: name, names.REVISION: name.split("-")[-2]}
     return made
 
@@ -232,7 +232,7 @@ def test_result_of_the_job_is_recorded_and_used_at_once(policies: dict[str, Poli
     outcome = decide(look(policies["licensed"], weights=finished), CONFIG)
     assert RecordResult(namespace="paddock-weights", name="w", result=RESULT) in outcome.actions
     assert kinds_applied(outcome)[0] == "Namespace"
-    assert kinds_applied(outcome)[-1] == "Deployment", "pods come when everything that protects them is there"
+    assert kinds_applied(outcome)[-1] == "ReplicaSet", "pods come when everything that protects them is there"
 
 
 def _terminated(message: str) -> dict[str, Any]:
@@ -340,8 +340,8 @@ def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(se
     early = replace(with_status(serving("registered"), conditions=(since,), routing=told.routing), now=NOW + 1)
     assert decide(early, CONFIG).actions == ()
     late = replace(early, now=NOW + 4)
-    assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
-    pods_left = replace(late, children=tuple(item for item in late.children if item.kind != DEPLOYMENT))
+    assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [REPLICA_SET]
+    pods_left = replace(late, children=tuple(item for item in late.children if item.kind != REPLICA_SET))
     assert decide(pods_left, CONFIG).actions == ()
     no_pods = replace(pods_left, children=tuple(item for item in pods_left.children if item.kind != POD))
     deleted = [action.kind for action in decide(no_pods, CONFIG).actions if isinstance(action, Delete)]
@@ -391,22 +391,22 @@ def test_a_plan_stays_while_the_wish_does(serving: Any) -> None:
 
 
 def test_leftovers_of_a_former_object_go_first(policies: dict[str, Policy]) -> None:
-    old = child(DEPLOYMENT, owner="u0")
+    old = child(REPLICA_SET, owner="u0")
     outcome = decide(look(policies["licensed"], weights=DONE, children=(old,)), CONFIG)
-    assert outcome.actions == (Delete(kind=DEPLOYMENT, namespace="paddock-serving-acme", name=NAME, uid="c1"),)
+    assert outcome.actions == (Delete(kind=REPLICA_SET, namespace="paddock-serving-acme", name=NAME, uid="c1"),)
 
 
 def test_a_namespace_that_passed_to_another_tenant_takes_its_pods_along(policies: dict[str, Policy]) -> None:
-    former = child(DEPLOYMENT, metadata={"namespace": "paddock-serving-former"})
+    former = child(REPLICA_SET, metadata={"namespace": "paddock-serving-former"})
     outcome = decide(look(policies["licensed"], weights=DONE, children=(former,)), CONFIG)
     deleted = [(action.kind, action.namespace) for action in outcome.actions if isinstance(action, Delete)]
-    assert deleted == [(DEPLOYMENT, "paddock-serving-former")]
-    assert "Deployment" in kinds_applied(outcome)
+    assert deleted == [(REPLICA_SET, "paddock-serving-former")]
+    assert "ReplicaSet" in kinds_applied(outcome)
 
 
 def test_orphans_of_an_object_that_is_gone_are_removed(serving: Any) -> None:
     seen = replace(serving(), deployment=None)
-    assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [DEPLOYMENT]
+    assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [REPLICA_SET]
 
 
 @pytest.mark.parametrize("spec", [{"access": {"tenants": ["globex"]}}, {"license": {"accept": True}}])
@@ -442,7 +442,7 @@ def test_every_endpoint_answers_and_runs_what_its_target_says(
         world.round()
         world.pods_come()
         world.now += 2
-    for number, name in enumerate(world.names(DEPLOYMENT)):
+    for number, name in enumerate(world.names(REPLICA_SET)):
         if number in silent:
             world.answer(name, "hangs")
     world.policy = policies[policy]
@@ -502,7 +502,7 @@ def test_whatever_is_seen_nothing_unlicensed_is_created_and_nothing_foreign_dele
         st.lists(
             st.builds(
                 lambda kind, uid, owner: child(kind, uid=uid, owner=owner),
-                st.sampled_from([DEPLOYMENT, CONFIG_MAP, NETWORK_POLICY, SERVICE_ACCOUNT]),
+                st.sampled_from([REPLICA_SET, CONFIG_MAP, NETWORK_POLICY, SERVICE_ACCOUNT]),
                 st.sampled_from(["a", "b", "c"]),
                 st.sampled_from(["u1", "u0"]),
             ),

@@ -259,19 +259,19 @@ async def test_drift_is_undone_and_what_others_add_is_left(
         await served(api, eventually, cluster_helpers, name, address)
         where = ("-n", "paddock-serving-acme")
         copy = cluster_helpers.copies(api, name)[0]["metadata"]["name"]
-        api.kubectl("scale", "deployment", copy, "--replicas=5", *where)
-        api.kubectl("annotate", "deployment", copy, "somebody/note=kept", *where)
+        api.kubectl("scale", "replicaset", copy, "--replicas=5", *where)
+        api.kubectl("annotate", "replicaset", copy, "somebody/note=kept", *where)
         for gone in ("networkpolicy/callers", "networkpolicy/default-deny", "serviceaccount/serving"):
             api.kubectl("delete", gone, *where)
 
         def restored() -> bool:
-            child = cluster_helpers.get(api, "deployment", copy, *where)
+            child = cluster_helpers.get(api, "replicaset", copy, *where)
             shared = [*(("networkpolicy", item) for item in ("callers", "default-deny")), ("serviceaccount", "serving")]
             found = [cluster_helpers.get(api, *item, *where) for item in shared]
             return child["spec"]["replicas"] == 1 and None not in found
 
         await eventually(restored)
-        child = cluster_helpers.get(api, "deployment", copy, *where)
+        child = cluster_helpers.get(api, "replicaset", copy, *where)
         assert child["metadata"]["annotations"]["somebody/note"] == "kept"
     await remove(api, eventually, cluster_helpers, name)
 

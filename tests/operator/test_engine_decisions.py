@@ -19,7 +19,7 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType
 from paddock_operator.decide import desired, engine, images
 from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordResult
 from paddock_operator.decide.outcome import Config, Outcome
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, JOB, LOCAL_QUEUES, POD, POD_GROUP, kind_of
+from paddock_operator.kinds import CONFIG_MAP, JOB, LOCAL_QUEUES, POD, POD_GROUP, REPLICA_SET, kind_of
 from paddock_operator.observed import Child, EngineJob, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.times import parse_time
@@ -131,7 +131,7 @@ def test_an_engine_that_is_not_there_is_built_before_anything_is_served(policy: 
     outcome = desired.decide(observed, CONFIG)
     assert condition_of(outcome) == ("False", ConditionReason.ENGINE_BUILDING)
     assert any(isinstance(action, AddFinalizer) for action in outcome.actions)
-    assert not applied(outcome, DEPLOYMENT)
+    assert not applied(outcome, REPLICA_SET)
     job = started(observed)
     pod = job["spec"]["template"]["spec"]
     container = pod["containers"][0]
@@ -168,7 +168,7 @@ def test_a_built_engine_is_recorded_and_served(policy: Policy) -> None:
     config = applied(outcome, CONFIG_MAP)[0]["data"]["tensorrt_llm__1__model.yaml"]
     assert f"tokenizer: /weights/{WEIGHTS}\n" in config
     assert "engine: tensorrt\n" in config
-    pod = applied(outcome, DEPLOYMENT)[0]["spec"]["template"]["spec"]["containers"][0]
+    pod = applied(outcome, REPLICA_SET)[0]["spec"]["template"]["spec"]["containers"][0]
     assert pod["image"].endswith(DIGEST)
     again = desired.decide(with_job(policy, annotations={names.RESULT: words}), CONFIG)
     assert condition_of(again) == ("True", ConditionReason.ENGINE_READY)
@@ -218,14 +218,14 @@ REFUSED = "EngineIncompatible: the engine was built with a GPU of compute capabi
 
 
 def test_a_refusal_of_a_server_is_noted_and_the_servers_go(policy: Policy) -> None:
-    children = (served_pod(REFUSED, created=LATER), Child(kind=DEPLOYMENT, manifest=deployment_manifest()))
+    children = (served_pod(REFUSED, created=LATER), Child(kind=REPLICA_SET, manifest=deployment_manifest()))
     words = json.dumps({"engine": "k", "bytes": 17})
     observed = with_job(policy, condition="Complete", annotations={names.RESULT: words}, children=children)
     outcome = desired.decide(observed, CONFIG)
     assert condition_of(outcome) == ("False", ConditionReason.ENGINE_INCOMPATIBLE)
     record = next(action for action in outcome.actions if isinstance(action, RecordResult))
     assert record.annotation == names.REFUSED
-    assert [item.kind for item in outcome.actions if isinstance(item, Delete)] == [DEPLOYMENT]
+    assert [item.kind for item in outcome.actions if isinstance(item, Delete)] == [REPLICA_SET]
     # From then on by what was noted alone: the pods are gone, and nothing is created or written.
     noted = {names.RESULT: words, names.REFUSED: record.result}
     after = desired.decide(with_job(policy, condition="Complete", annotations=noted), CONFIG)
@@ -339,7 +339,7 @@ def test_where_the_platform_allows_it_the_condition_warns(policy: Policy) -> Non
     lenient = replace(CONFIG, images=packaged_images(), allow_unpinned_images=True)
     outcome = desired.decide(look(policy, engine_type="LLMAPI"), lenient)
     assert condition_of(outcome, ConditionType.IMAGE_ACCEPTED) == ("True", ConditionReason.IMAGE_NOT_PINNED)
-    assert applied(outcome, DEPLOYMENT)
+    assert applied(outcome, REPLICA_SET)
 
 
 def test_a_cpu_engine_runs_in_the_platforms_general_image() -> None:

@@ -175,7 +175,7 @@ def test_each_is_cut_for_nodes_of_eight_h100_and_rendered(model: str, pairs: Any
     plan = pairs.planned(spec, hypothetical(gpu=GPU))
     assert isinstance(plan, Plan), plan
     manifests = pairs.rendered(spec, hypothetical(gpu=GPU))
-    workloads = [item for item in manifests if kind_of(item).plural in ("deployments", "leaderworkersets")]
+    workloads = [item for item in manifests if kind_of(item).plural in ("replicasets", "leaderworkersets")]
     assert len(workloads) == 1
     assert (kind_of(workloads[0]).plural == "leaderworkersets") == (plan.pods_per_group > 1)
 
@@ -193,4 +193,4 @@ def test_with_license_and_weights_its_own_pods_or_its_engine_follow(model: str, 
     }
     outcome = decide(look(policy(helpers, *known), model, weights=WeightsJob(job=job)), pairs.CONFIG)
     applied = {kind_of(action.manifest).plural for action in outcome.actions if isinstance(action, Apply)}
-    assert applied & {"deployments", "leaderworkersets", "jobs"}, outcome.findings
+    assert applied & {"replicasets", "leaderworkersets", "jobs"}, outcome.findings

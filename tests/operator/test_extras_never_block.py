@@ -9,7 +9,7 @@ from paddock_operator.decide.outcome import Outcome
 from paddock_operator.errors import ClusterError
 from paddock_operator.execute import Executor
 from paddock_operator.gpu_quota import GpuLedger
-from paddock_operator.kinds import DEPLOYMENT, EXTRAS, INFERENCE_POOL, Kind, kind_of
+from paddock_operator.kinds import EXTRAS, INFERENCE_POOL, REPLICA_SET, Kind, kind_of
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Key
 from paddock_operator.reconcile import REFUSED_RETRY_SECONDS, Reconciler
@@ -66,9 +66,9 @@ class Empty:
 def round_of(refused: Kind, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Cluster, Empty]:
     actions = (
         Apply(manifest=manifest(refused)),
-        Apply(manifest=manifest(DEPLOYMENT if refused != DEPLOYMENT else INFERENCE_POOL)),
+        Apply(manifest=manifest(REPLICA_SET if refused != REPLICA_SET else INFERENCE_POOL)),
         Delete(kind=refused, namespace="n", name="old"),
-        Delete(kind=DEPLOYMENT, namespace="n", name="old"),
+        Delete(kind=REPLICA_SET, namespace="n", name="old"),
     )
     serving = holds(ConditionType.SERVING, ConditionReason.SERVING, "it answers")
     outcome = Outcome(actions=actions, findings=(serving,))
@@ -93,7 +93,7 @@ def round_of(refused: Kind, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Clust
 async def test_the_round_goes_on_and_tells_it(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     made, cluster, empty = round_of(kind, monkeypatch)
     assert await made.reconcile(Key("acme", "chat")) == REFUSED_RETRY_SECONDS
-    assert cluster.done == [("apply", "Deployment"), ("delete", "Deployment")]
+    assert cluster.done == [("apply", "ReplicaSet"), ("delete", "ReplicaSet")]
     finding = empty.told[0].findings[0]
     assert finding.status == "True"
     assert finding.message.startswith("it answers; refused beside that")
@@ -103,7 +103,7 @@ async def test_the_round_goes_on_and_tells_it(kind: Kind, monkeypatch: pytest.Mo
 async def test_what_pods_need_ends_the_round_and_is_told_beside_a_condition_that_holds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, cluster, empty = round_of(DEPLOYMENT, monkeypatch)
+    made, cluster, empty = round_of(REPLICA_SET, monkeypatch)
     with pytest.raises(ClusterError):
         await made.reconcile(Key("acme", "chat"))
     assert cluster.done == []

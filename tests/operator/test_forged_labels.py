@@ -45,7 +45,7 @@ def workload(uid: str) -> dict[str, Any]:
     }
     return {
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": "ReplicaSet",
         "metadata": {"namespace": "globex", "name": "greedy", "labels": labels(uid)},
         "spec": {"replicas": 1, "selector": {"matchLabels": own}, "template": template},
     }
@@ -100,10 +100,10 @@ async def test_forged_objects_get_no_secret_take_no_quota_and_freeze_nothing(
         policy.remove("acceptance", helpers.accepted("acme-inc")[0].id)
         await eventually(lambda: condition("LicenseAccepted") == "False", seconds=60.0)
         await eventually(lambda: not cluster_helpers.copies(api, NAME), seconds=60.0)
-    for kind, name in (("pod", "thief"), ("configmap", "freeze"), ("deployment", "greedy")):
+    for kind, name in (("pod", "thief"), ("configmap", "freeze"), ("replicaset", "greedy")):
         found = cluster_helpers.get(api, kind, name, "-n", "globex")
         assert "deletionTimestamp" not in found["metadata"], "what lies in another's namespace is another's"
-    api.kubectl("-n", "globex", "delete", "deployment/greedy", "pod/thief", "--force", "--wait=false")
+    api.kubectl("-n", "globex", "delete", "replicaset/greedy", "pod/thief", "--force", "--wait=false")
     api.kubectl("-n", "globex", "delete", "configmap/freeze", "--wait=false")
     api.kubectl(
         "-n", "globex", "patch", "configmap", "freeze", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'

@@ -21,7 +21,7 @@ from paddock_operator.decide.actions import Action, Apply
 from paddock_operator.decide.outcome import Life, Outcome
 from paddock_operator.decide.quota import Judgement, held, judge, settle
 from paddock_operator.gpu_quota import GpuLedger, Mark
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.observed import Charged, Child, Observed, parse
 from paddock_operator.ports import Key, Manifest, Policy
 
@@ -54,7 +54,7 @@ def copy(name: str, *, gpus: int, size: int = 1, going: bool = False) -> Manifes
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     if size == 1:
         spec: dict[str, Any] = {"replicas": 1, "template": template}
-        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+        return {"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata, "spec": spec}
     group = {"size": size, "leaderTemplate": template, "workerTemplate": template}
     spec = {"replicas": 1, "leaderWorkerTemplate": group}
     kind = LEADER_WORKER_SET
@@ -145,7 +145,7 @@ def test_a_quota_that_falls_takes_nothing_away() -> None:
 
 
 def test_what_shrinks_is_given_back_when_its_pods_are_gone() -> None:
-    copies = tuple(Child(kind=DEPLOYMENT, manifest=copy(f"c-{n}", gpus=8, going=n > 0)) for n in range(3))
+    copies = tuple(Child(kind=REPLICA_SET, manifest=copy(f"c-{n}", gpus=8, going=n > 0)) for n in range(3))
     assert judged(look(charged=Charged(granted=24), replicas=1, children=copies)).status == QuotaStatus(
         gpus=24, limit=16
     )
@@ -175,7 +175,7 @@ NOTED = {"quota": {"gpus": 16, "limit": 16}}
 def test_a_grant_outlives_what_could_not_be_known_and_no_certain_denial() -> None:
     unsure = unknown(ConditionType.LICENSE_ACCEPTED, ConditionReason.POLICY_EXPIRED, "")
     denied = fails(ConditionType.LICENSE_ACCEPTED, "AcceptanceMissing", "")
-    one = (Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8)),)
+    one = (Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),)
     assert settle(look(charged=GRANTED, status=NOTED), outcome(unsure)).life.quota == QuotaStatus(gpus=16, limit=16)
     assert settle(look(charged=GRANTED, status=NOTED), outcome(denied)).life.quota is None
     kept = settle(look(charged=GRANTED, status=NOTED, children=one), outcome(denied)).life.quota
@@ -183,7 +183,7 @@ def test_a_grant_outlives_what_could_not_be_known_and_no_certain_denial() -> Non
 
 
 def test_copies_of_a_rollout_are_charged_as_long_as_they_are_there() -> None:
-    observed = look(charged=Charged(granted=8), children=(Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8)),))
+    observed = look(charged=Charged(granted=8), children=(Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),))
     found = judged(observed)
     assert (found.copies, found.spare) == (1, 1)
     more = (Apply(manifest=copy("a", gpus=8)), Apply(manifest=copy("b", gpus=8)))
@@ -205,7 +205,7 @@ def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
         found = judged(observed)
         return settle(observed, outcome(found.finding, quota=found.status, actions=wanted))
 
-    there = Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8))
+    there = Child(kind=REPLICA_SET, manifest=copy("a", gpus=8))
     assert applied(after(there)) == ["a"]
     assert after(there).look_after_seconds == 30.0
     ending = pod("gone-x", gpus=8)
@@ -219,7 +219,7 @@ def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
 
 
 def test_what_ran_before_there_were_quotas_is_charged_and_goes_on() -> None:
-    observed = look(charged=Charged(), limit=0, children=(Child(kind=DEPLOYMENT, manifest=copy("a", gpus=8)),))
+    observed = look(charged=Charged(), limit=0, children=(Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),))
     found = judged(observed)
     after = settle(observed, outcome(found.finding, quota=found.status)).life.quota
     assert after == QuotaStatus(gpus=8, limit=0, wanted=8)
@@ -271,7 +271,7 @@ class World:
             catalog=CATALOG,
             policy=Policy(view=self.view, expired=False, at=0.0),
             deployment=deployment,
-            children=tuple(Child(kind=DEPLOYMENT, manifest=copy(f"c-{n}", gpus=8)) for n in range(there)),
+            children=tuple(Child(kind=REPLICA_SET, manifest=copy(f"c-{n}", gpus=8)) for n in range(there)),
             charged=charged,
         )
         found = judged(observed)

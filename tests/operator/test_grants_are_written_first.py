@@ -30,7 +30,7 @@ VIEW = PolicyView(
 POD = {"metadata": {"annotations": {names.GPUS: "8"}}}
 COPY = {
     "apiVersion": "apps/v1",
-    "kind": "Deployment",
+    "kind": "ReplicaSet",
     "metadata": {"namespace": "s", "name": "copy"},
     "spec": {"replicas": 1, "template": POD},
 }

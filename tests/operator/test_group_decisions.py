@@ -15,11 +15,11 @@ from paddock_operator.decide.actions import Apply, Delete
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.kinds import (
-    DEPLOYMENT,
     LEADER_WORKER_SET,
     LOCAL_QUEUES,
     NETWORK_POLICY,
     POD_GROUP,
+    REPLICA_SET,
     RESOURCE_CLAIM_TEMPLATE,
     Kind,
 )
@@ -107,7 +107,7 @@ def test_groups_are_created_after_all_that_protects_them(policy: Policy, pairs: 
     outcome = decide(look(policy, pairs), pairs.CONFIG)
     kinds = [action.manifest["kind"] for action in outcome.actions if isinstance(action, Apply)]
     assert kinds[-4:] == ["NetworkPolicy", "LeaderWorkerSet"] * 2
-    assert "Deployment" not in kinds
+    assert "ReplicaSet" not in kinds
     assert reasons(outcome)["Scheduled"] == "False/PodsPending"
     assert outcome.plan is not None
     assert (outcome.plan.pods_per_group, outcome.groups) == (2, 0)
@@ -194,12 +194,12 @@ def test_one_node_copies_and_groups_replace_one_another(world: Any) -> None:
     groups = world.names(LEADER_WORKER_SET)
     world.spec = {**world.spec, "parallelism": {"tensor": 1, "pipeline": 1}}
     world.rounds()
-    assert len(world.names(DEPLOYMENT)) == 2
+    assert len(world.names(REPLICA_SET)) == 2
     assert world.names(LEADER_WORKER_SET) == []
     assert not set(groups) & set(world.names(NETWORK_POLICY))
     world.spec = {**world.spec, "parallelism": {"tensor": 1, "pipeline": 2}}
     world.rounds()
-    assert (len(world.names(LEADER_WORKER_SET)), world.names(DEPLOYMENT)) == (2, [])
+    assert (len(world.names(LEADER_WORKER_SET)), world.names(REPLICA_SET)) == (2, [])
 
 
 def test_claims_go_when_no_copy_claims_any_more(world: Any, pairs: Any) -> None:

@@ -12,10 +12,11 @@ from google.protobuf import text_format
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Plan
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import PlacementSpec
+from paddock_core.resources.llamadeployment import ModelSpec, PlacementSpec, Spec
 from paddock_core.serving.contract import MODEL_NAME
 from paddock_operator.errors import SettingsError
 from paddock_operator.manifests.group_keys import key_pair, seed
+from paddock_operator.manifests.placement import KUEUE_QUEUE
 from paddock_operator.networks import offered, packaged
 from tritonclient.grpc import model_config_pb2
 
@@ -55,7 +56,7 @@ def test_golden_pairs(pairs: Any) -> None:
         else:
             said = {"refused": str(answer.reason)}
         found[f"{model} on {gpu} in {precision}"] = said
-    assert kinds == {"Deployment", "LeaderWorkerSet"}
+    assert kinds == {"ReplicaSet", "LeaderWorkerSet"}
     compare(GOLDEN / "pairs.yaml", dumped(found))
 
 
@@ -71,7 +72,7 @@ def group(pairs: Any) -> Any:
 
 
 def test_every_copy_is_a_group_of_its_own_that_waits_for_nobody(pairs: Any, group: Any) -> None:
-    assert pairs.of_kind(group, "Deployment") == []
+    assert pairs.of_kind(group, "ReplicaSet") == []
     sets = pairs.of_kind(group, "LeaderWorkerSet")
     labels = [item["metadata"]["labels"] for item in sets]
     assert [item["metadata"]["name"] for item in sets] == [label[names.COPY] for label in labels]
@@ -189,3 +190,17 @@ def test_names_of_copies_leave_room_for_what_is_appended_to_them(name: str) -> N
     assert len(set(made)) == 4
     assert names.copy_name(namespace="m", name=name, revision="01234567", index=0) != made[0]
     assert "--" not in "".join(made)
+
+
+def test_kueue_admits_the_pods_of_a_copy_of_one_node_and_a_group_as_a_whole(pairs: Any) -> None:
+    placement = PlacementSpec(queue="gold")
+    alone = pairs.rendered(Spec(model=ModelSpec(id="llama-3.1-8b-instruct"), placement=placement), pairs.one_each())
+    (copy,) = pairs.of_kind(alone, "ReplicaSet")
+    assert copy["spec"]["template"]["metadata"]["labels"][KUEUE_QUEUE] == "gold"
+    assert KUEUE_QUEUE not in copy["metadata"]["labels"], "it knows no ReplicaSets"
+    groups = pairs.rendered(pairs.two_nodes(placement=placement), pairs.one_each())
+    for group in pairs.of_kind(groups, "LeaderWorkerSet"):
+        assert group["metadata"]["labels"][KUEUE_QUEUE] == "gold"
+        templates = group["spec"]["leaderWorkerTemplate"]
+        pods = (templates["leaderTemplate"], templates["workerTemplate"])
+        assert not [pod for pod in pods if KUEUE_QUEUE in pod["metadata"]["labels"]], "no pod is admitted twice"

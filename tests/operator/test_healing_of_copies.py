@@ -11,7 +11,7 @@ from paddock_core.resources import names
 from paddock_operator.decide.healing import HealingRules
 from paddock_operator.decide.node_faults import NodeFaults
 from paddock_operator.decide.outcome import Config
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
 
@@ -110,9 +110,9 @@ def fail_for_good(world: Any, copy: str) -> int:
 
 
 def test_a_copy_that_keeps_failing_is_given_up_and_the_other_goes_on(world: Any) -> None:
-    bad, good = world.names(DEPLOYMENT)
+    bad, good = world.names(REPLICA_SET)
     assert fail_for_good(world, bad) == 1, "the kubelet started it again the first time, nobody after the third"
-    assert world.names(DEPLOYMENT) == [good]
+    assert world.names(REPLICA_SET) == [good]
     record = records(world)[bad]
     assert (record.failures, record.retry_at) == (3, "")
     assert record.evidence.message.endswith("no such file: /weights/x")
@@ -124,12 +124,12 @@ def test_a_copy_that_keeps_failing_is_given_up_and_the_other_goes_on(world: Any)
 
 
 def test_a_new_wish_or_a_persons_word_brings_it_back(world: Any) -> None:
-    bad, _good = world.names(DEPLOYMENT)
+    bad, _good = world.names(REPLICA_SET)
     fail_for_good(world, bad)
     asked = world.copy()
     asked.metadata = {**asked.metadata, "annotations": {names.RETRY: "1"}}
     asked.rounds()
-    assert bad in asked.names(DEPLOYMENT)
+    assert bad in asked.names(REPLICA_SET)
     assert asked.parsed().ready_replicas == 2
     assert condition(asked, "Degraded") is None
     world.spec = {**world.spec, "engine": {"maxConcurrency": 3}}
@@ -139,29 +139,29 @@ def test_a_new_wish_or_a_persons_word_brings_it_back(world: Any) -> None:
 
 
 def test_nobody_takes_its_place_while_it_pauses(world: Any) -> None:
-    bad, good = world.names(DEPLOYMENT)
+    bad, good = world.names(REPLICA_SET)
     for _ in range(2):
         crash(world, bad)
         world.round()
         world.now += 1.0
-    assert world.names(DEPLOYMENT) == [good]
+    assert world.names(REPLICA_SET) == [good]
     assert (condition(world, "Degraded").status, condition(world, "Degraded").reason) == ("True", "RestartDelayed")
     for _ in range(8):
         world.round()
         world.now += 1.0
-        assert world.names(DEPLOYMENT) == [good]
+        assert world.names(REPLICA_SET) == [good]
     world.now += 5.0
     world.round()
-    assert world.names(DEPLOYMENT) == sorted([bad, good])
+    assert world.names(REPLICA_SET) == sorted([bad, good])
 
 
 def test_after_its_pause_it_comes_back_by_its_name_though_an_earlier_one_is_free(world: Any) -> None:
-    first, second = world.names(DEPLOYMENT)
+    first, second = world.names(REPLICA_SET)
     world.spec = {**world.spec, "replicas": 3}
     world.rounds()
-    third = next(name for name in world.names(DEPLOYMENT) if name not in (first, second))
+    third = next(name for name in world.names(REPLICA_SET) if name not in (first, second))
     for workload in (first, second):
-        world.objects.pop((DEPLOYMENT, workload))
+        world.objects.pop((REPLICA_SET, workload))
         for pod in world.pods(workload):
             world.objects.pop((POD, pod["metadata"]["name"]))
     world.spec = {**world.spec, "replicas": 1}
@@ -169,17 +169,17 @@ def test_after_its_pause_it_comes_back_by_its_name_though_an_earlier_one_is_free
         crash(world, third)
         world.round()
         world.now += 1.0
-    assert world.names(DEPLOYMENT) == []
+    assert world.names(REPLICA_SET) == []
     world.now += 10.0
     world.round()
-    assert world.names(DEPLOYMENT) == [third]
+    assert world.names(REPLICA_SET) == [third]
     assert records(world)[third].failures == 2
 
 
 def test_an_only_copy_in_its_pause_is_what_serving_tells(world: Any) -> None:
     world.spec = {**world.spec, "replicas": 1}
     world.rounds()
-    (only,) = world.names(DEPLOYMENT)
+    (only,) = world.names(REPLICA_SET)
     for _ in range(2):
         crash(world, only)
         world.round()
@@ -192,27 +192,27 @@ def test_an_only_copy_in_its_pause_is_what_serving_tells(world: Any) -> None:
 
 
 def test_a_failed_copy_that_is_not_wanted_any_more_is_forgotten(world: Any) -> None:
-    bad, good = world.names(DEPLOYMENT)
+    bad, good = world.names(REPLICA_SET)
     fail_for_good(world, bad)
     world.spec = {**world.spec, "replicas": 1}
     world.rounds()
-    assert world.names(DEPLOYMENT) == [good]
+    assert world.names(REPLICA_SET) == [good]
     assert bad not in records(world)
     assert condition(world, "Degraded") is None
 
 
 def test_a_copy_on_a_lost_node_moves_alone_and_its_pod_is_forced(world: Any) -> None:
-    moved, stays = world.names(DEPLOYMENT)
+    moved, stays = world.names(REPLICA_SET)
     (pod,) = world.pods(moved)
     change(world, pod, spec={**pod["spec"], "nodeName": "lost-1"})
-    kept = world.objects[DEPLOYMENT, stays]["metadata"]["uid"]
+    kept = world.objects[REPLICA_SET, stays]["metadata"]["uid"]
     faults = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
     outcome = world.round(faults=faults)
     assert [action.name for action in outcome.actions if getattr(action, "forced", False)] == [pod["metadata"]["name"]]
     degraded = condition(world, "Degraded")
     assert (degraded.reason, degraded.status) == ("NodeLost", "True")
     world.rounds()
-    assert world.objects[DEPLOYMENT, stays]["metadata"]["uid"] == kept
+    assert world.objects[REPLICA_SET, stays]["metadata"]["uid"] == kept
     assert world.parsed().ready_replicas == 2
     assert all(record.failures == 0 for record in records(world).values())
 
@@ -238,7 +238,7 @@ def test_a_copy_on_a_broken_gpu_answers_until_another_does_and_is_drained_then(
 ) -> None:
     world.spec = {**world.spec, "replicas": replicas}
     world.rounds()
-    leaves, *rest = world.names(DEPLOYMENT)
+    leaves, *rest = world.names(REPLICA_SET)
     for _ in range(crashes):
         crash(world, leaves)
         world.round()
@@ -254,10 +254,10 @@ def test_a_copy_on_a_broken_gpu_answers_until_another_does_and_is_drained_then(
         world.now += 5.0
         assert (world.parsed().ready_replicas, pod in told(world)) == (replicas, True)
     assert condition(world, "Degraded").reason == "GpuLost"
-    assert len(world.names(DEPLOYMENT)) == replicas + 1, "another is made meanwhile"
+    assert len(world.names(REPLICA_SET)) == replicas + 1, "another is made meanwhile"
     world.pods_come()
     world.round()
-    assert leaves in world.names(DEPLOYMENT), "what it answers still is not cut off"
+    assert leaves in world.names(REPLICA_SET), "what it answers still is not cut off"
     assert pod not in told(world)
     assert world.parsed().ready_replicas == replicas
     for _ in range(400):
@@ -265,8 +265,8 @@ def test_a_copy_on_a_broken_gpu_answers_until_another_does_and_is_drained_then(
         world.pods_come()
         world.now += 5.0
         assert world.parsed().ready_replicas == replicas
-    (made,) = (name for name in world.names(DEPLOYMENT) if name not in rest)
-    template = world.objects[DEPLOYMENT, made]["spec"]["template"]["spec"]
+    (made,) = (name for name in world.names(REPLICA_SET) if name not in rest)
+    template = world.objects[REPLICA_SET, made]["spec"]["template"]["spec"]
     terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     kept_off = [field for term in terms for field in term.get("matchFields", ())]
     assert {"key": "metadata.name", "operator": "NotIn", "values": ["sick-1"]} in kept_off
@@ -274,7 +274,7 @@ def test_a_copy_on_a_broken_gpu_answers_until_another_does_and_is_drained_then(
 
 
 def test_a_copy_on_a_broken_gpu_waits_for_another_only_so_long(world: Any) -> None:
-    leaves, _stays = world.names(DEPLOYMENT)
+    leaves, _stays = world.names(REPLICA_SET)
     pod = place(world, leaves, "sick-1")
     world.seen["faults"] = BROKEN
     world.round()
@@ -288,7 +288,7 @@ def test_a_copy_on_a_broken_gpu_waits_for_another_only_so_long(world: Any) -> No
 
 def test_copies_beyond_what_is_wanted_leave_a_broken_gpu_first(world: Any) -> None:
     """Where the rest is enough, nothing is waited for."""
-    leaves, stays = world.names(DEPLOYMENT)
+    leaves, stays = world.names(REPLICA_SET)
     place(world, leaves, "sick-1")
     world.seen["faults"] = BROKEN
     world.spec = {**world.spec, "replicas": 1}
@@ -299,10 +299,10 @@ def test_copies_beyond_what_is_wanted_leave_a_broken_gpu_first(world: Any) -> No
 def test_on_a_node_with_fewer_gpus_new_copies_come_last(world: Any) -> None:
     world.seen["faults"] = NodeFaults(short={"short-1": 7})
     world.spec = {**world.spec, "replicas": 3}
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     world.round()
-    (made,) = set(world.names(DEPLOYMENT)) - set(before)
-    nodes = world.objects[DEPLOYMENT, made]["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (made,) = set(world.names(REPLICA_SET)) - set(before)
+    nodes = world.objects[REPLICA_SET, made]["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
     required = (nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or ()
     assert not any(term.get("matchFields") for term in required), "it may be the only node"
     (liked,) = nodes["preferredDuringSchedulingIgnoredDuringExecution"]
@@ -318,7 +318,7 @@ def test_on_a_node_with_fewer_gpus_new_copies_come_last(world: Any) -> None:
 def test_why_a_copy_left_its_node_is_told_until_another_answers(world: Any) -> None:
     world.spec = {**world.spec, "replicas": 1}
     world.rounds()
-    (lost,) = world.names(DEPLOYMENT)
+    (lost,) = world.names(REPLICA_SET)
     place(world, lost, "lost-1")
     world.seen["faults"] = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
     for _ in range(30):
@@ -335,7 +335,7 @@ def test_why_a_copy_left_its_node_is_told_until_another_answers(world: Any) -> N
 def test_a_node_that_was_lost_is_not_told_of_for_ever(world: Any) -> None:
     world.spec = {**world.spec, "replicas": 1}
     world.rounds()
-    (lost,) = world.names(DEPLOYMENT)
+    (lost,) = world.names(REPLICA_SET)
     place(world, lost, "lost-1")
     world.seen["faults"] = NodeFaults(lost={"lost-1": "node lost-1 has not answered for 61 s"})
     world.round()
@@ -396,7 +396,7 @@ def test_a_group_that_finds_a_part_of_its_gpus_gives_them_back(group: Any) -> No
 
 def test_failures_outlive_the_operator_and_its_pods(world: Any) -> None:
     """The status is all that there is: another operator, with nothing in its memory, goes on counting."""
-    bad, _good = world.names(DEPLOYMENT)
+    bad, _good = world.names(REPLICA_SET)
     crash(world, bad)
     world.round()
     other = world.copy()

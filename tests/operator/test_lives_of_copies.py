@@ -13,7 +13,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import StartWeights
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, POD, POD_DISRUPTION_BUDGET
+from paddock_operator.kinds import CONFIG_MAP, LEADER_WORKER_SET, POD, POD_DISRUPTION_BUDGET, REPLICA_SET
 from paddock_operator.observed import Charged, WeightsJob
 from paddock_operator.ports import Policy
 
@@ -36,7 +36,7 @@ def revision_of(name: str) -> str:
 
 def test_copies_come_up_and_are_routed_to(world: Any) -> None:
     world.rounds()
-    assert len(world.names(DEPLOYMENT)) == 2
+    assert len(world.names(REPLICA_SET)) == 2
     status = world.parsed()
     assert (status.phase, status.replicas, status.ready_replicas) == ("Serving", 2, 2)
     assert [len(target.endpoints) for target in status.routing.targets] == [2]
@@ -47,7 +47,7 @@ def templates(world: Any) -> list[Any]:
     return [
         item["spec"].get("template") or item["spec"]["leaderWorkerTemplate"]
         for (kind, _name), item in world.objects.items()
-        if kind in (DEPLOYMENT, LEADER_WORKER_SET)
+        if kind in (REPLICA_SET, LEADER_WORKER_SET)
     ]
 
 
@@ -61,12 +61,12 @@ OTHER_SETTINGS: dict[str, Any] = {
 @pytest.mark.parametrize("setting", sorted(OTHER_SETTINGS))
 def test_other_settings_restart_nothing_and_are_told_as_drift(world: Any, setting: str) -> None:
     world.rounds()
-    before, copies = templates(world), world.names(DEPLOYMENT)
+    before, copies = templates(world), world.names(REPLICA_SET)
     assert not world.parsed().drifted
     world.written.clear()
     world.config = replace(world.config, version="2.0.0", **{setting: OTHER_SETTINGS[setting]})
     world.rounds()
-    assert (templates(world), world.names(DEPLOYMENT), world.written) == (before, copies, [])
+    assert (templates(world), world.names(REPLICA_SET), world.written) == (before, copies, [])
     status = world.parsed()
     assert (status.drifted, status.phase) == (True, "Serving")
     assert [item.rendered_by for item in status.revisions] == ["1.0.0"]
@@ -83,31 +83,31 @@ def test_an_operator_that_renders_the_same_is_no_drift(world: Any) -> None:
 def test_a_copy_that_is_lost_comes_back_as_it_was_made_not_as_it_would_be_made_now(world: Any) -> None:
     world.rounds()
     before = templates(world)
-    lost = world.names(DEPLOYMENT)[0]
+    lost = world.names(REPLICA_SET)[0]
     world.config = replace(world.config, serving_image="registry.test/serving:2")
     world.objects = {place: item for place, item in world.objects.items() if not place[1].startswith(lost)}
     world.rounds()
-    assert lost in world.names(DEPLOYMENT)
+    assert lost in world.names(REPLICA_SET)
     assert templates(world) == [before[1], before[0]] or templates(world) == before
 
 
 def test_drift_is_applied_where_nothing_is_served(world: Any) -> None:
     world.rounds()
-    (former,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    (former,) = {revision_of(name) for name in world.names(REPLICA_SET)}
     world.spec = {**DEMO, "replicas": 0}
     world.rounds()
-    assert world.names(DEPLOYMENT) == []
+    assert world.names(REPLICA_SET) == []
     world.config = replace(world.config, serving_image="registry.test/serving:2")
     world.rounds()
     world.spec = {**DEMO, "replicas": 2}
     world.rounds()
-    assert {revision_of(name) for name in world.names(DEPLOYMENT)} != {former}
+    assert {revision_of(name) for name in world.names(REPLICA_SET)} != {former}
     assert not world.parsed().drifted
 
 
 def test_a_change_replaces_copies_one_by_one_and_the_former_revision_goes(world: Any) -> None:
     world.rounds()
-    (former,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    (former,) = {revision_of(name) for name in world.names(REPLICA_SET)}
     world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}}
     least = []
     for _ in range(60):
@@ -116,7 +116,7 @@ def test_a_change_replaces_copies_one_by_one_and_the_former_revision_goes(world:
         world.pods_come()
         world.now += 5
     assert min(least) == 2, "there is room for one more copy at a time, so none is missing"
-    (present,) = {revision_of(name) for name in world.names(DEPLOYMENT)}
+    (present,) = {revision_of(name) for name in world.names(REPLICA_SET)}
     assert present != former
     assert [
         world.objects[CONFIG_MAP, name]["metadata"]["labels"][names.REVISION] for name in world.names(CONFIG_MAP)
@@ -127,31 +127,31 @@ def test_a_change_replaces_copies_one_by_one_and_the_former_revision_goes(world:
 
 def test_a_change_taken_back_half_way_goes_back_to_the_copies_that_are_there(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}}
     world.round()
     world.now += 5
-    assert len(world.names(DEPLOYMENT)) == 3, "a copy of the new revision comes beside the former ones"
+    assert len(world.names(REPLICA_SET)) == 3, "a copy of the new revision comes beside the former ones"
     world.spec = {**DEMO, "replicas": 2}
     world.written.clear()
     world.rounds()
-    assert world.names(DEPLOYMENT) == before
-    assert not [text for text in world.written if text.startswith("create Deployment")]
+    assert world.names(REPLICA_SET) == before
+    assert not [text for text in world.written if text.startswith("create ReplicaSet")]
     assert world.parsed().rollout is None
 
 
 def test_a_change_that_never_answers_leaves_what_serves_and_is_told(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1024}, "rollout": {"deadlineSeconds": 600}}
     for _ in range(400):
         world.round()
         assert world.parsed().ready_replicas == 2
-        new = [name for name in world.names(DEPLOYMENT) if name not in before]
+        new = [name for name in world.names(REPLICA_SET) if name not in before]
         world.pods_come(but=new)
         world.now += 5
     status = world.parsed()
-    assert world.names(DEPLOYMENT) == before
+    assert world.names(REPLICA_SET) == before
     assert {item.name: item.state for item in status.revisions}[revision_of(before[0])] == "Current"
     assert sorted(item.state for item in status.revisions) == ["Current", "Failed"]
     progressing = next(item for item in status.conditions if item.type == "Progressing")
@@ -164,29 +164,29 @@ def test_copies_that_are_too_many_are_drained_before_they_go(world: Any) -> None
     world.spec = {**DEMO, "replicas": 1}
     world.written.clear()
     world.round()
-    assert not [text for text in world.written if text.startswith("delete Deployment")]
+    assert not [text for text in world.written if text.startswith("delete ReplicaSet")]
     (target,) = world.parsed().routing.targets
     assert len(target.endpoints) == 1, "they get no requests from the moment that they are to go"
     marked = [
         name
         for (kind, name), item in world.objects.items()
-        if kind == DEPLOYMENT and names.DRAINING in item["metadata"]["annotations"]
+        if kind == REPLICA_SET and names.DRAINING in item["metadata"]["annotations"]
     ]
     assert len(marked) == 2
     world.rounds()
-    assert len(world.names(DEPLOYMENT)) == 1
+    assert len(world.names(REPLICA_SET)) == 1
 
 
 def test_a_copy_that_drains_is_taken_back_where_it_is_wanted_again(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     world.spec = {**DEMO, "replicas": 1}
     world.round()
     world.spec = {**DEMO, "replicas": 2}
     world.written.clear()
     world.rounds()
     budget = f"create PodDisruptionBudget {names.serving_name(namespace='acme', name='chat')}"
-    assert (world.names(DEPLOYMENT), world.written) == (before, [budget])
+    assert (world.names(REPLICA_SET), world.written) == (before, [budget])
     assert world.parsed().ready_replicas == 2
 
 
@@ -207,11 +207,11 @@ def test_too_few_copies_are_not_serving(world: Any) -> None:
         return found.status, found.reason
 
     assert serving() == ("True", "Serving")
-    for name in world.names(DEPLOYMENT)[:2]:
+    for name in world.names(REPLICA_SET)[:2]:
         world.answer(name, "hangs")
     world.round()
     assert serving() == ("False", "TooFewAvailable")
-    world.answer(world.names(DEPLOYMENT)[0], None)
+    world.answer(world.names(REPLICA_SET)[0], None)
     world.round()
     assert serving() == ("True", "Serving")
     world.spec = {**DEMO, "replicas": 1, "minAvailable": 2}
@@ -247,7 +247,7 @@ def test_copies_of_a_former_model_get_requests_only_as_long_as_it_may_be_used(
         inventory=pairs.one_each(),
     )
     made.rounds()
-    former = made.names(DEPLOYMENT)
+    former = made.names(REPLICA_SET)
     assert made.parsed().ready_replicas == 2
     made.policy, made.spec = licensed(helpers, for_both=for_both), {**DEMO, "replicas": 2}
     made.round()
@@ -255,11 +255,11 @@ def test_copies_of_a_former_model_get_requests_only_as_long_as_it_may_be_used(
     assert models == ({LLAMA} if for_both else set())
     made.now += 4
     made.round()
-    assert bool(set(former) & set(made.names(DEPLOYMENT))) is for_both, (
+    assert bool(set(former) & set(made.names(REPLICA_SET))) is for_both, (
         "they are waited for no longer than gateways need"
     )
     made.rounds()
-    assert not set(former) & set(made.names(DEPLOYMENT))
+    assert not set(former) & set(made.names(REPLICA_SET))
     assert [target.model for target in made.parsed().routing.targets] == ["smollm2-135m-instruct"]
 
 
@@ -300,15 +300,15 @@ def test_what_runs_is_looked_after_while_the_weights_of_another_model_are_fetche
         inventory=pairs.one_each(),
     )
     made.rounds()
-    before = made.names(DEPLOYMENT)
+    before = made.names(REPLICA_SET)
     made.spec = {**DEMO, "replicas": 3}
     made.seen["weights"] = type(made.seen["weights"])(job=None)
-    del made.objects[DEPLOYMENT, before[0]]
+    del made.objects[REPLICA_SET, before[0]]
     for pod in made.pods(before[0]):
         del made.objects[POD, pod["metadata"]["name"]]
     outcome = made.rounds()
     assert any(isinstance(action, StartWeights) for action in outcome.actions)
-    assert set(before) < set(made.names(DEPLOYMENT)), "what was lost came back, and one more as is asked"
+    assert set(before) < set(made.names(REPLICA_SET)), "what was lost came back, and one more as is asked"
     status = made.parsed()
     assert (status.ready_replicas, {target.model for target in status.routing.targets}) == (3, {LLAMA})
     assert next(item.status for item in status.conditions if item.type == "WeightsReady") == "False"
@@ -316,7 +316,7 @@ def test_what_runs_is_looked_after_while_the_weights_of_another_model_are_fetche
 
 def test_copies_whose_configmap_is_lost_serve_until_they_are_replaced(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     (pinned,) = world.names(CONFIG_MAP)
     del world.objects[CONFIG_MAP, pinned]
     world.config = replace(world.config, serving_image="registry.test/serving:2")
@@ -325,28 +325,28 @@ def test_copies_whose_configmap_is_lost_serve_until_they_are_replaced(world: Any
         assert world.parsed().ready_replicas >= 1
         world.pods_come()
         world.now += 5
-    assert len(world.names(DEPLOYMENT)) == 2
-    assert not set(before) & set(world.names(DEPLOYMENT))
+    assert len(world.names(REPLICA_SET)) == 2
+    assert not set(before) & set(world.names(REPLICA_SET))
 
 
 def test_a_lost_configmap_is_no_reason_to_stop_what_runs(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     (pinned,) = world.names(CONFIG_MAP)
     del world.objects[CONFIG_MAP, pinned]
     world.rounds()
     assert world.names(CONFIG_MAP) == [pinned]
-    assert world.names(DEPLOYMENT) == before
+    assert world.names(REPLICA_SET) == before
 
 
 def test_the_same_revision_answers_another_wish_that_renders_the_same(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT, CONFIG_MAP)
+    before = world.names(REPLICA_SET, CONFIG_MAP)
     plan = world.parsed().plan
     world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": plan.context_length, "type": plan.engine}}
     world.written.clear()
     world.rounds()
-    assert (world.names(DEPLOYMENT, CONFIG_MAP), world.written) == (before, [])
+    assert (world.names(REPLICA_SET, CONFIG_MAP), world.written) == (before, [])
     (pinned,) = world.names(CONFIG_MAP)
     found = revisions.read(world.objects[CONFIG_MAP, pinned])
     assert found is not None
@@ -363,7 +363,7 @@ def test_nodes_that_are_not_to_be_used_are_kept_off_for_the_life_of_a_copy(world
     world.rounds()
     assert world.written == []
     for (kind, _name), item in world.objects.items():
-        if kind == DEPLOYMENT:
+        if kind == REPLICA_SET:
             terms = item["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
             (term,) = terms["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
             assert term["matchFields"] == [{"key": "metadata.name", "operator": "NotIn", "values": ["bad"]}]
@@ -372,14 +372,14 @@ def test_nodes_that_are_not_to_be_used_are_kept_off_for_the_life_of_a_copy(world
 @pytest.mark.parametrize("whose", ["deployment", "platform"])
 def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: Any, whose: str) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     window: dict[str, Any] = {"start": "09:00", "hours": 1}  # it is 08:00
     if whose == "deployment":
         world.spec = {**world.spec, "maintenance": window}
     changed = replace(world.config, serving_image="registry.test/serving:2")
     world.config = replace(changed, maintenance=MaintenanceSpec(**window)) if whose == "platform" else changed
     outcome = world.rounds()
-    assert (world.names(DEPLOYMENT), world.parsed().drifted) == (before, True)
+    assert (world.names(REPLICA_SET), world.parsed().drifted) == (before, True)
     assert outcome.look_after_seconds <= 3600
     world.now += 3600
     for _ in range(60):
@@ -387,7 +387,7 @@ def test_drift_becomes_a_rollout_in_a_maintenance_window_and_not_before(world: A
         assert world.parsed().ready_replicas == 2
         world.pods_come()
         world.now += 5
-    assert not set(before) & set(world.names(DEPLOYMENT))
+    assert not set(before) & set(world.names(REPLICA_SET))
     assert not world.parsed().drifted
     images = {item["containers"][0]["image"] for item in (template["spec"] for template in templates(world))}
     assert images == {"registry.test/serving:2"}
@@ -412,15 +412,15 @@ def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_
 
 def test_what_runs_is_looked_after_while_the_wish_cannot_come_true(world: Any) -> None:
     world.rounds()
-    before = world.names(DEPLOYMENT)
+    before = world.names(REPLICA_SET)
     world.spec = {**DEMO, "replicas": 3, "parallelism": {"tensor": 2}}
-    del world.objects[DEPLOYMENT, before[0]]
+    del world.objects[REPLICA_SET, before[0]]
     for pod in world.pods(before[0]):
         del world.objects[POD, pod["metadata"]["name"]]
     world.rounds()
     status = world.parsed()
     assert next(item.reason for item in status.conditions if item.type == "Planned") == "InvalidParallelism"
-    assert set(before) < set(world.names(DEPLOYMENT))
+    assert set(before) < set(world.names(REPLICA_SET))
     assert status.ready_replicas == 3
 
 
@@ -497,8 +497,8 @@ def test_whatever_is_asked_and_whenever_the_process_dies_it_ends_as_asked(
     status = world.parsed()
     (target,) = status.routing.targets
     wanted = world.spec["replicas"]
-    assert (len(world.names(DEPLOYMENT)), status.ready_replicas, len(target.endpoints)) == (wanted,) * 3
-    assert {revision_of(name) for name in world.names(DEPLOYMENT)} == {target.revision}
+    assert (len(world.names(REPLICA_SET)), status.ready_replicas, len(target.endpoints)) == (wanted,) * 3
+    assert {revision_of(name) for name in world.names(REPLICA_SET)} == {target.revision}
     assert target.context_length == world.spec.get("engine", {}).get("contextLength", 8192)
     assert (status.rollout, status.drifted) == (None, False)
     assert [item.state for item in status.revisions] == ["Current"]

@@ -115,7 +115,7 @@ def test_the_hubs_token_goes_only_to_jobs_that_fetch_the_catalogues_own_sources_
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_every_pod_keeps_the_restricted_profile(pairs: Any, case: str) -> None:
     for manifest in pairs.manifests_of(rendering(*CASES[case])):
-        if manifest["kind"] != "Deployment":
+        if manifest["kind"] != "ReplicaSet":
             continue
         pod = manifest["spec"]["template"]["spec"]
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -139,7 +139,7 @@ def test_deployments_share_what_says_nothing_of_one_of_them(pairs: Any) -> None:
     assert shared[0] == shared[1]
     assert [item["kind"] for item in shared[0]] == [*SPACE]
     own = [item for item in pairs.manifests_of(one) if item["kind"] not in SPACE]
-    assert [item["kind"] for item in own] == ["Secret", "PodDisruptionBudget", "ConfigMap", "Deployment"]
+    assert [item["kind"] for item in own] == ["Secret", "PodDisruptionBudget", "ConfigMap", "ReplicaSet"]
     assert {item["metadata"]["labels"][names.DEPLOYMENT_NAME] for item in own} == {"a"}
 
 
@@ -185,7 +185,7 @@ def test_pods_restart_only_for_what_they_read(pairs: Any, changes: dict[str, Any
         changes = {"spec": {"access": AccessSpec(tenants=("globex",))}}
 
     def template(made: Rendering) -> Any:
-        return next(item for item in pairs.manifests_of(made) if item["kind"] == "Deployment")["spec"]["template"]
+        return next(item for item in pairs.manifests_of(made) if item["kind"] == "ReplicaSet")["spec"]["template"]
 
     case = CASES["smollm2-on-cpu"]
     assert (template(rendering(*case)) != template(rendering(*case, **changes))) is restarts
@@ -196,7 +196,7 @@ def test_placement_and_gpu_product_reach_the_pod(pairs: Any) -> None:
         node_selector={"zone": "a"}, tolerations=(Toleration(key="dedicated", operator="Exists", effect="NoExecute"),)
     )
     made = rendering(*CASES["llama-3.1-8b-on-h100"], spec={"placement": placement})
-    deployment = next(item for item in pairs.manifests_of(made) if item["kind"] == "Deployment")
+    deployment = next(item for item in pairs.manifests_of(made) if item["kind"] == "ReplicaSet")
     pod = deployment["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"zone": "a"}
     assert {"key": "dedicated", "operator": "Exists", "effect": "NoExecute"} in pod["tolerations"]
@@ -207,7 +207,7 @@ def test_placement_and_gpu_product_reach_the_pod(pairs: Any) -> None:
 
 def test_start_up_is_given_time_for_the_size_of_the_weights(pairs: Any) -> None:
     def budget(case: str) -> int:
-        deployment = next(item for item in pairs.manifests_of(rendering(*CASES[case])) if item["kind"] == "Deployment")
+        deployment = next(item for item in pairs.manifests_of(rendering(*CASES[case])) if item["kind"] == "ReplicaSet")
         probe = deployment["spec"]["template"]["spec"]["containers"][0]["startupProbe"]
         return int(probe["periodSeconds"] * probe["failureThreshold"])
 

@@ -25,7 +25,7 @@ OBJECTS: dict[str, dict[str, Any]] = {
     "LimitRange": {"apiVersion": "v1", "spec": {"limits": []}},
     "NetworkPolicy": {"apiVersion": "networking.k8s.io/v1", "spec": {"podSelector": {}}},
     "PodDisruptionBudget": {"apiVersion": "policy/v1", "spec": {"minAvailable": 1}},
-    "Deployment": {"apiVersion": "apps/v1", "spec": {"selector": {"matchLabels": LABELS}, "template": TEMPLATE}},
+    "ReplicaSet": {"apiVersion": "apps/v1", "spec": {"selector": {"matchLabels": LABELS}, "template": TEMPLATE}},
     "Job": {"apiVersion": "batch/v1", "spec": {"template": {"spec": {**POD, "restartPolicy": "Never"}}}},
 }
 

@@ -15,7 +15,7 @@ from paddock_operator.decide.causes import root_cause, words_of_job
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.rollout.types import Verdict
 from paddock_operator.decide.serving import Judgement, Wanted, judge
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.observed import Child, Observed, Warned, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import event, status_of, transitions
@@ -78,7 +78,7 @@ def looked(*children: Child, probes: dict[str, str | None] | None = None, **stat
 def judged(observed: Observed, *, wanted: int = 1) -> Judgement:
     workloads = [child.manifest for child in observed.children if child.kind != POD]
     alive = {str(item.manifest["metadata"]["labels"][names.COPY]) for item in observed.children if item.kind == POD}
-    made = [Child(kind=DEPLOYMENT, manifest=workload(name)) for name in alive if not workloads]
+    made = [Child(kind=REPLICA_SET, manifest=workload(name)) for name in alive if not workloads]
     seen = replace(observed, children=(*observed.children, *made))
     here = copies.of(seen, gpu=GPU)
     return judge(
@@ -243,7 +243,7 @@ def test_a_quota_that_lets_no_pod_be_created_is_told() -> None:
     words = 'pods "chat-x" is forbidden: exceeded quota: gpus'
     failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": words}
     manifest = {"metadata": {"name": "chat", "namespace": "s", "uid": "d"}, "status": {"conditions": [failure]}}
-    judgement = judged(looked(Child(kind=DEPLOYMENT, manifest=manifest)))
+    judgement = judged(looked(Child(kind=REPLICA_SET, manifest=manifest)))
     for kind in (ConditionType.SCHEDULED, ConditionType.SERVING):
         finding = found(judgement, kind)
         assert finding is not None

@@ -16,7 +16,7 @@ ADDRESSES = [f"127.77.9.{number}" for number in range(1, 4)]
 
 def copies(api: Any, cluster_helpers: Any) -> list[dict[str, Any]]:
     """The workloads of the deployment's copies that are not going."""
-    found = cluster_helpers.get(api, "deployments", "-n", SERVING, "-l", f"{names.DEPLOYMENT_NAME}={NAME}")
+    found = cluster_helpers.get(api, "replicasets", "-n", SERVING, "-l", f"{names.DEPLOYMENT_NAME}={NAME}")
     return [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
 
 

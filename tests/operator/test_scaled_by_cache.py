@@ -43,7 +43,7 @@ async def metrics_at(address: str) -> AsyncIterator[Metrics]:
 
 
 def copies(api: Any, cluster_helpers: Any) -> list[dict[str, Any]]:
-    found = cluster_helpers.get(api, "deployments", "-n", SERVING, "-l", f"{names.DEPLOYMENT_NAME}={NAME}")
+    found = cluster_helpers.get(api, "replicasets", "-n", SERVING, "-l", f"{names.DEPLOYMENT_NAME}={NAME}")
     return [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
 
 

@@ -15,7 +15,7 @@ from paddock_operator.decide.actions import AddFinalizer, Apply, Delete, RecordR
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.quota import settle
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET, Kind, kind_of
 from paddock_operator.observed import Charged, Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import status_of
@@ -25,7 +25,7 @@ NOW = 1_800_000_000.0
 KEY = Key("acme", "chat")
 SERVING = "paddock-serving-acme"
 RESULT = {"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432}
-WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
+WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 
 
 def weights(**changes: Any) -> WeightsJob:
@@ -224,7 +224,7 @@ def _is_seen(kind: Kind, manifest: dict[str, Any]) -> bool:
 
 def _templates(kind: Kind, name: str, workload: dict[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, str]]]:
     spec = workload["spec"]
-    if kind == DEPLOYMENT:
+    if kind == REPLICA_SET:
         return [(f"{name}-x", spec["template"], {})]
     group = spec["leaderWorkerTemplate"]
     workers = [(f"{name}-0-{number}", group["workerTemplate"]) for number in range(1, group["size"])]

@@ -71,7 +71,7 @@ def running(world: World) -> dict[str, tuple[str, int, int]]:
     return found
 
 
-KINDS = ("Deployment", "LeaderWorkerSet", "Pod", "ConfigMap", "Secret")
+KINDS = ("ReplicaSet", "LeaderWorkerSet", "Pod", "ConfigMap", "Secret")
 
 
 def differing(before: dict[str, tuple[str, int, int]], after: dict[str, tuple[str, int, int]]) -> list[str]:

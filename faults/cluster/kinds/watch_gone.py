@@ -3,7 +3,7 @@
 import asyncio
 
 from paddock_core.resources import names
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, POD
+from paddock_operator.kinds import CONFIG_MAP, POD, REPLICA_SET
 
 from faults.cluster.outcome import Outcome
 from faults.cluster.simulated.life import Life
@@ -19,7 +19,7 @@ LIMIT_SECONDS = 5.0
 
 
 def play(stage: Stage, size: int) -> Outcome:
-    """Deployments, ConfigMaps and pods of deployments that serve are deleted while the operator is cut off."""
+    """ReplicaSets, ConfigMaps and pods of deployments that serve are deleted while the operator is cut off."""
 
     async def scenario(world: World) -> Outcome:
         copies = [f"d{number}" for number in range(7)]
@@ -31,7 +31,7 @@ def play(stage: Stage, size: int) -> Outcome:
             world.api.weather.down = True
             world.api.cut()
             await asyncio.sleep(GAP_SECONDS)
-            places = [place for place in world.store.places() if place.kind in (CONFIG_MAP, POD, DEPLOYMENT)]
+            places = [place for place in world.store.places() if place.kind in (CONFIG_MAP, POD, REPLICA_SET)]
             gone = stage.random("gone").sample(sorted(places, key=str), size)
             for place in gone:
                 if world.store.get(place) is not None:

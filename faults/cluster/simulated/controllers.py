@@ -11,7 +11,7 @@ import itertools
 import json
 from typing import Any
 
-from paddock_operator.kinds import DEPLOYMENT, JOB, LEADER_WORKER_SET, NAMESPACE, NODE, POD
+from paddock_operator.kinds import JOB, LEADER_WORKER_SET, NAMESPACE, NODE, POD, REPLICA_SET
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.times import format_time
 
@@ -24,7 +24,6 @@ GRACE_SECONDS = 3.0
 JOB_SECONDS = 8.0
 EVENTS_SECONDS = 3600.0
 WEIGHTS_RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98_362_432})
-HASH = "pod-template-hash"
 _LWS = "leaderworkerset.sigs.k8s.io/"
 
 
@@ -98,7 +97,7 @@ class Controllers:
         self._news.set()
 
     def _named(self, owner: Manifest, namespace: str) -> list[Place]:
-        kinds = {kind.name: kind for kind in (DEPLOYMENT, LEADER_WORKER_SET, JOB)}
+        kinds = {kind.name: kind for kind in (REPLICA_SET, LEADER_WORKER_SET, JOB)}
         kind = kinds.get(owner["kind"])
         return [] if kind is None else [Place(kind, namespace, owner["name"])]
 
@@ -116,8 +115,8 @@ class Controllers:
         match place.kind.name:
             case "Namespace":
                 self._namespace(place, found)
-            case "Deployment":
-                self._deployment(place, found)
+            case "ReplicaSet":
+                self._replica_set(place, found)
             case "LeaderWorkerSet":
                 self._group(place, found)
             case "Job":
@@ -134,7 +133,7 @@ class Controllers:
         return not any(self._lives(owner, manifest["metadata"].get("namespace", "")) for owner in owners)
 
     def _lives(self, owner: Manifest, namespace: str) -> bool:
-        for kind in (DEPLOYMENT, LEADER_WORKER_SET, JOB, POD):
+        for kind in (REPLICA_SET, LEADER_WORKER_SET, JOB, POD):
             if kind.name == owner["kind"]:
                 found = self.store.get(Place(kind, namespace, owner["name"]))
                 return found is not None and found["metadata"]["uid"] == owner["uid"]
@@ -160,37 +159,31 @@ class Controllers:
         else:
             self._later(place, EVENTS_SECONDS + 1.0)
 
-    def _deployment(self, place: Place, deployment: Manifest) -> None:
-        spec, template = deployment["spec"], deployment["spec"]["template"]
-        if "deletionTimestamp" in deployment["metadata"]:
+    def _replica_set(self, place: Place, replica_set: Manifest) -> None:
+        spec = replica_set["spec"]
+        if "deletionTimestamp" in replica_set["metadata"]:
             return
-        revision, wanted = _digest(template), int(spec.get("replicas", 1))
-        pods = [pod for pod in self._pods_of(deployment) if not _going(pod)]
-        right = [pod for pod in pods if pod["metadata"]["labels"].get(HASH) == revision and not _failed(pod)]
-        for pod in pods:
-            if pod not in right:
-                self.store.delete(_place(POD, pod))
-        for pod in right[wanted:]:
+        wanted = int(spec.get("replicas", 1))
+        pods = [pod for pod in self._pods_of(replica_set) if not _going(pod)]
+        # A pod is never replaced for its template's sake; one that failed is collected.
+        right = [pod for pod in pods if not _failed(pod)]
+        for pod in (*filter(_failed, pods), *right[wanted:]):
             self.store.delete(_place(POD, pod))
         for _ in range(wanted - len(right)):
-            name = f"{place.name}-{revision[:6]}-{next(self._addresses):05x}"
-            self._make_pod(deployment, DEPLOYMENT, place, name, template, {HASH: revision})
-        self._tell_deployment(place, deployment, revision)
+            name = f"{place.name}-{next(self._addresses):05x}"
+            self._make_pod(replica_set, REPLICA_SET, place, name, spec["template"], {})
+        self._tell_replica_set(place, replica_set)
 
-    def _tell_deployment(self, place: Place, deployment: Manifest, revision: str) -> None:
-        pods = [pod for pod in self._pods_of(deployment) if not _going(pod)]
-        ready, new = sum(map(_ready, pods)), sum(1 for pod in pods if pod["metadata"]["labels"].get(HASH) == revision)
-        wanted = int(deployment["spec"].get("replicas", 1))
-        counts = {"replicas": len(pods), "updatedReplicas": new, "readyReplicas": ready, "availableReplicas": ready}
+    def _tell_replica_set(self, place: Place, replica_set: Manifest) -> None:
+        pods = [pod for pod in self._pods_of(replica_set) if not _going(pod)]
+        ready = sum(map(_ready, pods))
+        counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}
         status = {
-            "observedGeneration": deployment["metadata"]["generation"],
+            "observedGeneration": replica_set["metadata"]["generation"],
+            "replicas": len(pods),
             **{name: count for name, count in counts.items() if count},
-            "conditions": [
-                {"type": "Available", "status": "True" if ready >= wanted else "False", "reason": "Simulated"},
-                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
-            ],
         }
-        self.store.put(place, {**deployment, "status": status})
+        self.store.put(place, {**replica_set, "status": status})
 
     def _group(self, place: Place, group: Manifest) -> None:
         spec = group["spec"]

@@ -12,7 +12,7 @@ from faults.cluster.simulated.applying import applied, merged
 from faults.cluster.simulated.selecting import has, picks
 from faults.cluster.simulated.store import Place, Store, place_of
 
-WITH_STATUS = frozenset({"LlamaDeployment", "LlamaModel", "Deployment", "LeaderWorkerSet", "Job", "Pod", "Node"})
+WITH_STATUS = frozenset({"LlamaDeployment", "LlamaModel", "ReplicaSet", "LeaderWorkerSet", "Job", "Pod", "Node"})
 """Kinds whose status is a subresource: written by itself, and left alone by other writes."""
 
 

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from paddock_core.resources import names
 from paddock_operator.kinds import (
     ALL,
-    DEPLOYMENT,
     LEADER_WORKER_SET,
     LLAMA_DEPLOYMENT,
     NAMESPACE,
     NODE,
     OPTIONAL,
     POD,
+    REPLICA_SET,
     SECRET,
     Kind,
 )
@@ -170,9 +170,9 @@ class World:
         return [pod for pod in pods if pod["metadata"]["labels"].get(names.WORKER_INDEX, "0") == names.LEADER_INDEX]
 
     def workloads(self, name: str) -> list[Manifest]:
-        """Its Deployments and groups."""
+        """Its ReplicaSets and groups."""
         found = self.children(name)
-        return [*found.get(DEPLOYMENT, []), *found.get(LEADER_WORKER_SET, [])]
+        return [*found.get(REPLICA_SET, []), *found.get(LEADER_WORKER_SET, [])]
 
     def held_gpus(self) -> int:
         """GPUs that pods hold."""

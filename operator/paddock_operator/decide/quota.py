@@ -19,12 +19,12 @@ from paddock_core.resources.llamadeployment import QuotaStatus, Spec
 
 from paddock_operator.decide.actions import Action, Apply
 from paddock_operator.decide.outcome import Outcome
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET, POD, Kind, kind_of
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET, Kind, kind_of
 from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.ports import Manifest
 from paddock_operator.times import parse_time
 
-COPIES = (DEPLOYMENT, LEADER_WORKER_SET)
+COPIES = (REPLICA_SET, LEADER_WORKER_SET)
 """Kinds that make the pods of copies."""
 
 

@@ -24,7 +24,7 @@ from paddock_operator.decide.counted import digest
 from paddock_operator.decide.marking import marked
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.decide.rollout.types import State
-from paddock_operator.kinds import CONFIG_MAP, DEPLOYMENT, LEADER_WORKER_SET, kind_of
+from paddock_operator.kinds import CONFIG_MAP, LEADER_WORKER_SET, REPLICA_SET, kind_of
 from paddock_operator.manifests import repository
 from paddock_operator.manifests.render import (
     COPY,
@@ -39,7 +39,7 @@ from paddock_operator.manifests.render import (
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
 
-WORKLOADS = (DEPLOYMENT, LEADER_WORKER_SET)
+WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 """Kinds that make the pods of a copy."""
 WISH = "paddock.dev/wish"
 """Annotation: digest of the tenant's wish that the revision answers."""

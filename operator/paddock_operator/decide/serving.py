@@ -7,7 +7,7 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType, Fi
 
 from paddock_operator.decide import causes
 from paddock_operator.decide.copies import Copy, is_ready
-from paddock_operator.kinds import DEPLOYMENT, LEADER_WORKER_SET
+from paddock_operator.kinds import LEADER_WORKER_SET, REPLICA_SET
 from paddock_operator.observed import Child, Observed
 
 RETRY_PROBE_SECONDS = 1.0
@@ -144,7 +144,7 @@ def _refused(observed: Observed) -> causes.Cause | None:
             cause = causes.of_events(child.manifest, warned=observed.warned)
             if cause is not None:
                 return cause
-        if child.kind == DEPLOYMENT:
+        if child.kind == REPLICA_SET:
             for item in (child.manifest.get("status") or {}).get("conditions") or ():
                 if item["type"] == "ReplicaFailure" and item["status"] == "True":
                     text = f"no pod can be created: {item.get('message', '')}"[: causes.MAX_WORDS]

@@ -68,7 +68,7 @@ def queue_annotations(placement: PlacementSpec) -> dict[str, str]:
 
 
 def owner_labels(rendering: Rendering) -> dict[str, str]:
-    """Labels of the object that owns the pods: by them Kueue admits all its pods, or none."""
+    """Labels of what Kueue admits: a group, so that it gets all its pods or none, or the one pod of a copy."""
     placement, kueue = rendering.spec.placement, any(kind in rendering.apis for kind in LOCAL_QUEUES)
     by_default = placement.queue is None and kueue and bool(rendering.config.cluster_queue)
     if by_default and rendering.plan.gpus_per_pod and not by_volcano(rendering):
