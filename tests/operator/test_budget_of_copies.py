@@ -46,7 +46,7 @@ def test_one_copy_of_three_may_be_evicted_at_a_time(api: Any, pairs: Any, cluste
             def allowed() -> bool:
                 status = cluster_helpers.get(api, "poddisruptionbudget", "-n", space)["items"][0].get("status", {})
                 wanted = {"expectedPods": 3, "currentHealthy": 3, "desiredHealthy": 2, "disruptionsAllowed": 1}
-                return wanted.items() <= status.items()
+                return bool(wanted.items() <= status.items())
 
             eventually(allowed, "the budget to count three copies")
             answers = [evict(api, pod["metadata"]["name"], space) for pod in found]
