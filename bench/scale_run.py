@@ -79,14 +79,15 @@ async def _world(
     deployments.heard = gateway.hear
     pods = players.Follower(admin, POD, selector=names.SELECTOR)
     tasks = [asyncio.create_task(follower.run()) for follower in (deployments, pods)]
-    yield World(
-        api=api, folder=folder, admin=admin, operator=operator, deployments=deployments,
-        pods=pods, gateway=gateway,
-    )  # fmt: skip
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await admin.close()
+    try:
+        yield World(
+            api=api, folder=folder, admin=admin, operator=operator, deployments=deployments, pods=pods, gateway=gateway
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await admin.close()
 
 
 async def _size(world: World, size: int) -> Result:
