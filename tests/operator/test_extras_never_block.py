@@ -55,6 +55,9 @@ class Empty:
     def find(self, kind: Kind, **_: Any) -> None:
         return None
 
+    async def fresh(self, key: Key) -> None:
+        """Nobody has it, so what is to go has no owner."""
+
     async def gather(self, key: Key) -> Observed:
         return Observed(key=key, now=0.0, catalog=DEFAULT, policy=DEFAULT)
 
