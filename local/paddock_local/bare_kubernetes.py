@@ -214,9 +214,14 @@ def _wait_ready(url: str, folder: Path) -> None:
     context.verify_mode = ssl.CERT_NONE
     request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": "Bearer admin-token"})  # noqa: S310
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            if urllib.request.urlopen(request, context=context, timeout=2).status == 200:  # noqa: S310
-                return
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=2) as answer:  # noqa: S310
+                if answer.status == 200:
+                    return
+        except urllib.error.HTTPError as error:
+            error.close()  # an error is an answer too: it holds the connection
+        except OSError:
+            pass
         time.sleep(0.2)
     tail = (folder / "api.log").read_text()[-2000:]
     raise RuntimeError(f"kube-apiserver was not ready within {START_SECONDS:.0f} s:\n{tail}")

@@ -92,7 +92,8 @@ async def test_from_acceptance_to_registration_to_service_to_the_end(
     variables = {item["name"]: item.get("value") for item in job["spec"]["template"]["spec"]["containers"][0]["env"]}
     assert variables["PADDOCK_SERVING_MODEL"] == NAME
     assert FILE["sha256"] in variables["PADDOCK_SERVING_CHECKPOINT"]
-    assert policy.tokens_issued == [NAME]
+    # Others may still ask for their own: the tests of other lives share this cluster.
+    assert NAME in policy.tokens_issued
     status = cluster_helpers.get(api, "llamadeployment", "tuned", "-n", "acme")["status"]
     assert (status["license"]["id"], status["plan"]["engine"]) == ("paddock-demo", "LlamaCpp")
 
