@@ -198,7 +198,6 @@ def _policy(ground: _Ground, tell: list[PolicyHeard]) -> PolicyFollower:
 def _loop(ground: _Ground, policy: PolicyFollower) -> Loop:
     index = Index(packaged_catalog(), registered=lambda: policy.current().view.models)
     return Loop(
-        cluster=ground.cluster,
         queue=_queue(ground.outside, waited=ground.telemetry.waited),
         index=index,
         clock=ground.clock,

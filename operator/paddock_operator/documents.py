@@ -46,6 +46,12 @@ class Documents:
         """Every object, as it was heard of."""
         return self.reflector.all()
 
+    async def relist(self) -> list[Manifest]:
+        """List all, and take from it what the watch has not told. Raises ClusterError."""
+        listing = await self._cluster.list(LLAMA_DEPLOYMENT)
+        self.reflector.merge(listing)
+        return listing.items
+
     def wrote(self, document: Manifest) -> None:
         """Note what the API server answered to a write of ours."""
         self._written[key_of(document)] = _slim(document)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -10,9 +10,8 @@ from paddock_core.policy.wire import Change
 from paddock_operator.cache import Cache
 from paddock_operator.errors import ClusterError, NotLeadingError, OperatorError
 from paddock_operator.index import Index, concerned, key_of
-from paddock_operator.kinds import LLAMA_DEPLOYMENT
 from paddock_operator.leader import LeaderElector
-from paddock_operator.ports import Clock, Cluster, Key, Manifest
+from paddock_operator.ports import Clock, Key, Manifest
 from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 
@@ -20,6 +19,8 @@ log = logging.getLogger(__name__)
 
 Known = Callable[[Key], bool]
 """Whether the last look at a key saw what is there now."""
+Relist = Callable[[], Awaitable[Iterable[Manifest]]]
+"""Lists all deployments, and lets the caches know."""
 
 
 def _none(_key: Key) -> bool:
@@ -42,14 +43,12 @@ class Loop:
     def __init__(
         self,
         *,
-        cluster: Cluster,
         queue: WorkQueue,
         index: Index,
         clock: Clock,
         resync_seconds: float,
     ) -> None:
         self.queue = queue
-        self._cluster = cluster
         self._index = index
         self._clock = clock
         self._resync_seconds = resync_seconds
@@ -92,11 +91,10 @@ class Loop:
         """Since the last full look."""
         return self._clock.boottime() - self._resynced_at
 
-    async def resync(self, cache: Cache, *, spread_seconds: float, known: Known = _none) -> None:
+    async def resync(self, cache: Cache, relist: Relist, *, spread_seconds: float, known: Known = _none) -> None:
         """Look at everything: all deployments, and all that own objects though they may be gone (orphans). One of
         which nothing is new, and whose next look is due anyway, is left in peace."""
-        listing = await self._cluster.list(LLAMA_DEPLOYMENT)
-        self._index.replace(listing.items)
+        self._index.replace(await relist())
         self._resynced_at = self._clock.boottime()
         # In an order, so that the same chance spreads them alike.
         for key in sorted({*self._index.keys(), *cache.owners()}, key=str):
@@ -104,14 +102,14 @@ class Loop:
                 continue
             self.queue.add(key, after_seconds=self.queue.chance.uniform(0, spread_seconds))
 
-    async def resync_forever(self, cache: Cache, leader: LeaderElector, known: Known = _none) -> None:
+    async def resync_forever(self, cache: Cache, relist: Relist, leader: LeaderElector, known: Known = _none) -> None:
         """Whenever leadership is gained, and every so often after that. The caches list anew by themselves."""
         while True:
             await leader.leading.wait()
             try:
-                await self.resync(cache, spread_seconds=0.0)
+                await self.resync(cache, relist, spread_seconds=0.0)
                 while not await self._lost_before_next(leader):
-                    await self.resync(cache, spread_seconds=RESYNC_SPREAD_SECONDS, known=known)
+                    await self.resync(cache, relist, spread_seconds=RESYNC_SPREAD_SECONDS, known=known)
             except ClusterError as error:
                 log.warning("resync failed", extra={"error": str(error)})
                 await asyncio.sleep(RESYNC_RETRY_SECONDS)

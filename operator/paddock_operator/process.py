@@ -97,7 +97,7 @@ class Operator:
             tasks = [group.create_task(reflector.run()) for reflector in self.reflectors()]
             tasks.append(group.create_task(self.policy.run()))
             tasks.append(group.create_task(self._lead()))
-            resyncing = self.loop.resync_forever(self.cache, self.leader, self.gatherer.knows)
+            resyncing = self.loop.resync_forever(self.cache, self.documents.relist, self.leader, self.gatherer.knows)
             tasks.append(group.create_task(resyncing))
             tasks.append(group.create_task(self.loop.measure_lag(self.telemetry.lagged)))
             tasks.extend(

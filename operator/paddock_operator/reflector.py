@@ -8,7 +8,7 @@ from paddock_core.resources import names
 
 from paddock_operator.errors import ClusterError, GoneError, NotFoundError, SilentError
 from paddock_operator.kinds import Kind
-from paddock_operator.ports import Clock, Cluster, Key, Manifest
+from paddock_operator.ports import Clock, Cluster, Key, Listing, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +97,17 @@ class Reflector:
         """Note that the API server knows this object, though nothing was heard of it."""
         if self._keeps(manifest):
             self._keep(manifest)
+
+    def merge(self, listing: Listing) -> None:
+        """Note what another list of the same objects says, as far as it is newer than what was heard."""
+        found = {_place(manifest): manifest for manifest in listing.items if self._keeps(manifest)}
+        for place, known in list(self._objects.items()):
+            if place not in found and _revision(known) <= int(listing.revision):
+                self._drop(place)
+        for place, manifest in found.items():
+            heard = self._objects.get(place)
+            if heard is None or _revision(heard) < _revision(manifest):
+                self._keep(manifest)
 
     async def run(self) -> None:
         """Never returns. Errors are retried after 0.5 doubling to 30 seconds."""
@@ -234,6 +245,11 @@ def _same(before: Manifest, after: Manifest) -> bool:
     """True if two forms of an object differ in their revision alone."""
     revision = {"resourceVersion": before["metadata"].get("resourceVersion")}
     return before == {**after, "metadata": {**after["metadata"], **revision}}
+
+
+def _revision(manifest: Manifest) -> int:
+    """A cluster has one sequence of revisions, of all objects and lists."""
+    return int(manifest["metadata"]["resourceVersion"])
 
 
 def _place(manifest: Manifest) -> tuple[str, str]:

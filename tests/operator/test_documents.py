@@ -31,10 +31,10 @@ class Server:
     def __init__(self, *listed: dict[str, Any]) -> None:
         self.now: dict[str, Any] | None = None
         self.events: asyncio.Queue[WatchEvent] = asyncio.Queue()
-        self._listed = list(listed)
+        self.listed = list(listed)
 
     async def list(self, _kind: Any, *, selector: str = "") -> Listing:
-        return Listing(self._listed, "10")
+        return Listing(self.listed, "10")
 
     async def watch(self, _kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         while True:
@@ -164,3 +164,31 @@ async def test_a_read_makes_known_what_nobody_told_of_and_a_deletion_still_ends_
         server.now = None
         assert await documents.fresh(KEY) is None
         assert documents.get(KEY) is None
+
+
+async def test_another_list_tells_what_the_watch_has_not() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        server.listed = [document(7)]
+        assert await made.relist() == [document(7)]
+        assert revision(made) == "7", "changed"
+        server.listed = []
+        await made.relist()
+        assert made.get(KEY) is None, "gone"
+        server.listed = [document(9, uid="another")]
+        await made.relist()
+        assert revision(made) == "9", "made anew"
+        assert told == [("5", False), ("7", False), ("7", True), ("9", False)]
+
+
+async def test_another_list_that_is_older_than_what_was_heard_changes_nothing() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        server.events.put_nowait(WatchEvent("MODIFIED", document(12)))
+        await heard(told, 2)
+        await made.relist()
+        assert revision(made) == "12"
+        server.listed = []
+        await made.relist()
+        assert revision(made) == "12", "it was made after that list"
+        assert len(told) == 2

@@ -11,7 +11,7 @@ from paddock_operator.errors import NotLeadingError
 from paddock_operator.index import Index
 from paddock_operator.leader import LeaderElector
 from paddock_operator.loop import Loop
-from paddock_operator.ports import Key, Listing
+from paddock_operator.ports import Key, Manifest
 from paddock_operator.queue import WorkQueue
 
 KEY = Key("acme", "chat")
@@ -23,9 +23,9 @@ class Cluster:
     def __init__(self) -> None:
         self.lists = 0
 
-    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+    async def relist(self) -> list[Manifest]:
         self.lists += 1
-        return Listing(items=[], revision="1")
+        return []
 
 
 class Cache:
@@ -63,7 +63,6 @@ def parts() -> tuple[Loop, LeaderElector, Cluster]:
     leader = LeaderElector(store=cluster, clock=Clock(), namespace="x", identity="me")  # type: ignore[arg-type]
     queue = WorkQueue(time=time.monotonic, random_source=random.Random(1))
     loop = Loop(
-        cluster=cluster,  # type: ignore[arg-type]
         queue=queue,
         index=Index(packaged_catalog(), registered=dict),
         clock=Clock(),
@@ -94,7 +93,7 @@ async def test_a_round_that_lost_leadership_is_made_again() -> None:
 
 async def test_each_gain_of_leadership_looks_at_everything() -> None:
     loop, leader, cluster = parts()
-    resync = asyncio.create_task(loop.resync_forever(Cache(), leader))  # type: ignore[arg-type]
+    resync = asyncio.create_task(loop.resync_forever(Cache(), cluster.relist, leader))  # type: ignore[arg-type]
     leader._tell(leads=True)
     await until(lambda: cluster.lists == 1)
     leader._tell(leads=False)

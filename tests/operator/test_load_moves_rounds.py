@@ -73,7 +73,7 @@ def test_only_what_is_scaled_is_looked_at() -> None:
     clock = Clock()
     queue = WorkQueue(time=clock.boottime, random_source=random.Random(1))
     index = Index(packaged_catalog(), registered=dict)
-    loop = Loop(cluster=None, queue=queue, index=index, clock=clock, resync_seconds=600)  # type: ignore[arg-type]
+    loop = Loop(queue=queue, index=index, clock=clock, resync_seconds=600)
     index.put(manifest(SCALED, scaling={"maxReplicas": 3}))
     index.put(manifest(FIXED))
     loop.loaded(FIXED)

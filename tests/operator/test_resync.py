@@ -6,7 +6,7 @@ from typing import Any
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_operator.index import Index
 from paddock_operator.loop import CHILD_SECONDS, Loop
-from paddock_operator.ports import Key, Listing
+from paddock_operator.ports import Key
 from paddock_operator.queue import WorkQueue
 
 SAME, NEWS, NEVER, ORPHAN = (Key("acme", name) for name in ("same", "news", "never", "orphan"))
@@ -18,9 +18,8 @@ class Parts:
     def __init__(self) -> None:
         self.time = 100.0
 
-    async def list(self, _kind: Any, *, selector: str = "") -> Listing:
-        items = [{"metadata": {"namespace": key.namespace, "name": key.name}} for key in (SAME, NEWS, NEVER)]
-        return Listing(items=items, revision="1")
+    async def relist(self) -> list[dict[str, Any]]:
+        return [{"metadata": {"namespace": key.namespace, "name": key.name}} for key in (SAME, NEWS, NEVER)]
 
     def owners(self) -> set[Key]:
         return {SAME, ORPHAN}
@@ -35,7 +34,6 @@ class Parts:
 def made() -> tuple[Loop, Parts]:
     parts: Any = Parts()
     loop = Loop(
-        cluster=parts,
         queue=WorkQueue(time=parts.boottime, random_source=random.Random(1)),
         index=Index(packaged_catalog(), registered=dict),
         clock=parts,
@@ -55,7 +53,7 @@ async def taken(loop: Loop) -> set[Key]:
 async def test_without_knowledge_everything_is_looked_at() -> None:
     loop, parts = made()
     cache: Any = parts
-    await loop.resync(cache, spread_seconds=0.0)
+    await loop.resync(cache, parts.relist, spread_seconds=0.0)
     parts.time += 1
     assert await taken(loop) == {SAME, NEWS, NEVER, ORPHAN}
 
@@ -65,7 +63,7 @@ async def test_what_is_known_and_looked_at_anyway_is_left_in_peace() -> None:
     cache: Any = parts
     for key in (SAME, NEWS):
         loop.queue.add(key, after_seconds=1000.0)
-    await loop.resync(cache, spread_seconds=0.0, known=lambda key: key in (SAME, NEVER))
+    await loop.resync(cache, parts.relist, spread_seconds=0.0, known=lambda key: key in (SAME, NEVER))
     parts.time += 1
     assert await taken(loop) == {NEWS, NEVER, ORPHAN}
     assert SAME in loop.queue
