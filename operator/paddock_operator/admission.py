@@ -24,11 +24,13 @@ from paddock_core.resources.placement import placement_problem
 from paddock_operator.decide.license import ask, mismatch
 from paddock_operator.decide.needs import priority_problem
 from paddock_operator.decide.planned import ask_of
+from paddock_operator.decide.quota import most_copies
 from paddock_operator.models.observed import parse_model
 from paddock_operator.observed import parse
 from paddock_operator.ports import Manifest, Policy
 
 Place = Callable[[PlacementSpec], str | None]
+Charge = Callable[[LlamaDeployment], str | None]
 
 MAX_WARNING = 240
 """The API server cuts warnings that are longer than 256 characters."""
@@ -38,6 +40,9 @@ DENY = "deny"
 
 TENANT_UNKNOWN = "TenantUnknown"
 """First word of a warning that is no condition: who is let in later is nothing that keeps a deployment back."""
+FEWER_THAN_AVAILABLE = "MinAvailable"
+SCALED_BY_LOAD = "ScaledByLoad"
+"""First words of warnings about numbers that mean something else than one might think."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,9 @@ class _Found:
     def and_lacking(self, texts: tuple[str, ...]) -> "_Found":
         return _Found(refusal=self.refusal, lacking=(*self.lacking, *texts), notes=self.notes)
 
+    def and_notes(self, texts: tuple[str, ...]) -> "_Found":
+        return _Found(refusal=self.refusal, lacking=self.lacking, notes=(*self.notes, *texts))
+
 
 def review(
     *,
@@ -71,9 +79,10 @@ def review(
     catalog: Catalog,
     priorities: Sequence[str] = (),
     placed: Place = lambda _placement: None,
+    charged: Charge = lambda _deployment: None,
 ) -> Review:
     """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named;
-    `placed` says why it may not be placed as it asks."""
+    `placed` says why it may not be placed as it asks, `charged` why the GPU quota has no room for it now."""
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
@@ -85,6 +94,8 @@ def review(
     brought = [text for text in found.lacking if text not in before.lacking]
     if brought and policy.view.facts().policy.admission == DENY:
         return Review(refusal=f"{'; '.join(brought)} (this platform stores only what is in order)")
+    if new["kind"] == llamadeployment.KIND and found.refusal is None:
+        found = found.and_notes(_numbers(new, old, charged))
     stands = () if found.refusal is None else (found.refusal,)
     return Review(warnings=tuple(piece for text in (*stands, *found.lacking, *found.notes) for piece in pieces(text)))
 
@@ -111,6 +122,24 @@ def _with_place(found: _Found, document: Manifest, allowed: Sequence[str], place
     ):
         found = found if problem is None else found.and_lacking((f"{reason}: {problem}",))
     return found
+
+
+def _numbers(document: Manifest, old: Manifest | None, charged: Charge) -> tuple[str, ...]:
+    """What becomes of the copies that are asked for. Never a refusal: a quota may have room in a moment, and who
+    scales down must always be let."""
+    deployment, _ = parse(document)
+    spec, notes = deployment.spec, []
+    refused = charged(deployment)
+    if refused is not None:
+        notes.append(f"{ConditionReason.GPU_QUOTA_EXCEEDED}: {refused}")
+    most = most_copies(spec)
+    if 0 < most < spec.min_available:
+        text = f"spec.minAvailable asks for {spec.min_available} copies, and there are {most} at most"
+        notes.append(f"{FEWER_THAN_AVAILABLE}: {text}: the condition Serving holds when all of them answer")
+    if spec.scaling is not None and old is not None and old["spec"].get("replicas") != document["spec"].get("replicas"):
+        text = "spec.scaling decides how many copies run, and spec.replicas only with how many it begins"
+        notes.append(f"{SCALED_BY_LOAD}: {text}: change spec.scaling.minReplicas or maxReplicas, or take scaling away")
+    return tuple(notes)
 
 
 def _unknown_callers(deployment: LlamaDeployment, policy: Policy) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ from paddock_operator.purging import Purger
 from paddock_operator.queue import WorkQueue
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.report import Reporter
+from paddock_operator.reviewing import Reviewer
 from paddock_operator.secrets import SecretFile
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.signals_book import SignalBook
@@ -119,6 +120,7 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         purger=purger,
         keeper=keeper,
         denials=denials,
+        reviewer=_reviewer(ground, heard, denials),
         pod_times=_pod_times(ground, heard),
         signals=heard.signals,
         ledger=heard.ledger,
@@ -306,6 +308,18 @@ def _reconciler(ground: _Ground, heard: _Heard, *, gatherer: Gatherer, denials: 
         config=ground.config,
         telemetry=ground.telemetry,
         denied=denials.note,
+    )
+
+
+def _reviewer(ground: _Ground, heard: _Heard, denials: Denials) -> Reviewer:
+    return Reviewer(
+        settings=ground.settings,
+        policy=heard.policy,
+        catalog=packaged_catalog(),
+        stored=heard.documents.get,
+        deployments=heard.documents.all,
+        inventory=heard.cache.inventory,
+        refused=denials.refused,
     )
 
 

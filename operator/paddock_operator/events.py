@@ -19,12 +19,16 @@ from paddock_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
-WEBHOOK_IDS = (PLURAL, llamamodel.PLURAL)
-"""Plurals of the kinds that are reviewed before they are stored."""
+WEBHOOKS: dict[str, tuple[str, str | None]] = {
+    PLURAL: (PLURAL, None),
+    f"{PLURAL}-scale": (PLURAL, "scale"),
+    llamamodel.PLURAL: (llamamodel.PLURAL, None),
+}
+"""What is reviewed before it is stored: the end of the webhook's path, to a kind's plural and a subresource of it."""
 NEVER_SECONDS = 1e7
 """kopf would close the webhook's port for a moment to take a new certificate; certificates.py keeps it open."""
 WEBHOOK_PATH = "/admit"
-"""The webhook's URL ends with `<WEBHOOK_PATH>/<one of WEBHOOK_IDS>`."""
+"""The webhook's URL ends with `<WEBHOOK_PATH>/<one of WEBHOOKS>`."""
 
 Judge = Callable[[dict[str, Any], dict[str, Any] | None], Review]
 """Judges a new object and the one that it replaces."""
@@ -61,8 +65,8 @@ def registry(*, kubeconfig: Path | None, judge: Judge) -> kopf.OperatorRegistry:
             raise kopf.AdmissionError(answer.refusal, code=403)
         warnings.extend(answer.warnings)
 
-    for plural in WEBHOOK_IDS:
-        kopf.on.validate(GROUP, VERSION, plural, id=plural, registry=handlers)(admit)
+    for path, (plural, subresource) in WEBHOOKS.items():
+        kopf.on.validate(GROUP, VERSION, plural, id=path, subresource=subresource, registry=handlers)(admit)
     return handlers
 
 

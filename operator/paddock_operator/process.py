@@ -3,17 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-
-from paddock_core.catalog.packaged import packaged_catalog
 
 from paddock_operator.adapters.cluster import LightkubeCluster
 from paddock_operator.adapters.gateways import GatewayFollower
 from paddock_operator.adapters.policy import PolicyFollower
-from paddock_operator.admission import Review, review
 from paddock_operator.benchmarking import BenchmarkBook
 from paddock_operator.cache import Cache
-from paddock_operator.decide.needs import place_problem
 from paddock_operator.denying import Denials
 from paddock_operator.documents import Documents
 from paddock_operator.gather import Gatherer
@@ -28,6 +23,7 @@ from paddock_operator.ports import Clock, Manifest
 from paddock_operator.purging import Purger
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.reflector import Reflector
+from paddock_operator.reviewing import Reviewer
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.signals_book import SignalBook
 from paddock_operator.telemetry import Telemetry
@@ -52,6 +48,7 @@ class Operator:
     purger: Purger
     keeper: TenancyKeeper
     denials: Denials
+    reviewer: Reviewer
     pod_times: PodTimes
     signals: SignalBook
     gateways: GatewayFollower
@@ -68,26 +65,6 @@ class Operator:
     def deletable(self) -> Iterable[Manifest]:
         """Every object that has a finalizer of ours."""
         return (*self.documents.all(), *self.models.reflector.all())
-
-    def judge(self, new: Manifest, old: Manifest | None) -> Review:
-        """The webhook's question."""
-        policy = self.policy.current()
-        answer = review(
-            new=new,
-            old=old,
-            policy=policy,
-            catalog=packaged_catalog(),
-            priorities=self.settings.priority_classes,
-            placed=partial(
-                place_problem,
-                schedulers=self.settings.scheduler_names,
-                queues=self.settings.volcano_queues,
-                taints=self.settings.toleration_keys,
-            ),
-        )
-        if answer.refusal is not None:
-            self.denials.refused(new, answer.refusal, policy)
-        return answer
 
     async def run(self) -> None:
         """Until SIGTERM; any part that fails ends all, and whoever supervises the process starts it again."""
@@ -112,7 +89,7 @@ class Operator:
             tasks.append(group.create_task(self.ledger.run(self.leader, self.cluster)))
             tasks.append(group.create_task(self.benchmarks.run()))
             await asyncio.sleep(0)
-            await self.follow(settings=self.settings, judge=self.judge)
+            await self.follow(settings=self.settings, judge=self.reviewer.judge)
             for task in tasks:
                 task.cancel()
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from paddock_local import golang
 from paddock_local.progress import Progress
-from paddock_operator.events import WEBHOOK_IDS, WEBHOOK_PATH
+from paddock_operator.events import WEBHOOK_PATH, WEBHOOKS
 from paddock_operator.settings import OperatorSettings
 from pydantic_settings import BaseSettings
 
@@ -145,10 +145,12 @@ def test_webhooks_guard_what_is_new_and_never_bar_a_change_or_a_deletion() -> No
     for hook in hooks:
         rule = hook["rules"][0]
         assert len(hook["rules"]) == len(rule["resources"]) == len(rule["operations"]) == 1
-        assert hook["clientConfig"]["service"]["path"] == f"{WEBHOOK_PATH}/{rule['resources'][0]}"
-        policies[rule["resources"][0], rule["operations"][0]] = hook["failurePolicy"]
-    expected = {(plural, "CREATE"): "Fail" for plural in WEBHOOK_IDS}
-    assert policies == expected | {(plural, "UPDATE"): "Ignore" for plural in WEBHOOK_IDS}
+        end = rule["resources"][0].replace("/", "-")
+        assert hook["clientConfig"]["service"]["path"] == f"{WEBHOOK_PATH}/{end}"
+        policies[end, rule["operations"][0]] = hook["failurePolicy"]
+    # There is nothing to create of a subresource.
+    expected = {(path, "CREATE"): "Fail" for path, (_, subresource) in WEBHOOKS.items() if subresource is None}
+    assert policies == expected | {(path, "UPDATE"): "Ignore" for path in WEBHOOKS}
 
 
 @pytest.mark.timeout(1000)

@@ -70,7 +70,9 @@ def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judg
     # The copies beyond the most that are there already are part of what is spare, and not its end.
     spare = max(0, limit - others - min(gpus, wanted)) // each
     if gpus < wanted:
-        text = _refusal(tenant.id, _sum(plan, most), wanted=wanted, granted=granted, others=others, limit=limit)
+        text = _refusal(
+            tenant.id, _sum(plan, most), _kept(observed, granted), wanted=wanted, others=others, limit=limit
+        )
         return Judgement(
             finding=fails(ConditionType.QUOTA_AVAILABLE, ConditionReason.GPU_QUOTA_EXCEEDED, text),
             status=QuotaStatus(gpus=gpus, limit=limit, wanted=wanted),
@@ -85,6 +87,17 @@ def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judg
         copies=most,
         spare=spare,
     )
+
+
+def foreseen(spec: Spec, *, plan: Plan, tenant: Tenant, given: int, granted: int, others: int) -> str | None:
+    """Why a specification that is about to be stored would be refused GPUs; None if there is room for it now.
+    `granted` are those that the deployment has, `others` those of the tenant's other ones."""
+    most = most_copies(spec)
+    wanted, limit = plan.gpus * most, limit_of(tenant, given=given)
+    if wanted <= granted or others + wanted <= limit:
+        return None
+    kept = f"It keeps the {granted} that it has" if granted else "Until there is room nothing is created for it"
+    return _refusal(tenant.id, _sum(plan, most), kept, wanted=wanted, others=others, limit=limit)
 
 
 def settle(observed: Observed, outcome: Outcome) -> Outcome:
@@ -189,8 +202,15 @@ def _sum(plan: Plan, most: int) -> str:
     return f"{copies} of {plan.gpus} {'takes' if most == 1 else 'take'} {plan.gpus * most} {devices}"
 
 
-def _refusal(tenant: str, takes: str, *, wanted: int, granted: int, others: int, limit: int) -> str:
-    kept = f"It keeps the {granted} that it has" if granted else "Nothing is created for it"
+def _kept(observed: Observed, granted: int) -> str:
+    if granted:
+        return f"It keeps the {granted} that it has"
+    if any(child.kind in COPIES for child in observed.children):
+        return "What runs goes on, and nothing is created in its place"
+    return "Nothing is created for it"
+
+
+def _refusal(tenant: str, takes: str, kept: str, *, wanted: int, others: int, limit: int) -> str:
     return (
         f"{takes}; tenant {tenant} may take {limit}, and {others} are its other deployments', or kept for one that came"
         f" before. {kept}: lower replicas or scaling.maxReplicas here or elsewhere, or ask the platform team to run"
