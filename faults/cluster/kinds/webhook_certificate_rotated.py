@@ -1,5 +1,6 @@
 """The webhook's certificate is replaced while it is asked all the time."""
 
+import contextlib
 import ssl
 import threading
 import time
@@ -23,7 +24,10 @@ BETWEEN_SECONDS = 0.5
 
 def play(stage: Stage, size: int) -> Outcome:
     """Some ask through the API server, which keeps its connections, others make a new one for each question."""
-    with scene(stage) as made:
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(scene(stage))
+        # Each keeps a connection of its own to the API server.
+        clients = [stack.enter_context(http_of(made.api)) for _ in range(2)]
         process = made.operator()
         webhook = Webhook(made, port=int(process.settings["webhook_port"]))
         # What is issued already is not part of what is timed.
@@ -31,7 +35,8 @@ def play(stage: Stage, size: int) -> Outcome:
         webhook.install()
         try:
             made.until("the webhook to refuse", lambda: "LicenseMismatch" in webhook.says(document(made, mit=True)))
-            callers = [Caller(created(made)), Caller(created(made)), Caller(asked(made, webhook, process))]
+            questions = [created(made, client) for client in clients] + [asked(made, webhook, process)]
+            callers = [Caller(question) for question in questions]
             slowest = 0.0
             try:
                 for pair in pairs:
@@ -76,9 +81,8 @@ class Caller:
         self._thread.join()
 
 
-def created(made: Scene) -> Callable[[], str]:
+def created(made: Scene, client: httpx.Client) -> Callable[[], str]:
     """Creates a LlamaDeployment, as a trial: the API server asks the webhook."""
-    client = http_of(made.api)
     path = f"/apis/paddock.dev/v1alpha1/namespaces/{made.tenant}/llamadeployments?dryRun=All"
 
     def question() -> str:
