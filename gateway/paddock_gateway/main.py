@@ -7,8 +7,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from paddock_gateway.journal import Journal
 from paddock_gateway.leases import Leases
 from paddock_gateway.logs import configure_logging
 from paddock_gateway.policy import PolicyFollower
-from paddock_gateway.protocol import bounded
+from paddock_gateway.protocol import Server, bounded
 from paddock_gateway.recover import Reaper, left_open, recover
 from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.route import LicenseGate
@@ -60,14 +60,6 @@ be added to every commit under load."""
 
 class StartError(PaddockGatewayError):
     """The gateway cannot start; the message says what to do."""
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its own signal handling: what comes after the last request is ours to finish."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main() -> None:

@@ -1,9 +1,13 @@
-"""uvicorn's HTTP protocol with bounds on the request's head: its size, and the time a client may take to send it."""
+"""uvicorn with bounds: on a request's head (its size, and the time a client may take to send it), on connections."""
 
 import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _LINES = {
@@ -12,18 +16,30 @@ _LINES = {
 }
 
 
+class Server(uvicorn.Server):
+    """uvicorn without its own signal handling: what comes after the last request is ours to finish."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Bounds are attributes of the subclass that `bounded` makes."""
 
     max_head_bytes: int
     head_seconds: float
+    most_connections: int
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self._in_head = True
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        self._watch_head()
+        if len(self.connections) > self.most_connections:
+            self.transport.close()
+        else:
+            self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
@@ -82,7 +98,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(*, max_head_bytes: int, head_seconds: float) -> type[BoundedProtocol]:
-    """A protocol class with these bounds, as uvicorn wants it."""
-    attributes: dict[str, Any] = {"max_head_bytes": max_head_bytes, "head_seconds": head_seconds}
+def bounded(*, max_head_bytes: int, head_seconds: float, most_connections: int = sys.maxsize) -> type[BoundedProtocol]:
+    """A protocol class with these bounds, as uvicorn wants it. One connection too many is closed at once."""
+    attributes: dict[str, Any] = {
+        "max_head_bytes": max_head_bytes,
+        "head_seconds": head_seconds,
+        "most_connections": most_connections,
+    }
     return type("Bounded", (BoundedProtocol,), attributes)

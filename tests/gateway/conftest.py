@@ -29,8 +29,8 @@ from paddock_core.serving.contract import SECRET_HEADER, deployment_secret
 from paddock_core.serving.tokenizer_document import TokenizerDocument, encode_document
 from paddock_gateway.app import App
 from paddock_gateway.clock import SYSTEM, Clock
-from paddock_gateway.main import Server, running
-from paddock_gateway.protocol import bounded
+from paddock_gateway.main import running
+from paddock_gateway.protocol import Server, bounded
 from paddock_gateway.settings import Settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 

@@ -5,11 +5,15 @@ import json
 from typing import Any
 
 import pytest
+from paddock_core.signals import PATH
+from paddock_gateway import internal
 
 
-async def exchange(world: Any, data: bytes, *, wait: float = 10.0) -> tuple[int, dict[str, Any]]:
-    """Send bytes, read one whole response."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", world.settings.port)
+async def exchange(
+    world: Any, data: bytes, *, wait: float = 10.0, port: int | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Send bytes, read one whole response. `port`: another one than that of clients."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port or world.settings.port)
     try:
         writer.write(data)
         async with asyncio.timeout(wait):
@@ -111,3 +115,65 @@ async def test_a_connection_serves_the_next_request_after_an_error(world: Any) -
             await reader.readexactly(length)
             assert b" 400 " in head
         writer.close()
+
+
+def poll(world: Any, *, token: str = "internal-token-of-the-tests", more: str = "") -> bytes:
+    return f"GET {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n{more}\r\n".encode()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET " + PATH.encode() + b" HTTP/1.1\r\nhost: x\r\n"])
+async def test_a_head_that_stalls_on_the_internal_port_is_408(
+    world: Any, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(internal, "HEAD_SECONDS", 0.3)
+    async with world.gateway():
+        status, _ = await exchange(world, sent, port=world.settings.internal_port, wait=60)
+    assert status == 408
+
+
+async def test_a_head_on_the_internal_port_is_bounded(world: Any) -> None:
+    async with world.gateway():
+        long = poll(world, more=f"x-long: {'a' * (internal.MOST_HEAD_BYTES + 1)}\r\n")
+        status, _ = await exchange(world, long, port=world.settings.internal_port, wait=60)
+    assert status == 431
+
+
+async def test_connections_to_the_internal_port_are_bounded_and_come_free_again(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(internal, "MOST_CONNECTIONS", 3)
+    address = ("127.0.0.1", world.settings.internal_port)
+    async with world.gateway():
+        opened = [await asyncio.open_connection(*address) for _ in range(3)]
+        reader, writer = await asyncio.open_connection(*address)
+        async with asyncio.timeout(60):
+            assert await reader.read() == b""
+        writer.close()
+        for _, writer in opened:
+            writer.close()
+        async with asyncio.timeout(60):
+            while True:
+                try:
+                    status, _ = await exchange(world, poll(world), port=address[1], wait=60)
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    continue  # those that were closed are still being let go
+                break
+    assert status == 200
+
+
+@pytest.mark.parametrize(("token", "status"), [("another", 401), ("internal-token-of-the-tests", 200)])
+async def test_only_who_has_the_token_keeps_a_connection_to_the_internal_port(
+    world: Any, token: str, status: int
+) -> None:
+    async with world.gateway():
+        reader, writer = await asyncio.open_connection("127.0.0.1", world.settings.internal_port)
+        async with asyncio.timeout(60):
+            writer.write(poll(world, token=token))
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            await reader.readexactly(length)
+            assert f" {status} ".encode() in head
+            writer.write(poll(world, token=token))
+            again = await reader.read(1)
+        writer.close()
+    assert bool(again) == (status == 200)
