@@ -78,7 +78,11 @@ class BenchmarkBook:
         self._forget_old()
         found: dict[str, BenchmarkStatus] = {}
         for candidate in candidates:
-            if self._load is None or candidate.revision in known or candidate.revision in found:
+            if candidate.revision in known:
+                # The status holds it. Where that forgets it, as for a new try, nothing is remembered here.
+                self._known.pop((uid, candidate.revision), None)
+                continue
+            if self._load is None or candidate.revision in found:
                 continue
             memory = self._memory(uid, candidate.revision)
             if memory.result is not None:

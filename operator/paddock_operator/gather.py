@@ -12,6 +12,7 @@ from paddock_core.serving.contract import METRICS_PORT, deployment_secret
 from paddock_operator.benchmarking import BenchmarkBook, Candidate
 from paddock_operator.cache import Cache
 from paddock_operator.cache_use import CacheBook
+from paddock_operator.decide import revisions
 from paddock_operator.decide.copies import pod_url
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.decide.prepare import SECRET_ROTATION
@@ -118,7 +119,7 @@ class Gatherer:
                 looked.key,
                 uid=looked.uid,
                 candidates=[Candidate(revision=label_of(pod, names.REVISION), url=pod_url(pod)) for pod in answering],
-                known=[item.name for item in looked.live.status.revisions if item.benchmark is not None],
+                known=revisions.benchmarks(looked),
                 secret=secret,
             )
             kv_use = await self._caches.ask(_cache_urls(looked, answering))

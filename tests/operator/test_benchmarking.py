@@ -91,6 +91,18 @@ async def test_a_revision_is_tried_once_and_never_holds_up_a_round(tried: Tried)
     assert tried.bencher.asked == ["http://new"]
 
 
+async def test_one_whose_result_the_status_forgets_is_tried_anew(tried: Tried) -> None:
+    tried.bencher.go.set()
+    tried.ask("new")
+    await heard(tried)
+    assert tried.ask("new") == ["new"]
+    assert tried.ask("new", known=("new",)) == []
+    assert tried.ask("new") == [], "as when a person asks for a new try"
+    await heard(tried)
+    assert tried.ask("new") == ["new"]
+    assert tried.bencher.asked == ["http://new"] * 2
+
+
 async def test_each_revision_and_each_deployment_is_tried_by_itself(tried: Tried) -> None:
     tried.bencher.go.set()
     tried.ask("old", "new")

@@ -501,7 +501,8 @@ class TestFailure:
         look = replace(cluster.look(), target="b")
         since = cluster.now - 500.0
         coming = CopyLook(name="b-0", revision="b", index=0, born_at=since, starved=True)
-        rollout = RolloutStatus(former="a", target="b", strategy="RollingUpdate", starved_since=format_time(since))
+        began = format_time(since)
+        rollout = RolloutStatus(former="a", target="b", strategy="RollingUpdate", starved_since=began, started_at=began)
         for queued in (True, False):
             copies = (*look.copies, replace(coming, queued=queued))
             step = next_step(replace(look, copies=copies, rollout=rollout))
@@ -533,6 +534,48 @@ class TestFailure:
             step = cluster.round()
             assert (step.verdict, step.weights) == (Verdict.STOPPED, {"a": 60, "b": 40})
             cluster.pass_time(5.0)
+
+    @pytest.mark.parametrize("strategy", ["RollingUpdate", "DrainFirst", "BlueGreen", "Canary"])
+    def test_a_stopped_change_that_is_tried_again_has_its_whole_time_and_then_stops_again(self, strategy: str) -> None:
+        cluster = serving(RolloutSpec(strategy=strategy, deadline_seconds=200, rollback=False), wanted=2)
+        cluster.broken = {"b"}
+        assert change(cluster)[-1].verdict is Verdict.STOPPED
+        there = set(cluster.copies)
+        cluster.pass_time(5000.0)
+        cluster.try_again("mended")
+        for _ in range(19):
+            assert cluster.round().verdict is Verdict.ROLLING
+            cluster.pass_time(10.0)
+        assert set(cluster.copies) >= there, "the copies that are there are tried, and none is made in their place"
+        assert cluster.settle()[-1].verdict is Verdict.STOPPED
+        cluster.broken = set()
+        cluster.try_again("mended indeed")
+        steps = cluster.settle()
+        assert (steps[-1].verdict, steps[-1].weights) == (Verdict.STEADY, {"b": 100})
+        assert (cluster.current, cluster.failed) == ("b", {})
+
+    def test_a_stopped_canary_that_is_tried_again_begins_at_its_first_step(self) -> None:
+        spec = RolloutSpec(strategy="Canary", rollback=False)
+        cluster = serving(spec, wanted=2)
+        cluster.target = "b"
+        until(cluster, weight=50)
+        cluster.health = {"a": GOOD, "b": BAD}
+        assert cluster.round().verdict is Verdict.STOPPED
+        cluster.health = {}
+        cluster.try_again("mended")
+        step = cluster.round()
+        assert step.rollout is not None
+        assert (step.verdict, step.rollout.step) == (Verdict.ROLLING, 0)
+        assert cluster.settle()[-1].weights == {"b": 100}
+
+    def test_the_trial_of_a_stopped_change_is_tried_again_too(self) -> None:
+        cluster = serving(RolloutSpec(strategy="BlueGreen", rollback=False), wanted=1)
+        cluster.benchmarked, cluster.benchmarks = True, {"a": benchmark(), "b": benchmark(ttft=900)}
+        assert change(cluster)[-1].verdict is Verdict.STOPPED
+        cluster.try_again("mended")
+        assert cluster.round().verdict is Verdict.ROLLING
+        cluster.benchmarks = {"a": benchmark(), "b": benchmark()}
+        assert cluster.settle()[-1].weights == {"b": 100}
 
     def test_a_copy_that_answered_long_and_is_silent_for_a_moment_is_no_failure(self) -> None:
         spec = RolloutSpec(

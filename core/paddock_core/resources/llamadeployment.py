@@ -210,12 +210,14 @@ class RoutingStatus(_Document, frozen=True, kw_only=True):
     """All that a gateway needs to serve this deployment, beside the policy."""
 
     digest: str = ""
-    """Of everything else in here: gateways report it, and so confirm what they know. Empty only where an operator from
-    before there were digests wrote it last."""
+    """Of everything else in here but `leaving`: gateways report it, and so confirm what they know. Empty only where an
+    operator from before there were digests wrote it last."""
     secret_rotation: int = 0
     hold_seconds: int = 0
     """So long a request may wait while no target has an endpoint; 0: it is refused at once."""
     targets: tuple[TargetStatus, ...] = ()
+    leaving: tuple[str, ...] = ()
+    """Base URLs of copies that are being drained: they get no request, and can still be asked what one came to."""
 
 
 class BenchmarkStatus(_Document, frozen=True, kw_only=True):
@@ -244,7 +246,7 @@ class RevisionStatus(_Document, frozen=True, kw_only=True):
     message: str = ""
     """Why it failed."""
     retry: str = ""
-    """Digest of what asked last for a new try when it failed."""
+    """Digest of what had asked last for a new try when it failed."""
     benchmark: BenchmarkStatus | None = None
 
 
@@ -259,6 +261,8 @@ class RolloutStatus(_Document, frozen=True, kw_only=True):
     starved_since: str = ""
     """Since when a new copy finds no devices though nothing that holds some is on its way out."""
     started_at: str = ""
+    retry: str = ""
+    """Digest of what had asked last for a new try when it began."""
     message: str = ""
 
 

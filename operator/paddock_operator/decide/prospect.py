@@ -18,7 +18,6 @@ from paddock_operator.times import parse_time
 def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> Look:
     """Everything that its next step depends on."""
     status = observed.live.status
-    states = {item.name: item for item in status.revisions}
     current = next((item.name for item in status.revisions if item.state == State.CURRENT), None)
     known = current is not None and current in course.known and current not in seen.denied
     failed = revisions.failed(observed)
@@ -34,11 +33,11 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         failed=failed,
         recalled=frozenset(tried),
         rollout=status.rollout,
+        retry=revisions.retry_of(observed),
         told=_told(status.routing),
         copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
         health=dict(observed.health),
-        benchmarks={name: item.benchmark for name, item in states.items() if item.benchmark is not None}
-        | dict(observed.benchmarks),
+        benchmarks=revisions.benchmarks(observed),
         refused=_refused(status),
         benchmarked=observed.benchmarked,
     )

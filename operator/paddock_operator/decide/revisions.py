@@ -18,7 +18,7 @@ from paddock_core.planning.constants import table
 from paddock_core.planning.products import gpu_table
 from paddock_core.planning.types import Plan
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import Endpoint, TargetStatus
+from paddock_core.resources.llamadeployment import BenchmarkStatus, Endpoint, RolloutSpec, TargetStatus
 
 from paddock_operator.decide.counted import digest
 from paddock_operator.decide.marking import marked
@@ -143,14 +143,32 @@ def read(manifest: Manifest) -> Revision | None:
 
 def failed(observed: Observed) -> dict[str, str]:
     """The revisions that have failed, and why; without those that a person wants to see tried again."""
+    tried_again = retried(observed)
+    found = (item for item in observed.live.status.revisions if item.state == State.FAILED)
+    return {item.name: item.message for item in found if item.name not in tried_again}
+
+
+def retried(observed: Observed) -> frozenset[str]:
+    """The revisions that have failed and that a person wants to see tried again."""
     asked = retry_of(observed)
-    found = (item for item in observed.live.status.revisions if item.state == State.FAILED and item.retry == asked)
-    return {item.name: item.message for item in found}
+    found = (item for item in observed.live.status.revisions if item.state == State.FAILED and item.retry != asked)
+    return frozenset(item.name for item in found)
 
 
 def retry_of(observed: Observed) -> str:
-    """What a person has asked last for a new try by; empty if nobody has."""
-    return digest([str((observed.metadata.get("annotations") or {}).get(names.RETRY, ""))])
+    """What a person has asked last for a new try by: the annotation, and by what a change is judged. Empty if neither
+    says anything."""
+    rollout = observed.live.spec.rollout
+    bar = RolloutSpec(gate=rollout.gate, deadline_seconds=rollout.deadline_seconds)
+    said = "" if bar == RolloutSpec() else msgspec.json.encode(bar).decode()
+    return digest([str((observed.metadata.get("annotations") or {}).get(names.RETRY, "")), said])
+
+
+def benchmarks(observed: Observed) -> dict[str, BenchmarkStatus]:
+    """How revisions did when they were tried, by name. One that is tried again is tried as a whole."""
+    tried_again = retried(observed)
+    found = {item.name: item.benchmark for item in observed.live.status.revisions if item.name not in tried_again}
+    return {name: item for name, item in found.items() if item is not None} | dict(observed.benchmarks)
 
 
 def chosen(known: Sequence[Revision], *, wish: str, failed: Mapping[str, str]) -> Revision | None:

@@ -54,13 +54,12 @@ def _is_replaced(seen: Seen, name: str) -> bool:
 
 def _revisions(observed: Observed, course: Course, seen: Seen, step: Step) -> tuple[RevisionStatus, ...]:
     before = {item.name: item for item in observed.live.status.revisions}
-    made = []
+    benchmarks, made = revisions.benchmarks(observed), []
     for standing in step.standings:
         revision, former = course.known.get(standing.revision), before.get(standing.revision)
         own = [copy for copy in seen.copies if copy.revision == standing.revision and not copy.going]
         noted = "" if former is None else former.created_at
         created = revision.created_at if revision is not None and revision.created_at else format_time(observed.now)
-        benchmark = observed.benchmarks.get(standing.revision) or (None if former is None else former.benchmark)
         made.append(
             RevisionStatus(
                 name=standing.revision,
@@ -71,7 +70,7 @@ def _revisions(observed: Observed, course: Course, seen: Seen, step: Step) -> tu
                 ready_replicas=sum(1 for copy in own if copy.answering and not copy.draining),
                 message=standing.message,
                 retry=revisions.retry_of(observed) if standing.state is State.FAILED else "",
-                benchmark=benchmark,
+                benchmark=benchmarks.get(standing.revision),
             )
         )
     return tuple(made)

@@ -16,9 +16,8 @@ def starved_since(look: Look, *, goal: str, former: str | None) -> float | None:
     freed = any(copy.going or copy.draining for copy in look.copies)
     if freed or not any(copy.starved for copy in _own(look, goal)):
         return None
-    status = look.rollout
-    same = status is not None and (status.former, status.target) == (former, goal)
-    return parse_time(status.starved_since) if status is not None and same and status.starved_since else look.now
+    status = look.under_way(goal=goal, former=former)
+    return parse_time(status.starved_since) if status is not None and status.starved_since else look.now
 
 
 def failure(look: Look, *, goal: str, former: str | None, last: bool) -> str:
@@ -27,16 +26,13 @@ def failure(look: Look, *, goal: str, former: str | None, last: bool) -> str:
     given_up = next((copy.name for copy in own if copy.failed), None)
     if given_up is not None:
         return f"copy {given_up} has been given up after too many failures"
-    begun = look.rollout
-    same = begun is not None and (begun.former, begun.target) == (former, goal)
-    if begun is not None and same and look.refused and begun.started_at:
-        waited = look.now - parse_time(begun.started_at)
-        if waited > look.spec.deadline_seconds:
-            return f"not all of its copies could be made within {look.spec.deadline_seconds} s: {look.refused}"
+    begun = _begun(look, goal=goal, former=former)
+    if look.refused and look.now - begun > look.spec.deadline_seconds:
+        return f"not all of its copies could be made within {look.spec.deadline_seconds} s: {look.refused}"
     starved = starved_since(look, goal=goal, former=former)
     excused = last and any(copy.answering for copy in own)
     for copy in own:
-        since = _since(copy, starved)
+        since = _since(copy, starved, begun)
         # A lack of devices says nothing about a revision of which others answer, and are to be all there is.
         if since is None or look.now - since <= look.spec.deadline_seconds or (copy.starved and excused):
             continue
@@ -48,18 +44,26 @@ def failure(look: Look, *, goal: str, former: str | None, last: bool) -> str:
 def seconds_left(look: Look, *, goal: str, former: str | None) -> float | None:
     """Until the next copy of the goal is overdue; None where none can be."""
     starved = starved_since(look, goal=goal, former=former)
-    begun = [since for copy in _own(look, goal) if (since := _since(copy, starved)) is not None]
-    if not begun:
+    begun = _begun(look, goal=goal, former=former)
+    found = [since for copy in _own(look, goal) if (since := _since(copy, starved, begun)) is not None]
+    if not found:
         return None
-    return max(CLOCKS_DIFFER, min(begun) + look.spec.deadline_seconds - look.now + CLOCKS_DIFFER)
+    return max(CLOCKS_DIFFER, min(found) + look.spec.deadline_seconds - look.now + CLOCKS_DIFFER)
 
 
 def _own(look: Look, goal: str) -> list[CopyLook]:
     return [copy for copy in alive(look) if copy.revision == goal and not copy.draining]
 
 
-def _since(copy: CopyLook, starved: float | None) -> float | None:
+def _begun(look: Look, *, goal: str, former: str | None) -> float:
+    """Since when it is tried: copies that are there already, as when a stopped change is tried again, have their time
+    from then on."""
+    status = look.under_way(goal=goal, former=former)
+    return parse_time(status.started_at) if status is not None and status.started_at else look.now
+
+
+def _since(copy: CopyLook, starved: float | None, begun: float) -> float | None:
     """From when its time counts; None while it does not run."""
     if copy.answering is not False or copy.queued or (copy.starved and starved is None):
         return None
-    return max(copy.born_at, copy.quiet_since or 0.0, (starved or 0.0) if copy.starved else 0.0)
+    return max(begun, copy.born_at, copy.quiet_since or 0.0, (starved or 0.0) if copy.starved else 0.0)

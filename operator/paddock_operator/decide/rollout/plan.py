@@ -7,6 +7,7 @@ another change in the middle, or a way back at any moment need no special case.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import RolloutStatus
 
 from paddock_operator.decide.rollout import deadline
@@ -15,6 +16,12 @@ from paddock_operator.decide.rollout.stages import STRATEGIES, Course, Stage, bo
 from paddock_operator.decide.rollout.types import Look, Standing, State, Step, Verdict
 from paddock_operator.decide.rollout.weights import by_copies, returning, serving
 from paddock_operator.times import format_time, parse_time
+
+RETRIED = (
+    "correct the specification or set it back, or, once the cause is mended elsewhere, give the annotation"
+    f" {names.RETRY} another value to try it again"
+)
+"""What ends a change that failed."""
 
 
 def next_step(look: Look) -> Step:
@@ -112,9 +119,8 @@ def _stopped(course: Course) -> Stage:
 def _course(look: Look, way: _Way) -> Course:
     """With step and since when as the status has them, if it speaks of this change and this strategy: each counts its
     steps its own way."""
-    course, status = Course(look=look, goal=way.goal, former=way.former), look.rollout
-    now = (way.former, way.goal, look.spec.strategy)
-    if status is None or (status.former, status.target, status.strategy) != now:
+    course, status = Course(look=look, goal=way.goal, former=way.former), _remembered(look, way)
+    if status is None or status.strategy != look.spec.strategy:
         return course
     return replace(course, step=status.step, since=parse_time(status.step_since) if status.step_since else None)
 
@@ -153,8 +159,7 @@ def _done(look: Look, way: _Way, stage: Stage) -> bool:
 
 
 def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
-    before = look.rollout
-    same = before is not None and (before.former, before.target) == (way.former, way.goal)
+    before = _remembered(look, way)
     return RolloutStatus(
         former=way.former or "",
         target=way.goal,
@@ -162,9 +167,14 @@ def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
         step=stage.step,
         step_since=_text(stage.since),
         starved_since=_text(deadline.starved_since(look, goal=way.goal, former=way.former)),
-        started_at=before.started_at if before is not None and same else format_time(look.now),
+        started_at=format_time(look.now) if before is None else before.started_at,
+        retry=look.retry,
         message=message,
     )
+
+
+def _remembered(look: Look, way: _Way) -> RolloutStatus | None:
+    return look.under_way(goal=way.goal, former=way.former)
 
 
 def _text(moment: float | None) -> str:
@@ -178,21 +188,20 @@ def _message(way: _Way, stage: Stage, verdict: Verdict) -> str:
         case Verdict.ROLLING:
             return stage.message or "copies of the present specification replace those of an earlier one"
         case Verdict.STOPPED:
-            advice = "nothing more is replaced: correct the specification or set it back"
-            return f"{way.message}; {advice}"
+            return f"{way.message}; nothing more is replaced: {RETRIED}"
         case Verdict.GOING_BACK:
             return f"{way.message or 'the specification was set back'}; copies of the former revision come back"
         case Verdict.ROLLED_BACK:
-            return f"{way.message}; the former revision serves until the specification changes"
+            return f"{way.message}; the former revision serves: {RETRIED}"
 
 
 def _standings(look: Look, way: _Way, *, done: bool) -> tuple[Standing, ...]:
     """The goal first, then every other revision that is needed still. A failure is forgotten once the revision answers
     another wish, and no copy of it is there."""
     # What serves nothing now may have to go back as well, once it is woken with another revision.
-    names = [way.goal, look.target, *([look.current] if look.current and not done else [])]
-    names += sorted({*(copy.revision for copy in look.copies), *(look.recalled & set(look.failed))})
-    found = dict.fromkeys(names)
+    needed = [way.goal, look.target, *([look.current] if look.current and not done else [])]
+    needed += sorted({*(copy.revision for copy in look.copies), *(look.recalled & set(look.failed))})
+    found = dict.fromkeys(needed)
     return tuple(_standing(look, name, current=way.goal if done else look.current) for name in found)
 
 

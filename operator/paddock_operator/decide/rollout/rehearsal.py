@@ -49,6 +49,7 @@ class Cluster:
     current: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
     rollout: RolloutStatus | None = None
+    retry: str = ""
     told: dict[str, int] = field(default_factory=dict)
     forgetful: bool = False
     """True for one look after a start of the operator: nothing is known of the copies' answers yet."""
@@ -63,6 +64,7 @@ class Cluster:
             current=self.current,
             failed=dict(self.failed),
             rollout=self.rollout,
+            retry=self.retry,
             told=dict(self.told),
             copies=tuple(self._seen(copy) for copy in self.copies.values()),
             health=dict(self.health),
@@ -116,6 +118,11 @@ class Cluster:
         copy = self.copies[name]
         copy.placed_at = self.now if copy.placed_at is not None else None
         copy.look = replace(copy.look, answering=False)
+
+    def try_again(self, asked: str) -> None:
+        """A person asks for a new try: what failed counts for nothing, also not what its trial showed."""
+        self.benchmarks = {name: item for name, item in self.benchmarks.items() if name not in self.failed}
+        self.failed, self.retry = {}, asked
 
     def answering(self) -> Counter[str]:
         """Copies by revision that answer, whether they get requests or not."""

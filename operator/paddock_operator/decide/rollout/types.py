@@ -72,6 +72,8 @@ class Look:
     long as the wish is the same, so that they are not tried again."""
     rollout: RolloutStatus | None = None
     """As in the status."""
+    retry: str = ""
+    """What a person asked last for a new try by; with another value a change begins anew."""
     told: dict[str, int] = field(default_factory=dict)
     """Percent of the requests by revision, as gateways were told last."""
     copies: tuple[CopyLook, ...] = ()
@@ -85,6 +87,12 @@ class Look:
     """Why Kubernetes refused copies when they were to be made last, where it did: there is none of them to look at."""
     benchmarked: bool = False
     """Whether a first answering copy is tried at all, so that it is worth to wait for the outcome."""
+
+    def under_way(self, *, goal: str, former: str | None) -> RolloutStatus | None:
+        """What the status remembers of this change; None where it speaks of another one, or of a former try of it."""
+        known = self.rollout
+        same = known is not None and (known.former, known.target, known.retry) == (former, goal, self.retry)
+        return known if same else None
 
 
 class Verdict(StrEnum):
