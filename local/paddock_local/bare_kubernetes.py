@@ -4,7 +4,6 @@
 """
 
 import contextlib
-import functools
 import json
 import os
 import random
@@ -27,7 +26,6 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from paddock_local.namespaces import die_with_parent
 from paddock_local.paths import find_checkout
 
 START_SECONDS = 60.0
@@ -97,13 +95,8 @@ def start(command: Sequence[str], *, output: IO[bytes], **options: Any) -> subpr
     """Start a process that writes both of its outputs there, and is killed when this one ends, however it ends."""
 
     def begin() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=functools.partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 - one call
-            **options,
-        )
+        first = (sys.executable, "-P", "-m", "paddock_local.ends_with_parent", str(os.getpid()))
+        return subprocess.Popen([*first, *command], stdout=output, stderr=subprocess.STDOUT, **options)
 
     return _STARTER.submit(begin).result()
 

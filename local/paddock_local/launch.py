@@ -16,6 +16,8 @@ from paddock_local import namespaces, seccomp
 NODE_PATIENCE_S = 30.0
 # Any id but 0: PostgreSQL refuses to run as root.
 PLAIN_USER = 1000
+# EX_TEMPFAIL of sysexits.h: the program was not started, and the same may work a moment later.
+TRY_AGAIN = 75
 
 
 def join_node(marker: str) -> None:
@@ -31,11 +33,21 @@ def join_node(marker: str) -> None:
     )
 
 
+def become_plain_user() -> None:
+    """A namespace in which we are not root. Where the machine gives none just now, as when it counts others that are
+    still being taken down, the process ends with TRY_AGAIN: one that is half inside cannot try again itself."""
+    try:
+        namespaces.enter_user_namespace(uid=PLAIN_USER, gid=PLAIN_USER, mounts=False)
+    except OSError as error:
+        sys.stderr.write(f"no user namespace for a program that refuses to run as root: {error}\n")
+        raise SystemExit(TRY_AGAIN) from None
+
+
 def main() -> None:
     """Enter the namespace, then become the program."""
     spec = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     if spec["namespace"] == "plain-user" and os.geteuid() == 0:
-        namespaces.enter_user_namespace(uid=PLAIN_USER, gid=PLAIN_USER, mounts=False)
+        become_plain_user()
     elif spec["namespace"] == "node":
         join_node(spec["marker"])
     if spec["ignore_chown"]:

@@ -4,6 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from paddock_local import secret_files
 from paddock_local.certificates import Certificates
@@ -84,13 +85,18 @@ def source_digest(checkout: Path) -> str:
     return text.hexdigest()
 
 
+def document(paths: StackPaths, spec: Spec, *, marker: str = "") -> dict[str, Any]:
+    """What launch.py reads."""
+    env = base_environment(paths) | spec.env | passed_on()
+    return {
+        "argv": spec.argv, "env": env, "cwd": str(paths.root),
+        "namespace": spec.namespace, "ignore_chown": spec.ignore_chown, "marker": marker,
+    }  # fmt: skip
+
+
 def write(context: Context, part: str, spec: Spec) -> bool:
     """Write the spec file of a part. Returns whether an earlier one said otherwise."""
-    env = base_environment(context.paths) | spec.env | passed_on()
-    value = {
-        "argv": spec.argv, "env": env, "cwd": str(context.paths.root),
-        "namespace": spec.namespace, "ignore_chown": spec.ignore_chown, "marker": f"{context.marker}-node",
-    }  # fmt: skip
+    value = document(context.paths, spec, marker=f"{context.marker}-node")
     if spec.argv[0].startswith(str(context.paths.venv_bin)):
         # Ours: a change of the sources is a reason to start it anew, like a change of its settings.
         value["source"] = source_digest(context.paths.checkout)

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,7 +72,7 @@ def start(control_plane: str, tmp_path: Path, server: Any, gguf_path: Path) -> A
     weights = serve(server, gguf_path)
     begun: list[subprocess.Popen[bytes]] = []
 
-    def run(*, before: Callable[[], None] | None = None, **more: str) -> subprocess.Popen[bytes]:
+    def run(*, before: Sequence[str] = (), **more: str) -> subprocess.Popen[bytes]:
         environment = {
             "PATH": os.defpath,
             "PADDOCK_SERVING_MODEL": MODEL,
@@ -85,10 +84,8 @@ def start(control_plane: str, tmp_path: Path, server: Any, gguf_path: Path) -> A
             "PADDOCK_SERVING_TERMINATION_LOG": str(tmp_path / f"termination-{len(begun)}"),
             **more,
         }
-        command = [sys.executable, "-m", "paddock_serving.main", "prepare-weights"]
-        begun.append(
-            subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, preexec_fn=before)  # noqa: PLW1509
-        )
+        command = [*before, sys.executable, "-m", "paddock_serving.main", "prepare-weights"]
+        begun.append(subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL))
         return begun[-1]
 
     yield run
@@ -214,10 +211,7 @@ def test_files_of_another_model_are_fetched_once_and_remembered(
 def test_a_full_volume_is_told_with_what_is_needed(
     start: Starting, server: Any, tmp_path: Path, gguf_path: Path
 ) -> None:
-    def small() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))
-
-    assert start(before=small).wait(SECONDS) == NOT_AT_ONCE
+    assert start(before=("prlimit", "--fsize=20000000")).wait(SECONDS) == NOT_AT_ONCE
     words = (tmp_path / "termination-0").read_text()
     left = gguf_path.stat().st_size - 20_000_000
     assert words.startswith(f"WeightsVolumeFull: {gguf_path.name}: the weights volume is full")
