@@ -41,7 +41,7 @@ class Endpoint:
         """A few tokens. Raises the SDK's own errors."""
         if tenant not in self.clients:
             key = self.world.secret(f"{tenant}-key")
-            self.clients[tenant] = OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=60)
+            self.clients[tenant] = OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, timeout=120)
         messages: Any = [{"role": "user", "content": QUESTION}]
         return self.clients[tenant].chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0)
 
@@ -90,7 +90,7 @@ def acceptance(world: World, *, entity: str = TENANTS["acme"].entity, role: str 
     """The id of the acceptance in force."""
     headers = {"authorization": f"Bearer {world.admin_token_file.read_text().strip()}"}
     answer = httpx.get(
-        f"{world.controlplane_url}/v1/license-acceptances", params={"entity": entity}, headers=headers, timeout=30
+        f"{world.controlplane_url}/v1/license-acceptances", params={"entity": entity}, headers=headers, timeout=120
     )
     listed = answer.raise_for_status().json()["items"]
     return next((item["id"] for item in listed if (item["role"], item["state"]) == (role, "active")), None)
@@ -102,7 +102,7 @@ def revoke(world: World, *, entity: str = TENANTS["acme"].entity, role: str = "d
     found = acceptance(world, entity=entity, role=role)
     assert found is not None, f"{entity} has accepted nothing as {role}"
     url = f"{world.controlplane_url}/v1/license-acceptances/{found}/revoke"
-    httpx.post(url, json={"reason": "a test"}, headers=headers, timeout=30).raise_for_status()
+    httpx.post(url, json={"reason": "a test"}, headers=headers, timeout=120).raise_for_status()
     return found
 
 
@@ -177,7 +177,7 @@ class Engine:
         body = {"text_input": "The capital of Peru is", "streaming": False, "sampling_param_max_tokens": 4}
         headers = {} if secret is None else {SECRET_HEADER: secret}
         try:
-            answer = httpx.post(f"{self.url}/v2/models/tensorrt_llm/generate", json=body, headers=headers, timeout=30)
+            answer = httpx.post(f"{self.url}/v2/models/tensorrt_llm/generate", json=body, headers=headers, timeout=120)
         except httpx.TransportError:
             return 0
         return answer.status_code
@@ -239,7 +239,7 @@ def ask_for_download_token(world: World, model: str) -> httpx.Response:
         f"{world.controlplane_url}/internal/v1/decision-tokens",
         json={"verb": "download", "model": model},
         headers={"authorization": f"Bearer {internal}"},
-        timeout=30,
+        timeout=120,
     )
 
 

@@ -14,7 +14,7 @@ from paddock_local.demo.cast import OPERATOR, TENANTS
 from e2e import enforcement as act
 from faults.beside import Beside, MovedClock, answers, beside, free_port
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 HOUR = 3600.0
 GRANT_SECONDS = 45.0

@@ -12,7 +12,7 @@ from paddock_local.demo.cast import LICENSE, MODEL, TENANTS
 from e2e import enforcement as act
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")
@@ -116,11 +116,11 @@ def let_globex_in(world):
 def test_what_the_license_asks_to_be_shown_is_told(world, gateway):
     headers = {"authorization": f"Bearer {world.secret('acme-admin')}"}
     base = f"{world.controlplane_url}/v1"
-    (notice,) = httpx.get(f"{base}/models/{MODEL}/notice", headers=headers, timeout=30).json()["notices"]
+    (notice,) = httpx.get(f"{base}/models/{MODEL}/notice", headers=headers, timeout=120).json()["notices"]
     assert notice["license"] == LICENSE
     assert notice["notice"].startswith("The demonstration model is provided under")
     assert notice["attribution"] == ["Built with the Paddock demonstration model"]
-    shown = httpx.get(f"{base}/licenses/{LICENSE}", headers=headers, timeout=30).json()
+    shown = httpx.get(f"{base}/licenses/{LICENSE}", headers=headers, timeout=120).json()
     assert shown["imported"] == {"agreement": True, "aup": True}
     assert any("Built with the Paddock demonstration model" in duty["text"] for duty in shown["duties"]), shown[
         "duties"
@@ -159,7 +159,7 @@ def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, ga
             world.controlplane_url + path,
             json=document,
             headers={"authorization": f"Bearer {token}"},
-            timeout=30,
+            timeout=120,
         )
         assert answer.status_code == 403, answer.text
         assert "NamePrefixRequired" in answer.text

@@ -5,7 +5,7 @@ import pytest
 from faults.__main__ import HURRY, kinds
 from faults.scene import Scene
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ PAIR = act.deployment("pair", model="demo-pair") | {
     }
 }
 """The smallest group there is: a model that would fit one GPU, cut in two over nodes of one GPU each."""
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 
 def base() -> int:

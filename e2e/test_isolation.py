@@ -4,7 +4,7 @@ import httpx
 import pytest
 from paddock_core.serving.contract import deployment_secret
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.stack
 
 SERVING = "paddock-serving-acme"
 

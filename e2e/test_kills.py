@@ -11,7 +11,7 @@ from paddock_local.demo.cast import SERVED, TENANTS
 
 from faults import books
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 PARTS = ("operator", "controlplane", "gateway", "kubelet", "cri", "etcd", "kube-apiserver", "postgres")
 
@@ -68,7 +68,7 @@ def streaming(world):
     }
     headers = {"authorization": f"Bearer {world.secret('acme-key')}", "content-type": "application/json"}
     return httpx.stream(
-        "POST", f"{world.gateway_url}/v1/completions", content=json.dumps(body), headers=headers, timeout=60
+        "POST", f"{world.gateway_url}/v1/completions", content=json.dumps(body), headers=headers, timeout=120
     )
 
 

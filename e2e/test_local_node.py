@@ -16,7 +16,7 @@ from paddock_local.cri import tree
 from paddock_local.cri.files import read_json
 from paddock_local.errors import StackError
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.stack
 
 IMAGE = "localhost/paddock/serving:0.1.0"
 SERVER = """

@@ -53,7 +53,7 @@ MODEL = {
     },
 }
 CHILDREN = "replicasets,pods,configmaps,secrets,networkpolicies,poddisruptionbudgets,serviceaccounts"
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.stack
 
 
 def base() -> int:

@@ -66,7 +66,7 @@ ELASTIC = act.deployment("elastic", model="demo-elastic") | {
     }
 }
 SERVED = "acme/elastic"
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.stack
 
 
 def base() -> int:

@@ -3,7 +3,7 @@
 import pytest
 from paddock_local.demo.steps import STEPS
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)

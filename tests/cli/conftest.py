@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-START_SECONDS = 60
+START_SECONDS = 240
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -68,7 +68,7 @@ class Shell:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=60,
+            timeout=300,
         )
         assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return Outcome(code=done.returncode, out=done.stdout, err=done.stderr)
@@ -111,7 +111,7 @@ def database() -> Iterator[str]:
         time.sleep(0.1)
     yield f"postgresql+asyncpg://postgres@/postgres?host={folder}&port={PORT}"
     process.terminate()
-    process.wait(30)
+    process.wait(120)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -144,7 +144,7 @@ def _control_plane(database: str, folder: Path, port: int, *, migrate: bool = Tr
         yield Shell(url=url, token_file=folder / "admin_token", home=folder)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")

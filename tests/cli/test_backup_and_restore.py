@@ -82,7 +82,7 @@ class Load:
     def run(self) -> None:
         internal = (self._shell.home / "internal_token").read_text(encoding="utf-8")
         admin = self._shell.token_file.read_text(encoding="utf-8")
-        with httpx.Client(base_url=self._shell.url, timeout=60) as client:
+        with httpx.Client(base_url=self._shell.url, timeout=300) as client:
             number = 0
             while not self._over.is_set():
                 at = time.time()

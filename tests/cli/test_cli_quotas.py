@@ -86,7 +86,7 @@ def test_standings_are_drawn(paddock: Any, acme: Any) -> None:
     ask = {"level": "tenant:acme", "kind": "requests_per_minute", "period": "", "limit": 4, "need": 2, "least": 2}
     call = {"instance": "g", "session": "s", "number": 1, "started_at": time.time(), "asks": [ask]}
     answer = httpx.post(
-        f"{paddock.url}/internal/v1/leases", json=call, headers={"authorization": f"Bearer {token}"}, timeout=30
+        f"{paddock.url}/internal/v1/leases", json=call, headers={"authorization": f"Bearer {token}"}, timeout=120
     )
     assert answer.status_code == 200, answer.text
     (item,) = [item for item in acme.read("quota", "status") if item["level"] == "tenant:acme"]

@@ -141,7 +141,7 @@ def test_programs_get_all_groups_however_many_there_are(paddock: Any, acme: Any)
             f"{paddock.url}/internal/v1/usage",
             json={"records": rows},
             headers={"authorization": f"Bearer {token}"},
-            timeout=60,
+            timeout=300,
         )
         assert answer.json()["accepted"] == len(rows), answer.text
     words = ("usage", "--tenant", "crowd", "--group-by", "key", "--by", "day")

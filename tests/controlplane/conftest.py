@@ -32,7 +32,7 @@ BINARIES = Path(_PACKAGE.origin).parent / "pginstall" / "bin"
 DEMO = Path(__file__).parents[2] / "examples" / "licenses" / "paddock-demo"
 MODEL = "smollm2-135m-instruct"
 PORT = 7700
-_START_SECONDS = 30
+_START_SECONDS = 120
 
 
 class Server:
@@ -76,7 +76,7 @@ class Server:
         """Stop it: SIGQUIT at once as in a crash, SIGINT in good order."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
 

@@ -27,14 +27,14 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.postgres
 
 CHECKS = [schemathesis.checks.not_a_server_error, *(status_code_conformance, content_type_conformance)]
 CHECKS.append(response_schema_conformance)
 CALLERS = ("platform", "acme", "internal", "signatory", "decision", "stranger", "nobody")
 EXAMPLES = 3
 PUBLIC = ("/healthz", "/readyz", "/metrics", "/console")
-START_SECONDS = 30
+START_SECONDS = 240
 
 
 class Fuzzed:
@@ -55,7 +55,7 @@ class Fuzzed:
         if "wait" in (case.query or {}):
             case.query["wait"] = 0
         headers = {"authorization": f"Bearer {self.tokens[caller]}"} if self.tokens[caller] else {}
-        answer = case.call(headers=headers, timeout=60)
+        answer = case.call(headers=headers, timeout=300)
         case.validate_response(answer, checks=CHECKS)
         if caller in ("nobody", "stranger") and not case.operation.path.startswith(PUBLIC):
             assert answer.status_code in (400, 401, 404, 405, 413, 422), f"{case.operation.label}: {answer.status_code}"
@@ -98,7 +98,7 @@ def fuzzed(
     folder: Path = tmp_path_factory.mktemp("fuzzed")
     with served(create_app(make_settings(server.dsn(name), folder))) as url:
         tokens = {**licensed_template, "nobody": "", "stranger": "pt_not-a-token-of-anybody"}
-        with httpx.Client(base_url=url, timeout=60) as client:
+        with httpx.Client(base_url=url, timeout=300) as client:
             tokens["signatory"], known = _prepared(client, tokens)
             asked = {"verb": "download", "model": "smollm2-135m-instruct"}
             answer = client.post("/internal/v1/decision-tokens", json=asked, headers=_bearer(tokens["internal"]))

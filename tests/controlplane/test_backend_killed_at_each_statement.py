@@ -15,7 +15,7 @@ from sqlalchemy import event
 pytestmark = pytest.mark.postgres
 
 USAGE, KEYS = "/internal/v1/usage", "/v1/tenants/acme/keys"
-GONE_SECONDS = 30
+GONE_SECONDS = 120
 MOST_STATEMENTS = 40
 
 

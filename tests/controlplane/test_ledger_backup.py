@@ -19,7 +19,7 @@ pytestmark = pytest.mark.postgres
 
 def _paddock(*words: str, code: int = 0) -> str:
     command = [sys.executable, "-m", "paddock_cli.main", "db", *words]
-    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == code, done.stderr
     return done.stderr
 

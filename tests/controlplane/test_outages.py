@@ -86,7 +86,7 @@ def _process(environment: dict[str, str], log: Path) -> Iterator["subprocess.Pop
         yield started
     finally:
         started.kill()
-        started.wait(30)
+        started.wait(120)
 
 
 async def test_killed_under_load_it_has_done_everything_once_or_not_at_all(
@@ -95,7 +95,7 @@ async def test_killed_under_load_it_has_done_everything_once_or_not_at_all(
     variables, log = environment(server.dsn(database)), tmp_path / "log"
     made: dict[int, str] = {}
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", headers=ADMIN, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", headers=ADMIN, timeout=120) as client:
 
         async def issue(number: int) -> None:
             headers = {"idempotency-key": f"key-{number}"}

@@ -19,7 +19,6 @@ def played() -> Iterator[Stage]:
         yield running
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", list(kinds()))
 def test_fault_is_survived(played: Stage, name: str) -> None:
     outcome = play(played, name, short=True).outcome

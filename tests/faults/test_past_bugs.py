@@ -57,7 +57,6 @@ CHECK = "def test_sum() -> None:\n    assert {call} == 3\n"
 FORMER, PRESENT = (f"from paddock_operator import {name}\n\n" + CHECK.format(call=f"{name}(1, 2)") for name in "fg")
 
 
-@pytest.mark.timeout(120)
 def test_a_bug_fails_where_it_was_and_passes_here(tmp_path: Path) -> None:
     history = History(tmp_path)
     history.commit(operator="def f(a, b):\n    return a - b\n", test="")

@@ -220,7 +220,6 @@ def on_the_simulated_one(folder: Path) -> list[Any]:
     return world_of(folder, scenario)
 
 
-@pytest.mark.timeout(120)
 async def test_both_answer_alike(kubernetes: KubeApi, tmp_path: Path) -> None:
     real = await on_the_real_one(kubernetes)
     simulated = await asyncio.to_thread(on_the_simulated_one, tmp_path)

@@ -27,7 +27,7 @@ async def connect() -> AsyncIterator[Callable[[str, str], httpx.AsyncClient]]:
     made: list[httpx.AsyncClient] = []
 
     def make(url: str, token: str) -> httpx.AsyncClient:
-        made.append(httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=60))
+        made.append(httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=300))
         return made[-1]
 
     yield make

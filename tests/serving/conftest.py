@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 SECRET = "a secret of thirty-two characters"
 PATIENCE_SECONDS = 240
 """On a busy machine a model of 135 million parameters takes its time."""
-START_SECONDS = 60
+START_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

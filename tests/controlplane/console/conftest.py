@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_
 
 MODEL = "smollm2-135m-instruct"
 PORT = 7650
-START_SECONDS = 90
+START_SECONDS = 240
 PATIENCE_MILLISECONDS = 60_000
 """How long a page may take on a busy machine."""
 FLAGS = (
@@ -59,7 +59,7 @@ class Plane:
     def __call__(self, method: str, path: str, body: Any = None, *, by: str = "platform", status: int) -> Any:
         token = self.tokens.get(by, by)
         answer = httpx.request(
-            method, self.url + path, json=body, headers={"authorization": f"Bearer {token}"}, timeout=60
+            method, self.url + path, json=body, headers={"authorization": f"Bearer {token}"}, timeout=300
         )
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json()
@@ -112,7 +112,7 @@ def serving(server: Any, folder: Path, *, template: str, port: int, **settings: 
             )
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 async def _execute(server: Any, database: str, sql: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.postgres
 
 PUBLIC = ("/console/", "/console/models", "/console/licenses/llama3.1")
 CONTROLS = {"textbox", "checkbox", "radio", "button", "link"}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.postgres
 
 ANSWERS = {
     "value": "1,250,000",

@@ -27,7 +27,6 @@ LACKING = two_hosts.lacking()
 
 pytestmark = [
     pytest.mark.skipif(LACKING is not None, reason=f"a group of two hosts {LACKING}"),
-    pytest.mark.timeout(600),
 ]
 
 
