@@ -4,28 +4,23 @@ Each case is played by the operator's own decision, over rounds, on the world of
 is well before Serving are left out of what is shown.
 """
 
-import importlib.util
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.policy.documents import Tenant
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.signals import DeploymentSignal
 from paddock_operator.decide.node_faults import NodeFaults
-from paddock_operator.decide.outcome import Config
 from paddock_operator.gateways import Gateways, GatewayView
 from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.observed import Charged
-from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
+
+from tests.operator import pairs, worlds
+from tests.operator.platforms import CONFIG, licensed
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "operations.md"
@@ -36,17 +31,6 @@ SHOWN = ("Serving", "Routable", "Degraded", "Progressing")
 """Conditions that are shown also where they hold."""
 
 
-def _load(name: str) -> ModuleType:
-    unique = f"paddock_docs_{name}"
-    if unique not in sys.modules:
-        spec = importlib.util.spec_from_file_location(unique, ROOT / "tests" / "operator" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[unique] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[unique])
-    return sys.modules[unique]
-
-
 def _small(item: Any) -> Any:
     """A tenant has a quota as one reads of."""
     return replace(item, gpus=8) if isinstance(item, Tenant) and item.gpus else item
@@ -54,30 +38,11 @@ def _small(item: Any) -> Any:
 
 def world(**seen: Any) -> Any:
     """A deployment of a GPU model with two copies, licensed."""
-    helpers, worlds, pairs = _load("policy_server"), _load("worlds"), _load("pairs")
-    objects = [_small(item) for item in helpers.registered()]
-    objects += [*helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
-    objects += helpers.accepted("platform", role="operator", license_id="llama3.2")
-    objects += helpers.accepted("acme-inc", license_id="llama3.2")
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    config = Config(
-        serving_image="registry.example/serving:1",
-        image_pull_policy="IfNotPresent",
-        weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-        serving_controlplane_url="http://control-plane.example",
-        gateway_url="https://gateway.example",
-        platform_key=b"key",
-        drain_seconds=3.0,
-        probe_interval_seconds=30.0,
-        allow_unpinned_images=True,
-        version="1.0.0",
-    )
+    policy = licensed("llama3.2")
+    tenants = {name: _small(tenant) for name, tenant in policy.view.tenants.items()}
     return worlds.World(
-        config=config,
-        policy=Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0),
+        config=replace(CONFIG, gateway_url="https://gateway.example", given_gpus=0),
+        policy=replace(policy, view=replace(policy.view, tenants=tenants)),
         spec={"model": {"id": "llama-3.2-1b-instruct"}, "replicas": 2},
         inventory=pairs.one_each(),
         **seen,

@@ -1,21 +1,22 @@
 """Fixtures: a real API server, the control plane's internal API, and the operator between them."""
 
 import asyncio
+import base64
 import contextlib
 import datetime as dt
-import importlib.util
 import ipaddress
 import json
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -29,47 +30,34 @@ from paddock_operator.settings import OperatorSettings
 POLICY, WEBHOOK, HEALTH, SECOND_WEBHOOK, SECOND_HEALTH = 4, 5, 6, 7, 8
 
 
-def _load(name: str) -> ModuleType:
-    """Load a helper beside this file: tests are no package."""
-    unique = f"paddock_operator_tests_{name}"
-    if unique not in sys.modules:
-        spec = importlib.util.spec_from_file_location(unique, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[unique] = module
-        spec.loader.exec_module(module)
-    return sys.modules[unique]
-
-
 @pytest.fixture(scope="session")
 def helpers() -> Any:
     """The module `policy_server`."""
-    return _load("policy_server")
+    return import_module("tests.operator.policy_server")
 
 
 @pytest.fixture(scope="session")
 def pairs() -> Any:
     """The module `pairs`: models on GPUs, rendered."""
-    return _load("pairs")
+    return import_module("tests.operator.pairs")
 
 
 @pytest.fixture(scope="session")
 def worlds() -> Any:
     """The module `worlds`: a cluster for decisions alone."""
-    return _load("worlds")
+    return import_module("tests.operator.worlds")
 
 
 @pytest.fixture(scope="session")
 def optional_kinds() -> Any:
     """The module `optional_kinds`: custom resource definitions of other projects."""
-    return _load("optional_kinds")
+    return import_module("tests.operator.optional_kinds")
 
 
 @pytest.fixture(scope="session")
 def cluster_helpers() -> Any:
     """The module `cluster_parts`: plays the controllers that do not run here."""
-    return _load("cluster_parts")
+    return import_module("tests.operator.cluster_parts")
 
 
 @pytest.fixture(scope="session")
@@ -135,6 +123,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return folder / "tls.crt", folder / "tls.key"
+
+
+@pytest.fixture
+def webhook(api: Any, certificate: tuple[Path, Path], settings: OperatorSettings) -> Iterator[None]:
+    """The chart's own configuration of the webhook, pointed at the operator of these tests."""
+    document = yaml.safe_load((find_checkout() / "charts/paddock/files/webhook.yaml").read_text())
+    for hook in document["webhooks"]:
+        hook["clientConfig"] = {
+            "url": f"https://127.0.0.1:{settings.webhook_port}{hook['clientConfig']['service']['path']}",
+            "caBundle": base64.b64encode(certificate[0].read_bytes()).decode(),
+        }
+    done = api.apply(document)
+    assert done.returncode == 0, done.stderr
+    yield
+    api.kubectl("delete", "validatingwebhookconfiguration", "paddock-operator")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Kinds of other projects, as far as they are rendered: closed schemas, so that a field too many or too few is refused.
 
-Written from what these projects document of their APIs, for the API server of the tests. Loaded by path, see
-`conftest.py` beside it.
+Written from what these projects document of their APIs, for the API server of the tests.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Models on GPUs as the operator would render them: loaded by path, see `conftest.py` beside it."""
+"""Models on GPUs as the operator would render them."""
 
 from dataclasses import replace
 from typing import Any
@@ -12,32 +12,24 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import EngineSpec, ModelSpec, ParallelismSpec, PlacementSpec, Spec
 from paddock_core.serving.contract import MODEL_NAME
 from paddock_operator.decide import revisions
-from paddock_operator.decide.outcome import Config
 from paddock_operator.decide.planned import ask_of
 from paddock_operator.kinds import OPTIONAL
 from paddock_operator.manifests.render import Rendering, render_serving
 from paddock_operator.networks import offered
 from paddock_operator.ports import Key, Manifest
 
+from tests.operator import platforms
+
 MODELS = ("llama-3.1-8b-instruct", "llama-3.1-70b-instruct", "llama-3.1-405b-instruct")
 GPUS = ("H100-80", "H200-141", "A100-80", "B200-180", "L40S-48")
 PRECISIONS = {"bf16": "LLMAPI", "fp8": "LLMAPI", "fp8 built": "TensorRTEngine", "int4-awq built": "TensorRTEngine"}
 """Precision, as published or built from the 16-bit weights, and the engine that runs it."""
 PAIRS = [(model, gpu, precision) for model in MODELS for gpu in GPUS for precision in PRECISIONS]
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
+CONFIG = replace(
+    platforms.CONFIG,
     scheduler_names=("volcano",),
     volcano_queues=("gold",),
     toleration_keys=("*",),
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    given_gpus=100_000,
-    allow_unpinned_images=True,
     networks=offered(("tcp", "infiniband", "efa")),
 )
 

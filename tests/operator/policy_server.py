@@ -14,13 +14,12 @@ from aiohttp import web
 from paddock_controlplane.models.bodies import RegistrationBody
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightSet
+from paddock_core.policy import documents
 from paddock_core.policy.documents import (
     Acceptance,
     Entity,
-    LicensePolicy,
     LicenseText,
     Namespace,
-    Purge,
     RegisteredModel,
     Statement,
     Tenant,
@@ -29,17 +28,7 @@ from paddock_core.policy.wire import Change, Changes, Snapshot
 from pydantic import ValidationError
 
 TOKEN = "internal-token"
-KINDS = {
-    Entity: "entity",
-    Tenant: "tenant",
-    Namespace: "namespace",
-    LicenseText: "license_text",
-    Acceptance: "acceptance",
-    Statement: "statement",
-    RegisteredModel: "model",
-    Purge: "purge",
-    LicensePolicy: "license_policy",
-}
+KINDS = {made: kind for kind, made in documents.KINDS.items()}
 
 
 @dataclass

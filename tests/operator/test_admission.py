@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.policy.view import PolicyView
+from paddock_core.policy.documents import LicensePolicy
 from paddock_core.policy.wire import Change
 from paddock_operator.admission import MAX_WARNING, Review, pieces, review
 from paddock_operator.ports import Policy
+
+from tests.operator.platforms import policy_of
 
 NOW = 1_800_000_000.0
 
@@ -18,11 +20,7 @@ NOW = 1_800_000_000.0
 @pytest.fixture
 def policy(helpers: Any) -> Policy:
     objects = [*helpers.registered(), *helpers.accepted("acme-inc")]
-    changes = [
-        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
+    return policy_of(objects)
 
 
 def document(namespace: str = "acme", **spec: Any) -> dict[str, Any]:
@@ -203,7 +201,7 @@ def test_a_deployment_of_a_made_model_is_judged_by_its_lineage(policy: Policy, h
 
 
 def test_the_platform_may_turn_warnings_into_denials(policy: Policy, helpers: Any) -> None:
-    strict = with_objects(policy, helpers, helpers.LicensePolicy(admission="deny"))
+    strict = with_objects(policy, helpers, LicensePolicy(admission="deny"))
     assert judged(strict, document()) == Review()
     for new, reason in (
         (document("globex"), "AcceptanceMissing"),
@@ -222,7 +220,7 @@ def test_the_platform_may_turn_warnings_into_denials(policy: Policy, helpers: An
 
 
 def test_a_change_is_refused_only_for_what_it_brings_in(policy: Policy, helpers: Any) -> None:
-    strict = with_objects(policy, helpers, helpers.LicensePolicy(admission="deny"))
+    strict = with_objects(policy, helpers, LicensePolicy(admission="deny"))
     lacking = document("globex")
     scaled = judged(strict, document("globex", replicas=0), lacking)
     assert scaled.refusal is None

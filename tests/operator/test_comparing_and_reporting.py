@@ -22,6 +22,9 @@ from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import event, status_of, transitions
 
+from tests.operator.platforms import view_of
+from tests.operator.policy_server import KINDS
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
@@ -118,35 +121,19 @@ def test_what_comes_about_by_itself_is_no_event_until_it_serves() -> None:
     assert told == [[], [], [], ["Serving"], ["CrashLooping"], ["InsufficientGPU"], over], "troubles, and their end"
 
 
-KINDS = {
-    Entity: "entity",
-    Tenant: "tenant",
-    Namespace: "namespace",
-    Acceptance: "acceptance",
-    Statement: "statement",
-    Grant: "grant",
-}
-
-
-def view_of(*objects: Any) -> PolicyView:
-    changes = [
-        Change(revision=n, kind=KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate(objects, start=1)
-    ]
-    return PolicyView.empty().apply(changes)
-
-
 ACCEPTANCE = Acceptance(id="a1", entity="acme-inc", license="l", role="deployer", canonical="c", at=0.0)
 VIEW = view_of(
-    Entity(id="platform", legal_name="P", principal_place_of_business="IE", is_operator=True),
-    Entity(id="acme-inc", legal_name="A", principal_place_of_business="US"),
-    Tenant(id="acme", entity="acme-inc"),
-    Tenant(id="acme-lab", entity="acme-inc"),
-    Tenant(id="globex", entity="globex-ag"),
-    Namespace(id="ns-acme", tenant="acme"),
-    Namespace(id="ns-lab", tenant="acme-lab"),
-    Namespace(id="ns-globex", tenant="globex"),
-    ACCEPTANCE,
+    [
+        Entity(id="platform", legal_name="P", principal_place_of_business="IE", is_operator=True),
+        Entity(id="acme-inc", legal_name="A", principal_place_of_business="US"),
+        Tenant(id="acme", entity="acme-inc"),
+        Tenant(id="acme-lab", entity="acme-inc"),
+        Tenant(id="globex", entity="globex-ag"),
+        Namespace(id="ns-acme", tenant="acme"),
+        Namespace(id="ns-lab", tenant="acme-lab"),
+        Namespace(id="ns-globex", tenant="globex"),
+        ACCEPTANCE,
+    ]
 )
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
@@ -31,6 +29,8 @@ from paddock_operator.reconcile import Reconciler
 from paddock_operator.report import Reporter
 from paddock_operator.signals_book import SignalBook
 from paddock_operator.weights_progress import ProgressBook
+
+from tests.operator.platforms import view_of
 
 MODEL = packaged_catalog().models["smollm2-135m-instruct"]
 JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_precision))
@@ -76,14 +76,8 @@ def _what(arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
 class Licensed:
     """A policy under which acme may deploy the demo model."""
 
-    def __init__(self, objects: list[Any], kinds: dict[type, str]) -> None:
-        import msgspec
-
-        changes = [
-            Change(revision=number, kind=kinds[type(item)], id=item.id, body=msgspec.to_builtins(item))
-            for number, item in enumerate(objects, start=1)
-        ]
-        self._view = PolicyView.empty().apply(changes)
+    def __init__(self, objects: list[Any]) -> None:
+        self._view = view_of(objects)
 
     def current(self) -> Policy:
         return Policy(view=self._view, expired=False, at=time.time())
@@ -215,7 +209,7 @@ def state(api: Any, cluster_helpers: Any, name: str) -> dict[str, Any]:
 @pytest.fixture
 async def prepared(api: Any, cluster_helpers: Any, helpers: Any, settings: Any) -> Any:
     """A licensed tenant, and a finished weights Job."""
-    policy = Licensed([*helpers.registered(), *helpers.accepted("acme-inc")], helpers.KINDS)
+    policy = Licensed([*helpers.registered(), *helpers.accepted("acme-inc")])
     if cluster_helpers.get(api, "job", JOB, "-n", "paddock-weights") is None:
         api.apply(cluster_helpers.deployment(name="first"))
         async with life(settings, policy, writes_left=0) as round_:
@@ -271,7 +265,7 @@ async def grouped(api: Any, group_api: None, cluster_helpers: Any, helpers: Any,
         cluster_helpers.gpu_node(api, node, product="NVIDIA-H100-80GB-HBM3", gpus=1)
     license_id = "llama3.2"
     objects = [*helpers.registered(), *helpers.texts(license_id), *helpers.accepted("acme-inc", license_id=license_id)]
-    policy = Licensed([*objects, *helpers.accepted("platform", role="operator", license_id=license_id)], helpers.KINDS)
+    policy = Licensed([*objects, *helpers.accepted("platform", role="operator", license_id=license_id)])
     api.apply(cluster_helpers.deployment(name="weights", model={"id": GROUPED}, replicas=0))
     async with life(settings, policy, writes_left=0) as round_:
         await settle(round_, Key("acme", "weights"))

@@ -24,10 +24,12 @@ from paddock_operator.decide.actions import (
     StartWeights,
 )
 from paddock_operator.decide.desired import decide
-from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.outcome import Outcome
 from paddock_operator.kinds import CONFIG_MAP, NETWORK_POLICY, POD, REPLICA_SET, SECRET, SERVICE_ACCOUNT
 from paddock_operator.observed import Child, Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
+
+from tests.operator.platforms import CONFIG, licensed, policy_of
 
 NOW = 1_800_000_000.0
 MODEL = "smollm2-135m-instruct"
@@ -35,47 +37,16 @@ KEY = Key("acme", "chat")
 NAME = names.serving_name(namespace="acme", name="chat")
 COPY = names.copy_name(namespace="acme", name="chat", revision="0123abcd", index=0)
 RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    given_gpus=100_000,
-    allow_unpinned_images=True,
-)
 
 
 @pytest.fixture(scope="module")
 def policies(helpers: Any) -> dict[str, Policy]:
-    def view(objects: list[Any]) -> PolicyView:
-        changes = [
-            Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-            for n, item in enumerate(objects, start=1)
-        ]
-        return PolicyView.empty().apply(changes)
-
-    licensed = view([*helpers.registered(), *helpers.accepted("acme-inc")])
+    allowed = policy_of([*helpers.registered(), *helpers.accepted("acme-inc")])
     return {
-        "licensed": Policy(view=licensed, expired=False, at=NOW),
-        "registered": Policy(view=view(helpers.registered()), expired=False, at=NOW),
-        "licensed for both": Policy(
-            view=view(
-                [
-                    *helpers.registered(),
-                    *helpers.accepted("acme-inc"),
-                    *helpers.texts("llama3.2"),
-                    *helpers.accepted("platform", role="operator", license_id="llama3.2"),
-                    *helpers.accepted("acme-inc", license_id="llama3.2"),
-                ]
-            ),
-            expired=False,
-            at=NOW,
-        ),
-        "expired": Policy(view=licensed, expired=True, at=NOW),
+        "licensed": allowed,
+        "registered": policy_of(helpers.registered()),
+        "licensed for both": licensed("llama3.2"),
+        "expired": replace(allowed, expired=True),
         "empty": Policy(view=PolicyView.empty(), expired=False, at=NOW),
     }
 

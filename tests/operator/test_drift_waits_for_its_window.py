@@ -10,19 +10,20 @@ from paddock_operator.kinds import CONFIG_MAP, POD
 from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
 
-from tests.operator.test_lives_of_copies import DEMO, licensed, revision_of
+from tests.operator.platforms import CONFIG, licensed
+from tests.operator.test_lives_of_copies import DEMO, revision_of
 
 OTHER = {"serving_image": "registry.test/serving:2", "version": "2.0.0"}
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    return licensed(helpers, for_both=True)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 def drifted(worlds: Any, policy: Policy, **spec: Any) -> Any:
     """A world in which copies of a former operator's rendering serve, and there is no window."""
-    world = worlds.World(config=worlds.CONFIG, policy=policy, spec={**DEMO, **spec})
+    world = worlds.World(config=CONFIG, policy=policy, spec={**DEMO, **spec})
     world.rounds()
     world.config = replace(world.config, **OTHER)
     world.rounds()
@@ -77,9 +78,7 @@ def test_a_moment_without_an_answer_is_no_window(worlds: Any, policy: Policy, ha
 @pytest.mark.parametrize("by_load", [True, False])
 def test_one_that_is_woken_with_another_rendering_can_go_back(worlds: Any, policy: Policy, by_load: bool) -> None:
     scaling = {"scaling": {"minReplicas": 0, "maxReplicas": 1, "idleSeconds": 60}} if by_load else {}
-    world = worlds.World(
-        config=worlds.CONFIG, policy=policy, spec={**DEMO, **scaling, "rollout": {"deadlineSeconds": 600}}
-    )
+    world = worlds.World(config=CONFIG, policy=policy, spec={**DEMO, **scaling, "rollout": {"deadlineSeconds": 600}})
     world.seen["demand"] = Demand(in_flight=1, held=0, idle_seconds=None, complete=True)
     world.rounds()
     good = revision_of(world.names()[0])
@@ -106,7 +105,7 @@ def test_one_that_is_woken_with_another_rendering_can_go_back(worlds: Any, polic
 
 def test_of_what_failed_in_windows_only_the_newest_is_remembered_and_it_is_told(worlds: Any, policy: Policy) -> None:
     spec = {**DEMO, "replicas": 2, "rollout": {"deadlineSeconds": 600}}
-    world = worlds.World(config=worlds.CONFIG, policy=policy, spec=spec)
+    world = worlds.World(config=CONFIG, policy=policy, spec=spec)
     world.rounds()
     good = revision_of(world.names()[0])
     always = MaintenanceSpec(start="00:00", hours=24)
@@ -129,7 +128,7 @@ def test_of_what_failed_in_windows_only_the_newest_is_remembered_and_it_is_told(
 @pytest.mark.parametrize("by_wish", [True, False])
 def test_what_failed_is_tried_again_when_a_person_says_so(worlds: Any, policy: Policy, by_wish: bool) -> None:
     spec = {**DEMO, "replicas": 2, "rollout": {"deadlineSeconds": 600}}
-    world = worlds.World(config=worlds.CONFIG, policy=policy, spec=spec)
+    world = worlds.World(config=CONFIG, policy=policy, spec=spec)
     world.rounds()
     good = revision_of(world.names()[0])
     if by_wish:

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.catalog.images import Pin, packaged_images, with_pins
 from paddock_core.catalog.packaged import packaged_catalog
@@ -12,8 +11,6 @@ from paddock_core.engines.request import decode
 from paddock_core.planning.fit import plan as fit
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Ask, Inventory, Plan
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType
 from paddock_operator.decide import desired, engine, images
@@ -24,6 +21,9 @@ from paddock_operator.observed import Child, EngineJob, Observed, WeightsJob, pa
 from paddock_operator.ports import Key, Policy
 from paddock_operator.times import parse_time
 
+from tests.operator import platforms
+from tests.operator.platforms import licensed
+
 NOW = 1_800_000_000.0
 BEFORE, LATER = "2027-01-15T07:50:00Z", "2027-01-15T07:55:00Z"
 """Ten and five minutes before NOW."""
@@ -32,37 +32,21 @@ MODEL = "llama-3.1-8b-instruct"
 DIGEST = "sha256:" + "a" * 64
 WEIGHTS = "b1" * 32
 RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": WEIGHTS, "bytes": 16 * 1024**3})
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
+CONFIG = replace(
+    platforms.CONFIG,
+    allow_unpinned_images=False,
     scheduler_names=("volcano", "own"),
     volcano_queues=("gold",),
     toleration_keys=("*",),
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
     drain_seconds=0.0,
-    probe_interval_seconds=30.0,
-    given_gpus=100_000,
     priority_classes=("high",),
     images=with_pins(packaged_images(), {"trtllm-26.07": Pin(digest=DIGEST)}),
 )
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    objects = [
-        *helpers.registered(),
-        *helpers.texts("llama3.1"),
-        *helpers.accepted("platform", role="operator", license_id="llama3.1"),
-        *helpers.accepted("acme-inc", license_id="llama3.1"),
-    ]
-    changes = [
-        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
+def policy() -> Policy:
+    return licensed("llama3.1")
 
 
 def look(policy: Policy, *, engine_type: str = "TensorRTEngine", **changes: Any) -> Observed:

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.engines.recipe import recipe
@@ -13,8 +12,6 @@ from paddock_core.planning.fit import plan as fit
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Ask, Plan
 from paddock_core.policy.documents import Purge
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator.adapters.clock import SystemClock
@@ -27,6 +24,8 @@ from paddock_operator.manifests.render import EngineRendering, render_engine
 from paddock_operator.observed import Observed, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.purging import Purger
+
+from tests.operator.platforms import policy_of
 
 MODEL = "llama-3.1-8b-instruct"
 NAMESPACE = names.WEIGHTS_NAMESPACE
@@ -59,11 +58,7 @@ def manifests_of(settings: Any) -> list[Any]:
 
 
 def policy(*orders: Purge) -> Policy:
-    changes = [
-        Change(revision=number, kind="purge", id=order.id, body=msgspec.to_builtins(order))
-        for number, order in enumerate(orders, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
+    return policy_of(orders)
 
 
 @pytest.fixture

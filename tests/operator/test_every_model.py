@@ -4,15 +4,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.licensing.types import Reason
 from paddock_core.planning.gpus import hypothetical
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Entity, Namespace, Tenant
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType
 from paddock_core.resources.llamadeployment import ModelSpec, Spec
@@ -22,6 +19,8 @@ from paddock_operator.decide.outcome import Outcome
 from paddock_operator.kinds import OPTIONAL, kind_of
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
+
+from tests.operator.platforms import policy_of
 
 NOW = 1_800_000_000.0
 GPU = "H100-80"
@@ -55,11 +54,7 @@ def policy(helpers: Any, *objects: Any, place: str = "US", others: bool = True) 
     ]
     if others:
         base.append(Entity(id=owner, legal_name="Platform Inc", principal_place_of_business="US", is_operator=True))
-    changes = [
-        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate((*base, *objects), start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
+    return policy_of((*base, *objects))
 
 
 def facts(helpers: Any, model: str) -> dict[str, list[Any]]:

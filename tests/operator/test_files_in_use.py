@@ -4,50 +4,33 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.audit.denials import Denial
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Purge
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType
 from paddock_operator import execute
 from paddock_operator.decide.actions import Apply, Refer, StartWeights
 from paddock_operator.decide.desired import decide
-from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.outcome import Outcome
 from paddock_operator.denying import Denials
 from paddock_operator.errors import ControlPlaneError
 from paddock_operator.execute import Done, Executor
 from paddock_operator.manifests.render import PurgeRendering, render_purge
 from paddock_operator.observed import Observed, WeightsJob, parse
-from paddock_operator.ports import Key, Policy
+from paddock_operator.ports import Key
+
+from tests.operator.platforms import CONFIG, policy_of
 
 MODEL, NOW = "smollm2-135m-instruct", 1_800_000_000.0
 RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98362432})
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    given_gpus=100_000,
-    allow_unpinned_images=True,
-)
 USED = Refer(entity="acme-inc", model=MODEL, weights="b1" * 32, tokenizer="sha256:" + "7" * 64)
 
 
 def look(helpers: Any, *orders: Purge, licensed: bool = True, done: bool = True) -> Observed:
     """A look at a deployment whose weights are there, or not yet."""
     objects = [*helpers.registered(), *(helpers.accepted("acme-inc") if licensed else []), *orders]
-    changes = [
-        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate(objects, start=1)
-    ]
     metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
     deployment, _ = parse({"metadata": metadata, "spec": {"model": {"id": MODEL}}})
     place = {"name": "weights-b179c9523d0e", "namespace": "paddock-weights", "uid": "j1"}
@@ -56,7 +39,7 @@ def look(helpers: Any, *orders: Purge, licensed: bool = True, done: bool = True)
         key=Key("acme", "chat"),
         now=NOW,
         catalog=packaged_catalog(),
-        policy=Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW),
+        policy=policy_of(objects),
         deployment=deployment,
         weights=WeightsJob(job=job if done else None),
     )

@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_operator.decide.actions import Apply, Delete
 from paddock_operator.decide.desired import decide
@@ -26,6 +24,8 @@ from paddock_operator.kinds import (
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Key, Policy
 
+from tests.operator.platforms import licensed
+
 NOW = 1_800_000_000.0
 MODEL = "llama-3.2-1b-instruct"
 RESULT = msgspec.json.encode({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 9}).decode()
@@ -37,18 +37,8 @@ GROUPS = frozenset({LEADER_WORKER_SET})
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    objects = [
-        *helpers.registered(),
-        *helpers.texts("llama3.2"),
-        *helpers.accepted("platform", role="operator", license_id="llama3.2"),
-        *helpers.accepted("acme-inc", license_id="llama3.2"),
-    ]
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 def look(policy: Policy, pairs: Any, **changes: Any) -> Observed:

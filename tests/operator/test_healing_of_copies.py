@@ -3,45 +3,24 @@
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_operator.decide.healing import HealingRules
 from paddock_operator.decide.node_faults import NodeFaults
-from paddock_operator.decide.outcome import Config
 from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
 
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    allow_unpinned_images=True,
-    given_gpus=1000,
-    version="1.0.0",
-    healing=HealingRules(budget=3),
-)
+from tests.operator import platforms
+from tests.operator.platforms import licensed
+
+CONFIG = replace(platforms.CONFIG, healing=HealingRules(budget=3))
 CRASH = {"exitCode": 1, "reason": "Error", "message": "no such file: /weights/x", "finishedAt": "2027-01-15T08:00:09Z"}
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
-    objects += helpers.accepted("platform", role="operator", license_id="llama3.2")
-    objects += helpers.accepted("acme-inc", license_id="llama3.2")
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 @pytest.fixture

@@ -7,27 +7,29 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import MaintenanceSpec
 from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import StartWeights
+from paddock_operator.decide.routing import stamped
 from paddock_operator.kinds import CONFIG_MAP, LEADER_WORKER_SET, POD, POD_DISRUPTION_BUDGET, REPLICA_SET
 from paddock_operator.observed import Charged, WeightsJob
 from paddock_operator.ports import Policy
+
+from tests.operator.platforms import CONFIG, licensed, policy_of
 
 DEMO = {"model": {"id": "smollm2-135m-instruct"}}
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    return licensed(helpers, for_both=True)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 @pytest.fixture
 def world(worlds: Any, policy: Policy) -> Any:
-    return worlds.World(config=worlds.CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
+    return worlds.World(config=CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
 
 
 def revision_of(name: str) -> str:
@@ -173,8 +175,13 @@ def test_copies_that_are_too_many_are_drained_before_they_go(world: Any) -> None
         if kind == REPLICA_SET and names.DRAINING in item["metadata"]["annotations"]
     ]
     assert len(marked) == 2
+    told = world.parsed().routing
+    assert len(told.leaving) == 2
+    assert not {*told.leaving} & {endpoint.url for target in told.targets for endpoint in target.endpoints}
+    assert told.digest == stamped(msgspec.structs.replace(told, leaving=())).digest, "their end is no other routing"
     world.rounds()
     assert len(world.names(REPLICA_SET)) == 1
+    assert world.parsed().routing.leaving == ()
 
 
 def test_a_copy_that_drains_is_taken_back_where_it_is_wanted_again(world: Any) -> None:
@@ -219,20 +226,6 @@ def test_too_few_copies_are_not_serving(world: Any) -> None:
     assert serving() == ("True", "Serving"), "no more can be asked for than are wanted"
 
 
-def licensed(helpers: Any, *, for_both: bool) -> Policy:
-    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
-    if for_both:
-        objects += [
-            *helpers.accepted("platform", role="operator", license_id="llama3.2"),
-            *helpers.accepted("acme-inc", license_id="llama3.2"),
-        ]
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
-
-
 LLAMA = "llama-3.2-1b-instruct"
 
 
@@ -241,15 +234,17 @@ def test_copies_of_a_former_model_get_requests_only_as_long_as_it_may_be_used(
     worlds: Any, helpers: Any, pairs: Any, for_both: bool
 ) -> None:
     made = worlds.World(
-        config=worlds.CONFIG,
-        policy=licensed(helpers, for_both=True),
+        config=CONFIG,
+        policy=licensed("llama3.2"),
         spec={"model": {"id": LLAMA}, "replicas": 2},
         inventory=pairs.one_each(),
     )
     made.rounds()
     former = made.names(REPLICA_SET)
     assert made.parsed().ready_replicas == 2
-    made.policy, made.spec = licensed(helpers, for_both=for_both), {**DEMO, "replicas": 2}
+    if not for_both:
+        made.policy = policy_of([*helpers.registered(), *helpers.accepted("acme-inc")])
+    made.spec = {**DEMO, "replicas": 2}
     made.round()
     models = {target.model for target in made.parsed().routing.targets if target.endpoints}
     assert models == ({LLAMA} if for_both else set())
@@ -294,7 +289,7 @@ def test_what_runs_is_looked_after_while_the_weights_of_another_model_are_fetche
     worlds: Any, policy: Policy, pairs: Any
 ) -> None:
     made = worlds.World(
-        config=worlds.CONFIG,
+        config=CONFIG,
         policy=policy,
         spec={"model": {"id": LLAMA}, "replicas": 2},
         inventory=pairs.one_each(),
@@ -398,7 +393,7 @@ def test_without_quota_nothing_is_made_and_with_it_a_stopped_deployment_is_made_
     worlds: Any, policy: Policy, pairs: Any, gpus: int
 ) -> None:
     made = worlds.World(
-        config=worlds.CONFIG,
+        config=CONFIG,
         policy=with_quota(policy, gpus),
         spec={"model": {"id": LLAMA}, "replicas": 0 if gpus else 1},
         inventory=pairs.one_each(),
@@ -442,7 +437,7 @@ def test_a_wish_beyond_the_quota_takes_nothing_away_that_runs(
     worlds: Any, policy: Policy, pairs: Any, wish: dict[str, Any]
 ) -> None:
     made = worlds.World(
-        config=worlds.CONFIG,
+        config=CONFIG,
         policy=policy,
         spec={"model": {"id": LLAMA}, "replicas": 2},
         inventory=pairs.one_each(),
@@ -481,7 +476,7 @@ CHANGES = st.sampled_from(
 def test_whatever_is_asked_and_whenever_the_process_dies_it_ends_as_asked(
     worlds: Any, policy: Policy, steps: list[tuple[dict[str, Any], int, int]]
 ) -> None:
-    world = worlds.World(config=worlds.CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
+    world = worlds.World(config=CONFIG, policy=policy, spec={**DEMO, "replicas": 2})
     world.rounds()
     for change, writes, times in steps:
         world.spec = {**world.spec, **change}

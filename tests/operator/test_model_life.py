@@ -9,6 +9,7 @@ import pytest
 import yaml
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.licensing.lineage import resolve
+from paddock_core.policy.documents import LicensePolicy
 from paddock_core.resources import names
 from paddock_core.resources.llamamodel import LlamaModel
 
@@ -216,7 +217,7 @@ async def test_the_webhook_warns_refuses_and_is_needed_for_what_is_new(
     private = api.apply(document("private", publicName="AcmeGPT", published=False))
     assert private.returncode == 0
     assert "Warning: Mend: " in private.stderr
-    policy.put(helpers.LicensePolicy(admission="deny"))
+    policy.put(LicensePolicy(admission="deny"))
     new = cluster_helpers.deployment(name="strict", namespace="globex")
 
     def denied() -> bool:
@@ -226,7 +227,7 @@ async def test_the_webhook_warns_refuses_and_is_needed_for_what_is_new(
         return refused.returncode != 0 and "AcceptanceMissing" in refused.stderr
 
     await eventually(denied)
-    policy.put(helpers.LicensePolicy())
+    policy.put(LicensePolicy())
     kept = cluster_helpers.deployment(name="kept")
     assert api.apply(kept).returncode == 0
     await operator.stop()

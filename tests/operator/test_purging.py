@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Purge
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
@@ -20,9 +18,10 @@ from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.ports import Policy
 from paddock_operator.purging import Purger
 
+from tests.operator.platforms import NOW, view_of
+
 MODEL = "smollm2-135m-instruct"
 NAMESPACE = names.WEIGHTS_NAMESPACE
-NOW = 1_800_000_000.0
 
 
 class Died(BaseException):
@@ -34,18 +33,11 @@ class World:
     """The policy that the purger follows, and what it tells the control plane."""
 
     objects: list[Any]
-    kinds: dict[type, str]
     started: list[str] = field(default_factory=list)
     expired: bool = False
 
     def current(self) -> Policy:
-        import msgspec
-
-        changes = [
-            Change(revision=number, kind=self.kinds[type(item)], id=item.id, body=msgspec.to_builtins(item))
-            for number, item in enumerate(self.objects, start=1)
-        ]
-        return Policy(view=PolicyView.empty().apply(changes), expired=self.expired, at=NOW)
+        return Policy(view=view_of(self.objects), expired=self.expired, at=NOW)
 
     def orders(self, *orders: Purge) -> None:
         self.objects = [item for item in self.objects if not isinstance(item, Purge)] + list(orders)
@@ -114,7 +106,7 @@ def order(name: str = "pur-aaaaaaaaaaaa", **other: Any) -> Purge:
 
 @pytest.fixture
 def world(helpers: Any) -> World:
-    return World(objects=[*helpers.registered(), *helpers.accepted("acme-inc")], kinds=helpers.KINDS)
+    return World(objects=[*helpers.registered(), *helpers.accepted("acme-inc")])
 
 
 @pytest.fixture

@@ -3,46 +3,29 @@
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from paddock_core.catalog.images import Pin, packaged_images, with_pins
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources.conditions import ConditionType, fails, holds
 from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator import reconcile
 from paddock_operator.decide import images, license, needs  # noqa: A004
-from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.scaling_advice import Demand
 from paddock_operator.errors import ClusterError, ControlPlaneError, DownloadDeniedError, OperatorError
 from paddock_operator.kinds import LEADER_WORKER_SET, POD, POD_GROUP
 from paddock_operator.ports import Policy
 
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    given_gpus=1000,
-    version="1.0.0",
-)
+from tests.operator import platforms
+from tests.operator.platforms import licensed
+
+CONFIG = replace(platforms.CONFIG, allow_unpinned_images=False)
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *helpers.texts("llama3.2")]
-    objects += helpers.accepted("platform", role="operator", license_id="llama3.2")
-    objects += helpers.accepted("acme-inc", license_id="llama3.2")
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    return Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 @pytest.fixture

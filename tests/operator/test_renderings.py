@@ -16,23 +16,13 @@ from paddock_core.planning.types import Ask, Inventory, Plan
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import LlamaDeployment, ModelSpec, PlacementSpec, Spec, Toleration
 from paddock_core.resources.llamamodel import LlamaModel
-from paddock_operator.decide.outcome import Config
 from paddock_operator.manifests import pods
 from paddock_operator.manifests.render import Rendering, WeightsRendering, render_weights
 from paddock_operator.ports import Key
 
+from tests.operator.platforms import CONFIG
+
 GOLDEN = Path(__file__).parent / "golden"
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    allow_unpinned_images=True,
-)
 CASES = {
     "smollm2-on-cpu": ("smollm2-135m-instruct", None, Ask(context_length=4096, max_concurrency=4)),
     "llama-3.1-8b-on-h100": ("llama-3.1-8b-instruct", "H100-80", Ask()),

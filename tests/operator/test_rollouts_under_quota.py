@@ -12,7 +12,8 @@ from paddock_operator.kinds import POD
 from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
 
-from tests.operator.test_lives_of_copies import LLAMA, licensed, with_quota
+from tests.operator.platforms import CONFIG, licensed
+from tests.operator.test_lives_of_copies import LLAMA, with_quota
 
 LOADS = 4
 """Rounds from a copy to its pod, which answers at once."""
@@ -21,8 +22,8 @@ STRATEGIES = ("RollingUpdate", "DrainFirst", "BlueGreen", "Canary")
 
 
 @pytest.fixture(scope="module")
-def policy(helpers: Any) -> Policy:
-    return licensed(helpers, for_both=True)
+def policy() -> Policy:
+    return licensed("llama3.2")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def serving(worlds: Any, pairs: Any, policy: Policy) -> Callable[..., Any]:
 
     def made(*, replicas: int, gpus: int, rollout: dict[str, Any], **spec: Any) -> Any:
         world = worlds.World(
-            config=worlds.CONFIG,
+            config=CONFIG,
             policy=with_quota(policy, gpus),
             spec={"model": {"id": LLAMA}, "replicas": replicas, "rollout": rollout, **spec},
             inventory=pairs.one_each(),

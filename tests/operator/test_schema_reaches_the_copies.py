@@ -5,11 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.rollout.types import Health
-from paddock_operator.ports import Policy
+
+from tests.operator.platforms import CONFIG, policy_of
 
 DEMO = {"model": {"id": "smollm2-135m-instruct"}, "replicas": 2}
 FIELDS = (
@@ -34,12 +33,8 @@ FIELDS = (
 @pytest.fixture
 def world(worlds: Any, helpers: Any) -> Any:
     objects = [*helpers.registered(), *helpers.accepted("acme-inc")]
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    policy = Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
-    return worlds.World(config=worlds.CONFIG, policy=policy, spec={})
+    policy = policy_of(objects)
+    return worlds.World(config=CONFIG, policy=policy, spec={})
 
 
 def with_value(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

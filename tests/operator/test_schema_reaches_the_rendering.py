@@ -9,8 +9,6 @@ import pytest
 import yaml
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.types import Inventory, Plan
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import ScalingStatus, Spec
 from paddock_operator.decide.license import judge
@@ -19,7 +17,9 @@ from paddock_operator.decide.scaling import Look, hold_seconds
 from paddock_operator.decide.scaling import judge as judge_scaling
 from paddock_operator.decide.scaling_advice import Answering, Demand
 from paddock_operator.observed import Observed, parse
-from paddock_operator.ports import Key, Policy
+from paddock_operator.ports import Key
+
+from tests.operator.platforms import policy_of
 
 SCHEMA = Path(__file__).resolve().parents[2] / "crds" / "llamadeployments.yaml"
 ROOT = yaml.safe_load(SCHEMA.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -175,11 +175,7 @@ def without_question(made: Any) -> Any:
 def test_a_field_of_the_license_changes_the_decision(helpers: Any, path: str) -> None:
     model, value = DECIDED[path]
     objects = [*helpers.registered(), *helpers.accepted("acme-inc")]
-    changes = [
-        Change(revision=number, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for number, item in enumerate(objects, start=1)
-    ]
-    policy = Policy(view=PolicyView.empty().apply(changes), expired=False, at=1_800_000_000.0)
+    policy = policy_of(objects)
 
     def finding(spec: dict[str, Any]) -> Any:
         metadata = {"namespace": "acme", "name": "chat", "uid": "u1"}

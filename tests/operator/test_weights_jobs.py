@@ -5,15 +5,12 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 from aiohttp import ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightSet
-from paddock_core.policy.view import PolicyView
-from paddock_core.policy.wire import Change
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, Finding
 from paddock_core.resources.llamadeployment import WeightsStatus
@@ -22,44 +19,32 @@ from paddock_operator.adapters.progress import HttpProgressReader
 from paddock_operator.decide.actions import Delete, StartWeights
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.failures import parse_last_words
-from paddock_operator.decide.outcome import Config, Outcome
+from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.weights import INTERVAL_SECONDS
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.observed import Observed, WeightsJob, parse
-from paddock_operator.ports import Key, Policy
+from paddock_operator.ports import Key
 from paddock_operator.report import status_of
 from paddock_operator.times import parse_time
 from paddock_operator.weights_progress import ProgressBook, progress_url
 
+from tests.operator.platforms import CONFIG, policy_of
+
 MODEL = "smollm2-135m-instruct"
 NOW = parse_time("2027-01-15T08:00:00Z")
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-)
 PLACE = {"name": "weights-b179c9523d0e", "namespace": "paddock-weights", "uid": "j1"}
 
 
 def look(helpers: Any, *more: Any, model: str = MODEL, weights: WeightsJob = WeightsJob(job=None)) -> Observed:  # noqa: B008 - it is frozen
     """A look at a deployment of acme, which is licensed."""
     objects = [*helpers.registered(), *helpers.accepted("acme-inc"), *more]
-    changes = [
-        Change(revision=n, kind=helpers.KINDS[type(item)], id=item.id, body=msgspec.to_builtins(item))
-        for n, item in enumerate(objects, start=1)
-    ]
     metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
     deployment, _ = parse({"metadata": metadata, "spec": {"model": {"id": model}}})
     return Observed(
         key=Key("acme", "chat"),
         now=NOW,
         catalog=packaged_catalog(),
-        policy=Policy(view=PolicyView.empty().apply(changes), expired=False, at=NOW),
+        policy=policy_of(objects),
         deployment=deployment,
         weights=weights,
     )

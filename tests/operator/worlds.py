@@ -1,7 +1,4 @@
-"""A cluster for decisions alone: what a round decides is carried out at once, and pods come, answer and go on demand.
-
-Loaded by path, see `conftest.py` beside it.
-"""
+"""A cluster for decisions alone: what a round decides is carried out at once, and pods come, answer and go as told."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -33,21 +30,6 @@ def weights(**changes: Any) -> WeightsJob:
     text = msgspec.json.encode({**RESULT, **changes}).decode()
     metadata = {"name": "w", "namespace": "paddock-weights", "uid": "j", "annotations": {names.RESULT: text}}
     return WeightsJob(job={"metadata": metadata, "status": {}})
-
-
-CONFIG = Config(
-    serving_image="registry.test/serving:1",
-    image_pull_policy="IfNotPresent",
-    weights_volume={"persistentVolumeClaim": {"claimName": "weights"}},
-    serving_controlplane_url="http://control-plane.test",
-    gateway_url="http://gateway.test",
-    platform_key=b"key",
-    drain_seconds=3.0,
-    probe_interval_seconds=30.0,
-    allow_unpinned_images=True,
-    given_gpus=1000,
-    version="1.0.0",
-)
 
 
 FIELDS_OF_COPIES: dict[str, tuple[str, dict[str, Any], Any]] = {
