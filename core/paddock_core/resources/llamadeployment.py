@@ -212,6 +212,9 @@ class RoutingStatus(_Document, frozen=True, kw_only=True):
     digest: str = ""
     """Of everything else in here but `leaving`: gateways report it, and so confirm what they know. Empty only where an
     operator from before there were digests wrote it last."""
+    version: int = 0
+    """Grows with each change of what requests follow, so that what was told before and is told again has another
+    digest."""
     secret_rotation: int = 0
     hold_seconds: int = 0
     """So long a request may wait while no target has an endpoint; 0: it is refused at once."""

@@ -23,9 +23,11 @@ def of_step(
     hold_seconds: int,
     secret_rotation: int,
     former: RoutingStatus | None,
+    leaving: Iterable[Copy] = (),
 ) -> RoutingStatus:
-    """The routing of a round. `copies` are those that may be routed to, `goal` the revision that is told where no copy
-    answers, `former` what was told last: of a revision that is lost, nothing else is known."""
+    """The routing of a round. `copies` are those that may be routed to, `leaving` those that end their requests, `goal`
+    the revision that is told where no copy answers, `former` what was told last: of a revision that is lost, nothing
+    else is known."""
     lost = {target.revision: target for target in (former.targets if former else ()) if target.revision not in known}
     shares = {name: weight for name, weight in weights.items() if weight > 0 and (name in known or name in lost)}
     targets = tuple(
@@ -34,9 +36,10 @@ def of_step(
         else replace(lost[name], weight=weight, endpoints=endpoints(copies, name))
         for name, weight in sorted((shares or {goal: WHOLE}).items())
     )
-    return stamped(
-        RoutingStatus(digest="", secret_rotation=secret_rotation, hold_seconds=hold_seconds, targets=targets)
+    told = RoutingStatus(
+        secret_rotation=secret_rotation, hold_seconds=hold_seconds, targets=targets, leaving=_addresses(leaving)
     )
+    return _after(former, told)
 
 
 def refreshed(routing: RoutingStatus, copies: Sequence[Copy], *, denied: Iterable[str] = ()) -> RoutingStatus:
@@ -46,24 +49,44 @@ def refreshed(routing: RoutingStatus, copies: Sequence[Copy], *, denied: Iterabl
         replace(target, endpoints=() if target.revision in gone else endpoints(copies, target.revision))
         for target in routing.targets
     )
-    return stamped(replace(routing, targets=targets))
+    leaving = _addresses(copy for copy in copies if copy.draining)
+    return _after(routing, replace(routing, targets=targets, leaving=leaving))
 
 
 def emptied(routing: RoutingStatus) -> RoutingStatus:
     """The same routing without any endpoint: it still says which models may be running."""
-    return stamped(replace(routing, targets=tuple(replace(target, endpoints=()) for target in routing.targets)))
+    targets = tuple(replace(target, endpoints=()) for target in routing.targets)
+    return _after(routing, replace(routing, targets=targets, leaving=()))
 
 
 def stamped(routing: RoutingStatus) -> RoutingStatus:
-    """With the digest of everything else in it."""
-    text = msgspec.json.encode(replace(routing, digest=""), order="sorted")
+    """With the digest of everything in it that requests follow."""
+    text = msgspec.json.encode(_followed(routing), order="sorted")
     return replace(routing, digest=hashlib.sha256(text).hexdigest()[:16])
+
+
+def _after(former: RoutingStatus | None, told: RoutingStatus) -> RoutingStatus:
+    """Numbered and stamped. What differs from the former gets the next number: of a way there and back, the end is then
+    not confirmed by a gateway that has heard of the beginning alone."""
+    version = 0 if former is None else former.version
+    same = former is None or _followed(former) == _followed(replace(told, version=version))
+    return stamped(replace(told, version=version if same else version + 1))
+
+
+def _followed(routing: RoutingStatus) -> RoutingStatus:
+    """All of it that requests follow."""
+    return replace(routing, digest="", leaving=())
 
 
 def endpoints(copies: Iterable[Copy], revision: str) -> tuple[Endpoint, ...]:
     """Where copies of a revision answer, but for those that are being drained."""
     found = (copy.endpoint for copy in copies if copy.revision == revision and not copy.draining and not copy.going)
     return tuple(item for item in found if item is not None)
+
+
+def _addresses(copies: Iterable[Copy]) -> tuple[str, ...]:
+    """Of copies that are there, and stay for as long as they have requests."""
+    return tuple(sorted({copy.url for copy in copies if copy.url and not copy.going}))
 
 
 def has_endpoints(routing: RoutingStatus | None) -> bool:

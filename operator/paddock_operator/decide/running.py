@@ -30,6 +30,9 @@ from paddock_operator.observed import Observed
 
 HOLD_SECONDS = 120
 """So long requests wait where a rollout itself leaves no copy for a while."""
+LONG_DRAIN_SECONDS = 60.0
+"""A drain that has lasted so long may well last as long again, and then a copy has to load: who comes meanwhile would
+wait in vain."""
 
 
 def run(observed: Observed, config: Config, course: Course) -> Outcome:
@@ -151,15 +154,31 @@ def _answering(observed: Observed, copy: Copy) -> Answering:
 
 
 def _routing(observed: Observed, course: Course, seen: Seen, step: Step, *, leaving: Collection[str]) -> RoutingStatus:
+    gone = {*step.drain, *leaving}
     return routing.of_step(
         course.known,
-        [copy for copy in seen.routable if copy.name not in {*step.drain, *leaving}],
+        [copy for copy in seen.routable if copy.name not in gone],
+        leaving=[
+            copy for copy in seen.copies if (copy.draining or copy.name in gone) and not seen.is_drained(copy.name)
+        ],
         weights=step.weights,
         goal=step.goal,
-        hold_seconds=max(scaling.hold_seconds(observed.live.spec), HOLD_SECONDS if step.hold else 0),
+        hold_seconds=max(scaling.hold_seconds(observed.live.spec), _hold_seconds(observed, seen, step)),
         secret_rotation=course.rotation,
         former=observed.live.status.routing,
     )
+
+
+def _hold_seconds(observed: Observed, seen: Seen, step: Step) -> int:
+    """For how long requests wait because of a rollout: not behind a long drain, before whose end nothing comes."""
+    if not step.hold:
+        return 0
+    here = [copy for copy in seen.copies if not copy.going]
+    ending = [copy for copy in here if copy.draining and not seen.is_drained(copy.name)]
+    late = observed.now - LONG_DRAIN_SECONDS
+    only_ends = not step.create and len(ending) == len(here)
+    long = any(copy.draining_since is not None and copy.draining_since <= late for copy in ending)
+    return 0 if only_ends and long else HOLD_SECONDS
 
 
 def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> serving.Wanted:
