@@ -4,6 +4,7 @@ OperatorError
 ├── ClusterError            the API server refused or did not answer (status, reason)
 │   ├── NotFoundError       404
 │   ├── ConflictError       409: somebody else was faster, or a precondition did not hold
+│   ├── OverloadedError     429, 503: the API server wants to be asked later
 │   ├── SilentError         a watch that was answered said nothing for longer than is waited for
 │   └── GoneError           410: the watch's revision is no longer known; list again
 ├── ControlPlaneError       the control plane did not answer as agreed
@@ -33,6 +34,10 @@ class NotFoundError(ClusterError):
 
 class ConflictError(ClusterError):
     """A precondition did not hold, or another manager owns the field."""
+
+
+class OverloadedError(ClusterError):
+    """The API server has too much to do, or is about to stop: ask it later, for the same."""
 
 
 class SilentError(ClusterError):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 
 from paddock_core.resources import names
 
-from paddock_operator.errors import ClusterError, GoneError, NotFoundError, SilentError
+from paddock_operator.errors import ClusterError, GoneError, NotFoundError, OverloadedError, SilentError
 from paddock_operator.kinds import Kind
-from paddock_operator.ports import Clock, Cluster, Key, Listing, Manifest
+from paddock_operator.ports import Clock, Cluster, Key, Listing, Manifest, WatchEvent
 
 log = logging.getLogger(__name__)
 
@@ -169,20 +169,29 @@ class Reflector:
 
     async def _follow(self, revision: str) -> None:
         """Watch until it is time to list again, or the server is asked for something that it no longer knows; a watch
-        that ends in order goes on."""
+        that ends in order goes on, and so does one that an overloaded server refuses."""
+        delay = RETRY_FIRST_SECONDS
         while not self._is_old():
-            async for event in self._cluster.watch(self.kind, selector=self.selector, revision=revision):
-                self._heard_at = self._clock.boottime()
-                self._missed = 0
-                revision = event.object["metadata"]["resourceVersion"]
-                if event.type in ("ADDED", "MODIFIED") and self._keeps(event.object):
-                    self._keep(event.object)
-                elif event.type == "DELETED":
-                    self._drop(_place(event.object))
-                if self._is_old():
-                    return
-            # A server that is stopping ends each watch at once: do not ask it in a hot loop.
-            await asyncio.sleep(RETRY_FIRST_SECONDS / 2)
+            try:
+                async for event in self._cluster.watch(self.kind, selector=self.selector, revision=revision):
+                    revision, delay = event.object["metadata"]["resourceVersion"], RETRY_FIRST_SECONDS
+                    self._hear(event)
+                    if self._is_old():
+                        return
+            except OverloadedError as error:
+                # Nothing was missed: another list would only be one more request.
+                delay = await self._pause(error, delay)
+            else:
+                # A server that is stopping ends each watch at once: do not ask it in a hot loop.
+                await asyncio.sleep(RETRY_FIRST_SECONDS / 2)
+
+    def _hear(self, event: WatchEvent) -> None:
+        self._heard_at = self._clock.boottime()
+        self._missed = 0
+        if event.type in ("ADDED", "MODIFIED") and self._keeps(event.object):
+            self._keep(event.object)
+        elif event.type == "DELETED":
+            self._drop(_place(event.object))
 
     def _is_old(self) -> bool:
         return self._clock.boottime() - self._listed_at >= self._relist_seconds

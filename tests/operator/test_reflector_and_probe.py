@@ -12,7 +12,7 @@ from paddock_core.resources import names
 from paddock_operator import reflector as module
 from paddock_operator.adapters.cluster import LightkubeCluster
 from paddock_operator.adapters.triton import TritonProber, _verdict
-from paddock_operator.errors import ClusterError, GoneError, SilentError
+from paddock_operator.errors import ClusterError, GoneError, OverloadedError, SilentError
 from paddock_operator.kinds import NODE, POD
 from paddock_operator.observed import Child
 from paddock_operator.ports import Key, Listing, WatchEvent
@@ -141,6 +141,21 @@ async def test_errors_are_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.synced.is_set()
     assert made.of(Key("acme", "chat"))
     assert made.of(Key("acme", "other")) == []
+
+
+async def test_a_watch_that_an_overloaded_server_refuses_goes_on_and_nothing_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy = OverloadedError("too many requests", status=429)
+    _, heard, script = await played(
+        monkeypatch,
+        [pod("a", 1)],
+        [WatchEvent("MODIFIED", pod("a", 12)), busy],
+        [busy],
+        [WatchEvent("DELETED", pod("a", 13))],
+    )
+    assert script.revisions[:4] == ["10", "12", "12", "13"]
+    assert heard == ["a", "a", "a"]
 
 
 SILENT = SilentError("watch of pods: silent for 120 s")

@@ -7,9 +7,10 @@ from faults.cluster.stage import Stage
 
 ROW = 8
 WHAT = "more than 20 requests a second are answered 429 with Retry-After of 1 to 9 s, while {size} deployments come up"
-PASS = "no request earlier than told; the queue drains"
+PASS = "no request earlier than told, at most 1 of 5 refused; the queue drains"
 SHORT, FULL = 10, 200
 PER_SECOND = 20
+MOST_REFUSED = 1 / 5
 IN_FLIGHT_SECONDS = 0.05
 """What was on its way when the answer came."""
 
@@ -18,6 +19,7 @@ class Limiter:
     """Counts requests in each second, and remembers until when it wants to be left alone."""
 
     def __init__(self, world: World, stage: Stage) -> None:
+        self.asked = 0
         self.refused = 0
         self.early = 0
         self._world = world
@@ -29,6 +31,7 @@ class Limiter:
 
     def _refuses(self, _method: str, _path: str) -> RefusedError | None:
         now = self._world.clock.boottime()
+        self.asked += 1
         told, until = self._told
         self.early += told + IN_FLIGHT_SECONDS < now < until
         second, count = self._second
@@ -58,8 +61,10 @@ def play(stage: Stage, size: int) -> Outcome:
                 seconds += await world.until(lambda: world.serves(name), name, seconds=7200)
             assert life.operator is not None
             await world.until(lambda: life.operator.loop.queue.oldest_age_seconds() < 1, "an idle queue", seconds=600)
-        text = f"{limiter.refused} requests refused, {limiter.early} came too early; all serve after {seconds:.0f} s"
-        passed = limiter.refused > 0 and limiter.early == 0 and not world.errors
+        text = f"{limiter.refused} of {limiter.asked} requests refused, {limiter.early} came too early; all serve after"
+        text += f" {seconds:.0f} s"
+        few = 0 < limiter.refused <= MOST_REFUSED * limiter.asked
+        passed = few and limiter.early == 0 and not world.errors
         return Outcome(measured=text + "".join(f"; {item}" for item in world.errors[:3]), passed=passed)
 
     return world_of(stage.empty("wait"), scenario)

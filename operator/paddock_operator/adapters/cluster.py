@@ -17,7 +17,15 @@ from paddock_core.resources.names import OPERATOR
 
 from paddock_operator.adapters.pacing import paced
 from paddock_operator.adapters.transport import AiohttpTransport
-from paddock_operator.errors import ClusterError, ConflictError, GoneError, NotFoundError, SilentError, told
+from paddock_operator.errors import (
+    ClusterError,
+    ConflictError,
+    GoneError,
+    NotFoundError,
+    OverloadedError,
+    SilentError,
+    told,
+)
 from paddock_operator.kinds import EVENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
@@ -202,7 +210,13 @@ def _event(line: bytes) -> WatchEvent:
     return WatchEvent(document["type"], document["object"])
 
 
-_ERRORS: dict[int, type[ClusterError]] = {404: NotFoundError, 409: ConflictError, 410: GoneError}
+_ERRORS: dict[int, type[ClusterError]] = {
+    404: NotFoundError,
+    409: ConflictError,
+    410: GoneError,
+    429: OverloadedError,
+    503: OverloadedError,
+}
 
 
 def _raise_for(response: httpx2.Response) -> None:
