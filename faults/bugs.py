@@ -24,7 +24,7 @@ REGISTER = Path("faults", "bugs.yaml")
 MENDED_PARTS = ("operator", "core")
 """Folders of packages in which the bugs were. All else is of the commit that the scenario is of."""
 SEED = "7"
-SECONDS = 120
+SECONDS = 600
 """A scenario that takes longer is none of its short form."""
 NOT_PLAYED = re.compile(r"^E +(ImportError|ModuleNotFoundError|TypeError|AttributeError|NameError)\b", re.MULTILINE)
 

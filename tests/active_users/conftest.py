@@ -110,7 +110,7 @@ class Running:
     log: Path
 
     async def ready(self) -> None:
-        async with asyncio.timeout(60), httpx.AsyncClient() as http:
+        async with asyncio.timeout(300), httpx.AsyncClient() as http:
             while True:
                 assert self.process.returncode is None, self.log.read_text()
                 try:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - what is waited for is in other processes
             await asyncio.sleep(0.1)
 

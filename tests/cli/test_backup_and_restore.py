@@ -105,7 +105,7 @@ class Load:
             yield self
         finally:
             self._over.set()
-            thread.join(60)
+            thread.join(300)
 
 
 def _record(number: int, at: float) -> dict[str, Any]:
@@ -155,7 +155,9 @@ def _prepare(shell: Any) -> None:
         "want": 1000,
     }
     call = {"instance": "gw", "session": uuid.uuid4().hex, "number": 1, "started_at": time.time(), "asks": [ask]}
-    answer = httpx.post(f"{shell.url}/internal/v1/leases", json=call, headers={"authorization": f"Bearer {token}"})
+    answer = httpx.post(
+        f"{shell.url}/internal/v1/leases", json=call, headers={"authorization": f"Bearer {token}"}, timeout=300
+    )
     assert answer.is_success, answer.text
 
 

@@ -22,7 +22,9 @@ def ran(paddock: Any, acme: Any) -> None:
     paddock("tenant", "create", "costs", "--entity", "acme-inc")
     pod = {"tenant": "costs", "deployment": "cost-ns/chat", "gpus": 4, "cpu_millis": 2000}
     times = {"uid": "pod-of-costs", "started_ms": START_MS, "seen_ms": START_MS + 1_800_000}
-    answer = httpx.post(f"{paddock.url}/internal/v1/pod-time", json={"pods": [pod | times]}, headers=headers)
+    answer = httpx.post(
+        f"{paddock.url}/internal/v1/pod-time", json={"pods": [pod | times]}, headers=headers, timeout=300
+    )
     assert answer.status_code == 200, answer.text
     paddock("tenant", "namespace", "add", "costs", "cost-ns")
     at = START_MS / 1000 + 60
@@ -55,7 +57,9 @@ def ran(paddock: Any, acme: Any) -> None:
     }
     early = {"deployment": "cost-ns/podless", "t_admit": 1_766_188_860.0, "t_end": 1_766_188_861.0}
     podless = {**record, **early, "usage_id": "019b390f-4260-7000-8000-0000000000c1"}
-    answer = httpx.post(f"{paddock.url}/internal/v1/usage", json={"records": [record, podless]}, headers=headers)
+    answer = httpx.post(
+        f"{paddock.url}/internal/v1/usage", json={"records": [record, podless]}, headers=headers, timeout=300
+    )
     assert answer.status_code == 200, answer.text
 
 

@@ -87,7 +87,10 @@ def used(paddock: Any, acme: Any, priced: str) -> list[dict[str, Any]]:
     rows = [_record(number, ADMITTED + 86400 * number) for number in range(2)]
     token = (paddock.home / "internal_token").read_text(encoding="utf-8")
     answer = httpx.post(
-        f"{paddock.url}/internal/v1/usage", json={"records": rows}, headers={"authorization": f"Bearer {token}"}
+        f"{paddock.url}/internal/v1/usage",
+        json={"records": rows},
+        headers={"authorization": f"Bearer {token}"},
+        timeout=300,
     )
     assert answer.json()["accepted"] == 2, answer.text
     return rows

@@ -86,7 +86,7 @@ def served(app: Any) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(300)
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def _lives(pid: int) -> bool:
 
 async def _quiet(api: Any) -> None:
     """The process's own work at its start is over, so that statements counted are those of the call."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         seen: list[str] = ["something"]
         while seen:
             with killing(api, at=0) as seen:

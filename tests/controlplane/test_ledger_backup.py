@@ -39,7 +39,7 @@ async def _owned(server: Any) -> str:
 async def _events(api: Any, count: int, cursor: str = "") -> list[dict[str, Any]]:
     """So many events after the cursor: any transaction under way on the server holds the stream back a while."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while len(found) < count:
             answer = await api("GET", f"/v1/usage/events?cursor={cursor}")
             found = [json.loads(line) for line in answer.text.splitlines()]

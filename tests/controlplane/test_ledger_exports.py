@@ -23,7 +23,7 @@ async def _events(api: Any, cursor: str = "", *, limit: int = 1000, by: str = "p
 async def _all_events(api: Any, count: int, *, by: str = "platform", limit: int = 1000) -> list[dict[str, Any]]:
     """So many events: any transaction under way on the server, autovacuum's too, holds the stream back a while."""
     found: list[dict[str, Any]] = []
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while len(found) < count:
             found += await _events(api, found[-1]["cursor"] if found else "", by=by, limit=limit)
             await asyncio.sleep(0.01)
@@ -70,7 +70,7 @@ async def test_a_reader_beside_writers_misses_nothing(api: Any, ledger: Any) -> 
             await ledger.enter(api, left.pop())
 
     writers = asyncio.gather(*(write() for _ in range(4)))
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while len(found) < 400 or not writers.done():
             page = await _events(api, cursor, limit=33)
             found += page

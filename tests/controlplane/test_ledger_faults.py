@@ -15,7 +15,7 @@ pytestmark = pytest.mark.postgres
 
 
 async def _until(holds: Any, what: str) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(300):
         while not await holds():  # noqa: ASYNC110 - polls a server
             await asyncio.sleep(0.02)
     assert what

@@ -25,7 +25,7 @@ INTERNAL = {"authorization": "Bearer internal-token-for-tests"}
 
 
 async def _becomes(api: Any, path: str, status: int, *, by: str = "platform") -> Any:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while (answer := await api("GET", path, by=by)).status_code != status:  # noqa: ASYNC110 - polls a server
             await asyncio.sleep(0.1)
     return answer
@@ -74,10 +74,10 @@ def _process(environment: dict[str, str], log: Path) -> Iterator["subprocess.Pop
             command, env={**os.environ, **environment, "PADDOCK_CONTROLPLANE_PORT": str(PORT)}, stderr=file
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while True:
             try:
-                if httpx.get(f"http://127.0.0.1:{PORT}/readyz").status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{PORT}/readyz", timeout=20).status_code == 200:
                     break
             except httpx.TransportError:
                 assert started.poll() is None, log.read_text()

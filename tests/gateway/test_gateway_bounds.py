@@ -146,12 +146,12 @@ async def test_connections_to_the_internal_port_are_bounded_and_come_free_again(
     async with world.gateway():
         opened = [await asyncio.open_connection(*address) for _ in range(3)]
         reader, writer = await asyncio.open_connection(*address)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             assert await reader.read() == b""
         writer.close()
         for _, writer in opened:
             writer.close()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while True:
                 try:
                     status, _ = await exchange(world, poll(world), port=address[1], wait=60)
@@ -167,7 +167,7 @@ async def test_only_who_has_the_token_keeps_a_connection_to_the_internal_port(
 ) -> None:
     async with world.gateway():
         reader, writer = await asyncio.open_connection("127.0.0.1", world.settings.internal_port)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             writer.write(poll(world, token=token))
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])

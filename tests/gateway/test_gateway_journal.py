@@ -29,7 +29,7 @@ def journal(folder: Path, *, segment_bytes: int = 2**20) -> Journal:
 async def test_frames_gather_while_a_crowd_is_open_and_nobody_waits_for_ever(tmp_path: Path) -> None:
     writer = journal(tmp_path)
     numbers = range(3 * CROWD)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         for start in range(0, len(numbers), 5):  # the crowd forms in the middle, with a commit under way
             await asyncio.gather(*(writer.begin(intent(number)) for number in numbers[start : start + 5]))
         assert writer.open_requests == len(numbers)
@@ -157,7 +157,7 @@ async def test_segments_rotate_and_go_only_when_shipped_and_settled(tmp_path: Pa
 
 async def test_the_next_segment_is_there_before_it_is_needed_and_goes_if_it_never_was(tmp_path: Path) -> None:
     writer = journal(tmp_path, segment_bytes=2**16)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while len(segment_numbers(tmp_path)) < 2:  # noqa: ASYNC110 - a thread makes it
             await asyncio.sleep(0.01)
     await writer.begin(intent(1))

@@ -81,7 +81,7 @@ async def test_what_open_requests_give_back_is_not_used_again(world: Any, play: 
         (holding,) = app._wiring.leases.holdings.accounts.values()
         await play.until(lambda: lent(world, "concurrent_requests") == holding.free, 20)
         assert holding.free <= 1
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while await status(world) != 200:  # noqa: ASYNC110 - a refusal stands for a moment
                 await asyncio.sleep(0.05)
 

@@ -90,7 +90,7 @@ async def test_killed_while_requests_are_held_nothing_of_them_is_billed_or_left(
     ]
     url = f"http://127.0.0.1:{world.settings.internal_port}/internal/v1/signals"
     headers = {"authorization": f"Bearer {world.settings.internal_token_file.read_text().strip()}"}
-    async with httpx.AsyncClient() as http, asyncio.timeout(30):
+    async with httpx.AsyncClient() as http, asyncio.timeout(300):
         while True:
             report = (await http.get(url, headers=headers)).json()
             if sum(told.get("held", 0) for told in report["deployments"]) == 2:

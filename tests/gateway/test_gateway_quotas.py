@@ -207,7 +207,7 @@ async def test_context_is_bounded_by_a_limit(world: Any) -> None:
     async with world.gateway():
         assert (await chat(world)).usage.completion_tokens == 2
         limit(world, "tenant", "acme", max_context_tokens=INPUT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(300):
             while not isinstance(error := await outcome(world), openai.APIStatusError):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     assert (error.status_code, error.code) == (429, "rate_limit_exceeded")
@@ -233,11 +233,11 @@ async def test_limits_of_a_key_that_change_hold_for_the_next_request(world: Any)
     async with world.gateway():
         assert (await chat(world, max_tokens=4)).usage.completion_tokens == 4
         limit(world, "api_key", key, max_output_tokens=2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while (await chat(world, max_tokens=4)).usage.completion_tokens != 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         limit(world, "api_key", key, requests_per_minute=1)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while not isinstance(error := await outcome(world), openai.APIStatusError):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
     assert (error.status_code, "1 requests per minute of this key" in error.message) == (429, True)
@@ -257,7 +257,7 @@ async def test_cut_off_a_gateway_spends_what_it_holds_of_a_budget_then_says_why_
         world.controlplane.down = True
         held = next(iter(app._wiring.leases.holdings.accounts.values()))
         served, error = 0, None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while error is None:
                 made = await outcome(world)
                 error, served = (made, served) if isinstance(made, openai.APIStatusError) else (None, served + 1)
@@ -266,7 +266,7 @@ async def test_cut_off_a_gateway_spends_what_it_holds_of_a_budget_then_says_why_
         assert (error.status_code, error.code) == (503, "QuotaUnavailable")
         assert "cut off from the control plane" in error.message
         world.controlplane.down = False
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while isinstance(await outcome(world), openai.APIStatusError):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         rows = await world.controlplane.settled(served + 2)

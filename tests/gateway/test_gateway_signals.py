@@ -38,7 +38,7 @@ class Poll:
 
     async def until(self, wanted: Any, *, after: int = 0) -> tuple[DeploymentSignal, GatewayReport]:
         """The first report about demo that is as wanted, following the cursor."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while True:
                 report = await self.report(after=after, wait=5)
                 after = report.cursor
@@ -87,7 +87,7 @@ async def test_a_new_routing_is_confirmed_at_once(world: Any, play: Any) -> None
         item = play.deployment(name="demo", digest=world.controlplane.digest, endpoints=["http://127.0.0.1:9"])
         item["status"]["routing"]["digest"] = "second"
         world.kubernetes.put(item)
-        told = await asyncio.wait_for(waiting, 20)
+        told = await asyncio.wait_for(waiting, 300)
     assert before.uid == "uid-demo"
     assert (told.whole, [signal.routing for signal in told.deployments]) == (False, ["second"])
     assert told.cursor > report.cursor
@@ -334,7 +334,7 @@ async def test_polls_that_wait_are_bounded(world: Any, play: Any, monkeypatch: p
         waiting = asyncio.create_task(
             session.get(poll.url, params={"after": after, "wait": "30"}, headers=poll.headers)
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(300):
             while (await poll.raw(after=0))[0] != 429:  # noqa: ASYNC110 - the port says it alone
                 await asyncio.sleep(0.02)
         waiting.cancel()

@@ -73,7 +73,7 @@ class Platform:
 
     async def settled(self, requests: int) -> list[dict[str, Any]]:
         """The ledger, once it has this many rows."""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(300):
             while len(rows := await self.rows()) < requests:  # noqa: ASYNC110 - it is in other processes
                 await asyncio.sleep(0.2)
         return rows
@@ -98,7 +98,7 @@ class Client:
 async def known(clients: list[Client], code: str, **ask: Any) -> int:
     """Wait until each gateway enforces a limit; gives how many requests were served meanwhile."""
     served = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         for client in clients:
             while (await client.ask(**ask)).json().get("error", {}).get("code") != code:
                 served += 1
@@ -177,7 +177,7 @@ async def test_a_budget_that_falls_below_what_was_spent_is_taken_back_from_both(
     assert {answer.status_code for answer in answers} <= {429, 503}, "a busy machine may cut one off"
     rows = await platform.settled(before + served)
     spent = sum(row["input_tokens"] + row["output_tokens"] for row in rows)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while (await platform.standing("tenant:acme", "tokens_per_month"))["leased"]:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
     standing = await platform.standing("tenant:acme", "tokens_per_month")
@@ -198,7 +198,7 @@ async def test_killed_gateways_overspend_nothing_and_what_they_held_comes_back(
     await platform.limit("tenants/acme/limits", tokens_per_month=spent + limit)
     served = 0
     for _ in range(3):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while (await client.ask()).status_code != 200:  # noqa: ASYNC110 - the new limit is on its way
                 await asyncio.sleep(0.05)
         served += 1
@@ -208,7 +208,7 @@ async def test_killed_gateways_overspend_nothing_and_what_they_held_comes_back(
         ended = await asyncio.gather(*load, return_exceptions=True)
         served += sum(isinstance(item, httpx.Response) and item.status_code == 200 for item in ended)
         gateway, client = await gateways("five")
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(300):
         while (await platform.standing("tenant:acme", "tokens_per_month")).get("remaining", limit) > PROMPT + OUTPUT:
             answers = await asyncio.gather(*(each.ask() for each in (client, other) for _ in range(4)))
             served += sum(answer.status_code == 200 for answer in answers)

@@ -12,7 +12,7 @@ from paddock_operator.adapters.triton import TritonMetrics
 from paddock_operator.benchmarking import summary
 from paddock_operator.ports import Load
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 SECRET = "a secret of thirty-two characters"
 
 

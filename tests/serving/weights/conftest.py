@@ -122,7 +122,7 @@ def server() -> Iterator[Server]:
     thread.start()
     yield state
     listening.shutdown()
-    thread.join(30)
+    thread.join(300)
     listening.server_close()
 
 

@@ -268,7 +268,7 @@ def test_a_purge_does_not_wait_for_what_another_model_is_fetching(purge: Any, tm
         assert owners(marks[0].parent) == {"two"}
     finally:
         held.set()
-        thread.join(60)
+        thread.join(300)
     (verified,) = root.glob("*/.verified.json")
     assert owners(verified.parent) == {"two"}
 
