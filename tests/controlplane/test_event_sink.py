@@ -18,6 +18,8 @@ from paddock_controlplane.usage import sink as sink_module
 from paddock_controlplane.usage.sink import EventSink
 from sqlalchemy import text
 
+from tests.waiting import until
+
 pytestmark = pytest.mark.postgres
 TOKEN = "receiver-token"
 
@@ -82,12 +84,6 @@ async def sending(*sinks: EventSink) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - several tasks change it
-            await asyncio.sleep(0.02)
 
 
 async def test_every_row_comes_in_the_order_of_arrival(api: Any, ledger: Any, receiver: Receiver) -> None:

@@ -34,6 +34,8 @@ from paddock_gateway.protocol import Server, bounded
 from paddock_gateway.settings import Settings
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from tests.waiting import until
+
 MODEL = "smollm2-135m-instruct"
 PLATFORM_KEY = "platform-key-of-the-tests"
 INTERNAL = "internal-token-of-the-tests"
@@ -58,13 +60,6 @@ def byte_tokenizer(*, chat_template: str = CHATML, backwards: bool = False) -> T
         stop_tokens=("<|im_end|>",),
         add_bos=False,
     )
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that another task brings about."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 def api_key(number: int) -> tuple[str, dict[str, Any]]:

@@ -9,6 +9,8 @@ from paddock_operator.documents import Documents
 from paddock_operator.errors import NotFoundError
 from paddock_operator.ports import Key, Listing, WatchEvent
 
+from tests.waiting import until
+
 KEY = Key("acme", "chat")
 
 
@@ -64,9 +66,7 @@ async def followed(server: Server) -> AsyncIterator[tuple[Documents, list[tuple[
 
 
 async def heard(told: list[tuple[str, bool]], count: int) -> None:
-    async with asyncio.timeout(20):
-        while len(told) < count:  # noqa: ASYNC110 - what is awaited happens in the code under test
-            await asyncio.sleep(0)
+    await until(lambda: len(told) >= count)
 
 
 def revision(made: Documents) -> str | None:

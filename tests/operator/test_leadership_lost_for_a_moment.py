@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 import time
-from typing import Any
 
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_operator.errors import NotLeadingError
@@ -13,6 +12,8 @@ from paddock_operator.leader import LeaderElector
 from paddock_operator.loop import Loop
 from paddock_operator.ports import Key, Manifest
 from paddock_operator.queue import WorkQueue
+
+from tests.waiting import until
 
 KEY = Key("acme", "chat")
 
@@ -69,12 +70,6 @@ def parts() -> tuple[Loop, LeaderElector, Cluster]:
         resync_seconds=3600,
     )
     return loop, leader, cluster
-
-
-async def until(fact: Any) -> None:
-    async with asyncio.timeout(20):
-        while not fact():  # noqa: ASYNC110 - what is awaited happens in the code under test
-            await asyncio.sleep(0.02)
 
 
 async def test_a_round_that_lost_leadership_is_made_again() -> None:

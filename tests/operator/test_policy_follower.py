@@ -13,6 +13,8 @@ from paddock_operator.adapters.controlplane import HttpControlPlane, connect
 from paddock_operator.adapters.policy import PolicyFollower
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
 
+from tests.waiting import until
+
 
 class Clock:
     def __init__(self) -> None:
@@ -46,12 +48,6 @@ async def following(
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-
-
-async def until(probe: Any) -> None:
-    async with asyncio.timeout(10):
-        while not probe():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
 
 
 async def test_changes_are_heard_at_once(policy: Any, helpers: Any, tmp_path: Path) -> None:

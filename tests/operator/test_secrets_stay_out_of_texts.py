@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import pytest
@@ -14,6 +13,8 @@ from paddock_operator.adapters.triton import TritonProber
 from paddock_operator.errors import BenchmarkError, told
 from paddock_operator.ports import Load
 from paddock_operator.signals_book import SignalBook
+
+from tests.waiting import until
 
 SECRET = "the-secret-of-these-tests"
 ROOT = Path(__file__).parents[2]
@@ -55,12 +56,6 @@ class Clock:
     """Stands still."""
 
     now = boottime = staticmethod(lambda: 1.0)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("answer", ANSWERS)

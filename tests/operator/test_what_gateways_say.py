@@ -26,6 +26,8 @@ from paddock_operator.gateways import FRESH_SECONDS, Gateways, GatewayView
 from paddock_operator.ports import Key
 from paddock_operator.signals_book import FORGET_SECONDS, SignalBook
 
+from tests.waiting import until
+
 URL = "http://10.0.0.1:8000"
 NOW = 1_700_000_000.0
 
@@ -452,12 +454,6 @@ async def following(gateway: Gateway, leader: Leader, *others: Gateway, clock: A
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert follower._followed == set()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 async def test_each_address_is_followed_with_the_token_and_its_cursor(gateway: Gateway) -> None:
