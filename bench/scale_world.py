@@ -5,14 +5,13 @@ Everything is started on free ports of this machine, away from every stack, and 
 
 import contextlib
 import datetime as dt
-import importlib.util
 import ipaddress
 import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,14 +54,7 @@ AUDIT_POLICY = {
 
 def load(name: str) -> ModuleType:
     """A helper of the operator's tests."""
-    path = REPOSITORY / "tests" / "operator" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return import_module(f"tests.operator.{name}")
 
 
 def make_certificate(folder: Path) -> bytes:

@@ -1,20 +1,18 @@
 """Where faults are played: what is dear to start is started once, at the first fault that asks for it."""
 
 import contextlib
-import importlib.util
 import random
 import ssl
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import httpx
 from paddock_local import bare_kubernetes
 from paddock_local.bare_kubernetes import KubeApi
-from paddock_local.paths import find_checkout
 
 
 class Stage:
@@ -66,14 +64,5 @@ def stage(*, seed: int) -> Iterator[Stage]:
 
 
 def tests_helper(name: str) -> ModuleType:
-    """A helper of the operator's tests, which are no package: `cluster_parts`, `policy_server`, ..."""
-    unique = f"paddock_faults_{name}"
-    if unique not in sys.modules:
-        path = find_checkout() / "tests" / "operator" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(unique, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[unique] = module
-        spec.loader.exec_module(module)
-    return sys.modules[unique]
+    """A helper of the operator's tests: `cluster_parts`, `policy_server`, ..."""
+    return import_module(f"tests.operator.{name}")
