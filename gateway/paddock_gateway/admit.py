@@ -88,6 +88,10 @@ async def admit(
     asked = Asked(completion=completion, identify=identify, dialect=dialect, gone=gone, random=random)
     turn: Turn | None = None
     draws = 0
+
+    def may() -> None:
+        permit(model=completion.model, caller=identify(), ticket=ticket_of(random), wiring=wiring)
+
     while draws < _DRAWS:
         try:
             outcome = await _prepare(asked, caller, wiring, newcomer=turn is None)
@@ -99,7 +103,8 @@ async def admit(
         if outcome is None:
             draws += 1
         else:
-            turn = await wiring.held.wait(outcome, tenant=caller.tenant.id, gone=gone, size=size, former=turn)
+            tenant = caller.tenant.id
+            turn = await wiring.held.wait(outcome, tenant=tenant, gone=gone, size=size, former=turn, may=may)
         caller = identify()
     raise _not_ready(find_target(model=completion.model, caller=caller, routes=wiring.routes, view=wiring.policy.view))
 

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -79,18 +80,24 @@ class App:
         await self._until_quiet(5)
 
     async def end_with_rights(self) -> None:
-        """Cut off every answer whose license has ended, until cancelled."""
+        """Cut off every answer whose license has ended, and refuse those that wait without a right, until cancelled."""
+        held = self._wiring.held
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
-            for number, (task, pump) in enumerate(list(self._pumps.items()), start=1):
-                held = pump.admitted
-                reason = objection(
-                    target=held.target, model=held.revision.model, caller=held.caller, wiring=self._wiring
-                )
-                if reason is not None:
-                    pump.cut_off(task, reason)
+            looks = [partial(self._end_without_right, task, pump) for task, pump in self._pumps.items()]
+            looks += [partial(held.refuse_without_right, turn) for turn in held.turns()]
+            for number, look in enumerate(looks, start=1):
+                look()
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
+
+    def _end_without_right(self, task: "asyncio.Task[None]", pump: Pump) -> None:
+        admitted = pump.admitted
+        reason = objection(
+            target=admitted.target, model=admitted.revision.model, caller=admitted.caller, wiring=self._wiring
+        )
+        if reason is not None:
+            pump.cut_off(task, reason)
 
     async def _until_quiet(self, seconds: float) -> None:
         try:
@@ -105,8 +112,8 @@ class App:
         wiring = self._wiring
         self._admitting += 1
         try:
-            caller = self._caller(scope)
-            need_scope(caller, dialect.scopes[operation])
+            identify = partial(self._allowed, scope, dialect.scopes[operation])
+            caller = identify()
             body = await self._read_body(scope, receive)
             size, completion = len(body), dialect.parse(operation=operation, body=body)
             del body  # a request may wait
@@ -114,7 +121,7 @@ class App:
                 completion=completion,
                 size=size,
                 caller=caller,
-                identify=lambda: self._caller(scope),
+                identify=identify,
                 gone=lambda: _left(receive),
                 dialect=dialect.name,
                 wiring=wiring,
@@ -157,6 +164,12 @@ class App:
         self._quiet.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("a request could not be settled: the next start will", exc_info=error)
+
+    def _allowed(self, scope: Scope, needed: str) -> Caller:
+        """The caller by what holds now, whose key has this scope. Raises RequestError."""
+        caller = self._caller(scope)
+        need_scope(caller, needed)
+        return caller
 
     def _caller(self, scope: Scope) -> Caller:
         policy = self._wiring.policy

@@ -74,6 +74,8 @@ class Deployment:
     hold_seconds: int = 0
     """So long a request may wait for an endpoint; 0: not at all."""
     targets: tuple[Revision, ...] = ()
+    leaving: tuple[str, ...] = ()
+    """Base URLs of copies that are being drained: no request goes there, but they know what those came to that did."""
     usable: tuple[Revision, ...] = field(init=False)
     """The targets that requests may go to."""
     coming: tuple[Revision, ...] = field(init=False)
@@ -160,6 +162,7 @@ def read_deployment(document: dict[str, Any]) -> Deployment:
         routing="" if routing is None else routing.digest,
         hold_seconds=0 if routing is None else routing.hold_seconds,
         targets=() if routing is None else tuple(map(_revision, routing.targets)),
+        leaving=() if routing is None else tuple(url.rstrip("/") for url in routing.leaving),
     )
 
 

@@ -30,6 +30,10 @@ class Turn:
     """When it waits no longer, by the event loop's clock."""
     size: int
     """Bytes of its body, for what it takes in memory."""
+    may: Callable[[], object] = lambda: None
+    """Raises RequestError once the request may not be made any more."""
+    refusal: RequestError | None = None
+    """Why it may not, once that is so; then it is in no line."""
     free: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     out: bool = False
     """True from when it is free until its request was admitted or refused."""
@@ -83,14 +87,23 @@ class HoldQueue:
         return line is not None and bool(line.waiting)
 
     async def wait(
-        self, deployment: Deployment, *, tenant: str, gone: Gone, size: int = 0, former: Turn | None = None
+        self,
+        deployment: Deployment,
+        *,
+        tenant: str,
+        gone: Gone,
+        size: int = 0,
+        former: Turn | None = None,
+        may: Callable[[], object] = lambda: None,
     ) -> Turn:
         """Wait for a turn. `former` is one for which there was no endpoint after all: it is the first in the line.
-        `size`: bytes of its body.
+        `size`: bytes of its body. `may` raises RequestError once the request may not be made any more.
 
-        Raises RequestError: 503 where too many wait, it took too long or the gateway stops, 400 if the client left.
+        Raises RequestError: 503 where too many wait, it took too long or the gateway stops, 400 if the client left,
+        and what `may` raises.
         """
         turn = self._stand(deployment, tenant, size, former)
+        turn.may = may
         meter = self._signals.meter(deployment)
         meter.hold(1)
         leaving = asyncio.ensure_future(gone())
@@ -100,6 +113,7 @@ class HoldQueue:
             await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             _expect_client(leaving)
             self._expect_to_go_on()
+            _expect_right(turn)
             if not turn.out:
                 self._let_late_ones_go(turn)
         except BaseException:
@@ -129,6 +143,22 @@ class HoldQueue:
             for _ in range(min(room, len(line.waiting))):
                 self._free(line, _first(line))
             self._sweep(uid)
+
+    def turns(self) -> list[Turn]:
+        """Those that wait now."""
+        return [turn for line in self._lines.values() for turn in line.waiting]
+
+    def refuse_without_right(self, turn: Turn) -> None:
+        """Tell one that waits if its request may not be made any more."""
+        line = self._lines.get(turn.deployment.uid)
+        if line is None or turn not in line.waiting:
+            return  # it went meanwhile
+        try:
+            turn.may()
+        except RequestError as refusal:
+            turn.refusal = refusal
+            self._out_of_line(line, turn)
+            turn.free.set_result(None)
 
     def _next(self, deployment: Deployment) -> None:
         self.flow(deployment.name)
@@ -196,9 +226,10 @@ class HoldQueue:
     def _give_up(self, turn: Turn) -> None:
         if turn.out:
             self.done(turn)
-        else:
+            return
+        if turn.refusal is None:
             self._out_of_line(self._lines[turn.deployment.uid], turn)
-            self._sweep(turn.deployment.uid)
+        self._sweep(turn.deployment.uid)
 
     def _out_of_line(self, line: _Line, turn: Turn) -> None:
         del line.waiting[turn]
@@ -227,6 +258,11 @@ class HoldQueue:
 def _expect_client(leaving: "asyncio.Future[None]") -> None:
     if leaving.done():
         raise RequestError(status=400, code="client_gone", message="the client left")
+
+
+def _expect_right(turn: Turn) -> None:
+    if turn.refusal is not None:
+        raise turn.refusal
 
 
 def _first(line: _Line) -> Turn:

@@ -268,6 +268,7 @@ async def _settle_the_lost(
         routes=wiring.routes,
         platform_key=wiring.platform_key,
         patience=settings.reap_seconds,
+        waiting=wiring.signals.recover,
     )
     await recover(requests=requests, journal=wiring.journal, reaper=reaper)
     shipper.expect_recovery()

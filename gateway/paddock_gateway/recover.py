@@ -6,6 +6,7 @@ settled from that count where the engine can be asked in time, else from its las
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -36,9 +37,21 @@ def left_open(folder: Path) -> tuple[LeftOpen, ...]:
 
 
 class Reaper:
-    """Asks engines for the counts of requests whose gateway died."""
+    """Asks engines for the counts of requests whose gateway died.
 
-    def __init__(self, *, engine: Engine, routes: Routes, platform_key: bytes, patience: float) -> None:
+    `waiting` hears of each deployment how many more requests wait for that, or fewer: what knows a count must stay.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        routes: Routes,
+        platform_key: bytes,
+        patience: float,
+        waiting: Callable[[str, int], None],
+    ) -> None:
+        self._waiting = waiting
         self._engine = engine
         self._routes = routes
         self._key = platform_key
@@ -46,25 +59,29 @@ class Reaper:
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def settle(self, request: LeftOpen) -> UsageRecord:
-        """The record of one request, within `patience` seconds."""
+        """The record of one request, within `patience` seconds once it has its turn."""
         tokens: int | None = None
-        async with self._at_once:
-            try:
-                async with asyncio.timeout(self._patience):
-                    tokens = await self._final_tokens(request.intent)
-            except TimeoutError:
-                _log.warning("no engine could be asked for a count", extra={"usage_id": request.intent.usage_id})
+        self._waiting(request.intent.deployment, 1)
+        try:
+            async with self._at_once, asyncio.timeout(self._patience):
+                tokens = await self._final_tokens(request.intent)
+        except TimeoutError:
+            _log.warning("no engine could be asked for a count", extra={"usage_id": request.intent.usage_id})
+        finally:
+            self._waiting(request.intent.deployment, -1)
         return request.settle(final_tokens=tokens)
 
     async def _final_tokens(self, intent: Intent) -> int | None:
-        """The engine's count; None once every endpoint has said that it does not know the request."""
+        """The engine's count; None once every copy has said that it does not know the request, also those that are
+        being drained."""
         while True:
             deployment = self._routes.by_name.get(intent.deployment)
-            if deployment is not None and deployment.endpoints:
+            urls = () if deployment is None else (*deployment.endpoints, *deployment.leaving)
+            if deployment is not None and urls:
                 secret = contract.deployment_secret(
                     platform_key=self._key, deployment_uid=deployment.uid, rotation=deployment.secret_rotation
                 )
-                asked = [self._ask(url, secret, intent.usage_id) for url in deployment.endpoints]
+                asked = [self._ask(url, secret, intent.usage_id) for url in urls]
                 answers = await asyncio.gather(*asked)
                 known = [tokens for tokens, _ in answers if tokens is not None and self._believed(intent, tokens)]
                 if known or all(reached for _, reached in answers):

@@ -5,6 +5,7 @@ Counting is on the path of every request, so it is a few integers; all else is d
 
 import asyncio
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -82,6 +83,7 @@ class Meter:
         "ended_at",
         "held",
         "in_flight",
+        "leaving",
         "left",
         "name",
         "routing",
@@ -98,6 +100,8 @@ class Meter:
         self.urls: frozenset[str] = frozenset()
         self.left: set[str] = set()
         """URLs that the routing no longer has, with requests at them."""
+        self.leaving: frozenset[str] = frozenset()
+        """URLs of copies that are being drained, for whoever sent requests there."""
         self.in_flight = 0
         self.held = 0
         self.ended_at: float | None = None
@@ -163,6 +167,8 @@ class Signals:
         self._news = asyncio.Event()
         self._ended = False
         self._slot = 0
+        self._recovering: Counter[str] = Counter()
+        """By deployment's name: requests of a process that died, of which engines are still to be asked."""
 
     @property
     def held(self) -> int:
@@ -178,10 +184,11 @@ class Signals:
         former = self._uids.get(name)
         if former is not None and (deployment is None or deployment.uid != former):
             del self._uids[name]
-            self._follow(self._meters[former], routing="", urls=())
+            self._follow(self._meters[former], routing="", urls=(), leaving=())
         if deployment is not None:
             self._uids[name] = deployment.uid
-            self._follow(self.meter(deployment), routing=deployment.routing, urls=deployment.endpoints)
+            meter, urls = self.meter(deployment), deployment.endpoints
+            self._follow(meter, routing=deployment.routing, urls=urls, leaving=deployment.leaving)
 
     def in_usable(self, deployment: Deployment) -> int:
         """Requests with the engines that new ones may go to: those in copies that left the routing, or get no new ones,
@@ -190,6 +197,15 @@ class Signals:
         usable = {url for revision in deployment.usable for url in revision.endpoints}
         others = {url for url in (*meter.urls, *meter.left) if url not in usable}
         return max(0, meter.in_flight - sum(map(self._requests_at, others)))
+
+    def recover(self, name: str, change: int) -> None:
+        """So many more requests of a deployment (fewer, if negative), at nobody knows which of its endpoints, wait for
+        their count: until then each copy that may know it counts as having them."""
+        self._recovering[name] += change
+        if not self._recovering[name]:
+            del self._recovering[name]
+        if name in self._uids:
+            self.tell(self._meters[self._uids[name]])
 
     def mark(self, meter: Meter) -> None:
         """It is to be told with the next tick."""
@@ -269,8 +285,9 @@ class Signals:
         meter = self._meters[deployment.uid] = Meter(self, name=deployment.name, uid=deployment.uid)
         return meter
 
-    def _follow(self, meter: Meter, *, routing: str, urls: Iterable[str]) -> None:
+    def _follow(self, meter: Meter, *, routing: str, urls: Iterable[str], leaving: Iterable[str]) -> None:
         new = frozenset(urls)
+        meter.leaving = frozenset(leaving)
         if meter.routing == routing and meter.urls == new:
             return
         meter.left |= {url for url in meter.urls - new if self._requests_at(url)}
@@ -282,7 +299,9 @@ class Signals:
 
     def _signal(self, meter: Meter) -> DeploymentSignal:
         now, at = self.now(), self._requests_at
-        requests = {url: count for url in sorted({*meter.urls, *meter.left}) if (count := at(url))}
+        lost = self._recovering.get(meter.name, 0)
+        left = meter.left | meter.leaving - meter.urls if lost else meter.left
+        requests = {url: count for url in sorted({*meter.urls, *left}) if (count := at(url) + lost)}
         revisions = (window.told(name, now=now) for name, window in meter.windows.items())
         return DeploymentSignal(
             name=meter.name,
@@ -292,7 +311,7 @@ class Signals:
             held=meter.held,
             idle_seconds=None if meter.ended_at is None else max(0, int(now - meter.ended_at)),
             endpoints=requests,
-            left=tuple(url for url in requests if url in meter.left),
+            left=tuple(url for url in requests if url in left),
             revisions=tuple(revision for revision in revisions if revision is not None),
         )
 

@@ -266,6 +266,61 @@ async def test_rights_that_go_while_it_waits_end_it(asleep: Any, play: Any, kind
     assert (asleep.triton.bodies, asleep.controlplane.records) == ([], {})
 
 
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (None, "invalid_api_key"),
+        ({"models": ["acme-team/other"]}, "ModelNotAllowed"),
+        ({"scopes": ["models:read"]}, "ScopeMissing"),
+        ({"expires_at": 1.0}, "invalid_api_key"),
+    ],
+)
+async def test_a_key_that_loses_its_right_leaves_the_line_at_once_and_others_stay(
+    asleep: Any, play: Any, change: dict[str, Any] | None, code: str
+) -> None:
+    """There is no endpoint meanwhile: nobody's turn comes."""
+    keys = asleep.controlplane.objects["api_key"]
+    keys |= {body["id"]: {**body, "tenant": "acme"} for _, body in [play.api_key(2)]}
+    key = play.api_key(0)[1]["id"]
+    async with asleep.gateway() as app:
+        loses, stays = ask(asleep), ask(asleep, 2)
+        await play.until(lambda: held(app) == 2)
+        asleep.controlplane.put("api_key", key, None if change is None else {**keys[key], **change})
+        error = await refusal(loses)
+        assert held(app) == 1
+        asleep.wake()
+        assert (await stays).usage.completion_tokens == 3
+        await play.until(lambda: not app._wiring.held.waiting)
+        rows = await asleep.controlplane.settled()
+    assert error.code == code
+    assert len(rows) == len(asleep.triton.bodies) == 1
+
+
+@pytest.mark.parametrize("ends", ["license", "namespace", "access"])
+async def test_a_right_that_ends_is_told_at_once_to_all_that_wait_by_it(asleep: Any, play: Any, ends: str) -> None:
+    (identifier, body), *_ = play.acceptance("acme-inc", "deployer").items()
+    asleep.controlplane.objects["acceptance"] |= play.acceptance("globex-inc", "consumer")
+    shared = play.deployment(
+        name="demo", digest=asleep.controlplane.digest, endpoints=[], access={"tenants": ["globex"]}
+    )
+    shared["status"]["routing"]["holdSeconds"] = 60
+    asleep.kubernetes.put(shared)
+    async with asleep.gateway() as app:
+        requests = [ask(asleep, number) for number in (0, 1)]
+        await play.until(lambda: held(app) == 2)
+        if ends == "license":
+            asleep.controlplane.put("acceptance", identifier, {**body, "state": "revoked"})
+        elif ends == "namespace":
+            asleep.controlplane.put("namespace", "acme-team", None)
+        else:
+            asleep.put([])
+        codes = [(await refusal(request)).code for request in (requests if ends != "access" else requests[1:])]
+        assert held(app) == (1 if ends == "access" else 0)
+        assert untouched(app)
+    expected = {"license": ["AcceptanceMissing"] * 2, "namespace": ["model_not_found"] * 2, "access": ["AccessDenied"]}
+    assert codes == expected[ends]
+
+
 async def test_what_is_not_allowed_does_not_wait(asleep: Any) -> None:
     async with asleep.gateway():
         foreign = await refusal(ask(asleep, 1))
