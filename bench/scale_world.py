@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -53,7 +54,9 @@ AUDIT_POLICY = {
 
 
 def load(name: str) -> ModuleType:
-    """A helper of the operator's tests."""
+    """A helper of the operator's tests, which a bench that is started as a file does not find by itself."""
+    if str(REPOSITORY) not in sys.path:
+        sys.path.append(str(REPOSITORY))
     return import_module(f"tests.operator.{name}")
 
 
