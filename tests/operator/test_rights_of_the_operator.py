@@ -119,5 +119,26 @@ def test_what_it_may_write_in_kube_system_by_role_is_known_and_bounded() -> None
     assert anywhere == {("paddock.dev", resource) for resource in own}
 
 
+def test_what_the_bounds_leave_out_is_its_own_or_nothing_that_it_has_a_right_to() -> None:
+    (policy,) = [item for item in documents("operator-bounds.yaml") if item["kind"] == "ValidatingAdmissionPolicy"]
+    may = {
+        (group, resource)
+        for document in documents("operator.yaml")
+        for item in document.get("rules", ())
+        for group in item["apiGroups"]
+        for resource in item["resources"]
+        if WRITES & set(item["verbs"])
+    }
+    left_out = {
+        (group, resource)
+        for rule in policy["spec"]["matchConstraints"]["excludeResourceRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    own = {"paddock.dev", "coordination.k8s.io", "authorization.k8s.io", "authentication.k8s.io"}
+    assert {group for group, resource in left_out if "*" in group + resource} == own
+    assert {place for place in left_out if "*" not in place[1]} & may == {("", "events")}
+
+
 def documents(name: str) -> list[dict[str, Any]]:
     return [item for item in yaml.safe_load_all((RBAC / name).read_text()) if item]
