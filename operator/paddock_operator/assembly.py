@@ -157,20 +157,22 @@ def _heard(ground: _Ground) -> _Heard:
     loop = _loop(ground, policy)
     models = ModelLoop(cluster=ground.cluster, clock=ground.clock, queue=_queue(ground.outside))
     tell += [loop.policy_changed, lambda *_: models.policy_changed()]
+    documents = Documents(
+        cluster=ground.cluster, clock=ground.clock, changed=loop.heard, relist_seconds=ground.relist_seconds
+    )
     return _Heard(
         policy=policy,
         tell=tell,
         ledger=GpuLedger(given=ground.config.given_gpus, term=lambda: ground.leader.term, wake=loop.wanted),
         loop=loop,
         models=models,
-        documents=Documents(
-            cluster=ground.cluster, clock=ground.clock, changed=loop.heard, relist_seconds=ground.relist_seconds
-        ),
+        documents=documents,
         cache=_cache(ground, loop),
         signals=SignalBook(
             clock=ground.clock,
             wake=loop.wanted,
             loaded=loop.loaded,
+            confirmed=lambda key: loop.confirmed(key, serves=documents.is_served(key)),
             configured=bool(ground.settings.gateway_internal_urls),
             drain_limit_seconds=ground.settings.drain_limit_seconds,
         ),

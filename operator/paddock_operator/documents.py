@@ -42,6 +42,11 @@ class Documents:
             return heard
         return written if _is_newer(written, heard) else heard
 
+    def is_served(self, key: Key) -> bool:
+        """True if gateways were told of an endpoint."""
+        routing = ((self.get(key) or {}).get("status") or {}).get("routing") or {}
+        return any(target.get("endpoints") for target in routing.get("targets") or ())
+
     def all(self) -> Iterable[Manifest]:
         """Every object, as it was heard of."""
         return self.reflector.all()

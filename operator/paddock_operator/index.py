@@ -1,6 +1,7 @@
 """Which LlamaDeployments exist, as far as was heard: only used to find the keys that a change elsewhere concerns."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.index import index_of
@@ -12,6 +13,9 @@ from paddock_core.resources import names
 
 from paddock_operator.ports import Key, Manifest
 
+ASKED_BY = ("uid", "generation", "deletionTimestamp", "labels", "annotations")
+"""What of an object's metadata changes with what is asked of it: the generation for the whole specification."""
+
 
 class Index:
     """Keys and the model that each wants. A list of all objects replaces it: a lost event is mended by the resync."""
@@ -21,23 +25,34 @@ class Index:
         self._registered = registered
         self._models: dict[Key, str] = {}
         self._scaled: set[Key] = set()
+        self._asked: dict[Key, tuple[Any, ...]] = {}
+        """All but the status and the finalizers."""
 
-    def put(self, manifest: Manifest) -> Key:
-        """Note an object."""
-        key = key_of(manifest)
+    def knows(self, key: Key) -> bool:
+        """True if it was heard of."""
+        return key in self._models
+
+    def put(self, manifest: Manifest) -> bool:
+        """Note an object; whether anything is asked of it that was not before: more than its status or its finalizers
+        is another than when it was last noted."""
+        key, metadata = key_of(manifest), manifest["metadata"]
+        asked = tuple(metadata.get(name) for name in ASKED_BY)
+        known, self._asked[key] = self._asked.get(key), asked
         spec = manifest.get("spec", {})
         self._models[key] = str(spec.get("model", {}).get("id", ""))
         (self._scaled.add if spec.get("scaling") else self._scaled.discard)(key)
-        return key
+        return known != asked
 
     def drop(self, key: Key) -> None:
         """Forget an object."""
         self._models.pop(key, None)
+        self._asked.pop(key, None)
         self._scaled.discard(key)
 
     def replace(self, manifests: Iterable[Manifest]) -> None:
         """Forget everything and note these."""
         self._models.clear()
+        self._asked.clear()
         self._scaled.clear()
         for manifest in manifests:
             self.put(manifest)

@@ -35,6 +35,10 @@ LOAD_SECONDS = 1.0
 """Requests come and go all the time: so often at most they move a round."""
 CHILD_SECONDS = 0.5
 """A pod that comes up changes half a dozen times within a second, and its controllers' objects with it."""
+BEGIN_SECONDS = 60.0
+"""For so long what has only come lets those go first that are on their way. Whoever is nearly there is done within a
+moment; and of a thousand that come at once, the last pods come up while the first are served, not after all were begun.
+"""
 
 
 class Loop:
@@ -55,13 +59,18 @@ class Loop:
         self._resynced_at = clock.boottime()
 
     def heard(self, manifest: Manifest, gone: bool) -> None:  # noqa: FBT001 - as caches tell
-        """A LlamaDeployment changed, or went."""
+        """A LlamaDeployment came, changed, or went. A change of its status is our own write, as a rule: what follows
+        from it is what its children and gateways tell, a moment later."""
         key = key_of(manifest)
         if gone:
             self._index.drop(key)
+            self.queue.add(key)
+            return
+        came = not self._index.knows(key)
+        if self._index.put(manifest):
+            self.queue.add(key, patience_seconds=BEGIN_SECONDS if came else 0.0)
         else:
-            self._index.put(manifest)
-        self.queue.add(key)
+            self.queue.add(key, after_seconds=CHILD_SECONDS)
 
     def child_changed(self, key: Key) -> None:
         """Something that belongs to a deployment changed: a moment later, since such changes rarely come alone."""
@@ -70,6 +79,11 @@ class Loop:
     def wanted(self, key: Key) -> None:
         """Somebody waits for this deployment: at once."""
         self.queue.add(key)
+
+    def confirmed(self, key: Key, *, serves: bool) -> None:
+        """A gateway follows the routing that it was told. If that has endpoints, this is what it is waited for; one
+        without any changes no more than the status itself."""
+        self.queue.add(key, after_seconds=0.0 if serves else CHILD_SECONDS)
 
     def loaded(self, key: Key) -> None:
         """More or less is asked of a deployment: that concerns those that are scaled by it."""
@@ -100,7 +114,9 @@ class Loop:
         for key in sorted({*self._index.keys(), *cache.owners()}, key=str):
             if key in self.queue and known(key):
                 continue
-            self.queue.add(key, after_seconds=self.queue.chance.uniform(0, spread_seconds))
+            self.queue.add(
+                key, after_seconds=self.queue.chance.uniform(0, spread_seconds), patience_seconds=BEGIN_SECONDS
+            )
 
     async def resync_forever(self, cache: Cache, relist: Relist, leader: LeaderElector, known: Known = _none) -> None:
         """Whenever leadership is gained, and every so often after that. The caches list anew by themselves."""

@@ -31,7 +31,7 @@ class _Gateway:
 
 class SignalBook:
     """The newest report of each gateway. `wake` queues a deployment that should be looked at now, `loaded` one of which
-    more or less is asked than before."""
+    more or less is asked than before, `confirmed` one whose routing a gateway follows: as `wake` where not given."""
 
     def __init__(
         self,
@@ -40,11 +40,13 @@ class SignalBook:
         wake: Callable[[Key], None],
         configured: bool,
         loaded: Callable[[Key], None] = lambda _: None,
+        confirmed: Callable[[Key], None] | None = None,
         drain_limit_seconds: float = 0.0,
     ) -> None:
         self._clock = clock
         self._wake = wake
         self._loaded = loaded
+        self._confirmed = confirmed or wake
         self._loads: dict[str, int] = {}
         """By uid: the requests of which `loaded` was last told."""
         self._configured = configured
@@ -87,8 +89,11 @@ class SignalBook:
         for signal in report.deployments:
             before = known.told.get(signal.uid)
             known.told[signal.uid] = (now, signal)
-            if _matters(None if before is None else before[1], signal):
+            former = None if before is None else before[1]
+            if _is_pressing(former, signal):
                 self._tell(signal.name)
+            elif signal.routing != ("" if former is None else former.routing):
+                self._confirmed(_key(signal.name))
             self._tell_load(signal)
 
     def about(self, uid: str) -> Gateways:
@@ -161,15 +166,15 @@ def _key(name: str) -> Key:
     return Key(namespace, short)
 
 
-def _matters(before: DeploymentSignal | None, after: DeploymentSignal) -> bool:
-    """True if it should be looked at now: another routing confirmed, a request that begins to wait, a drain's end.
+def _is_pressing(before: DeploymentSignal | None, after: DeploymentSignal) -> bool:
+    """True if it should be looked at now: a request that begins to wait, a drain's end.
 
     That requests come and go concerns rounds that come anyway.
     """
     if before is None:
-        return bool(after.routing or after.held or after.left)
+        return bool(after.held or after.left)
     waits = after.held > 0 and before.held == 0
-    return before.routing != after.routing or waits or bool(set(before.left) - set(after.left))
+    return waits or bool(set(before.left) - set(after.left))
 
 
 def _grown_old(told: tuple[float, DeploymentSignal] | None, now: float) -> DeploymentSignal | None:

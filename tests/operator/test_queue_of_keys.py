@@ -138,3 +138,83 @@ async def test_a_key_is_there_until_it_is_taken() -> None:
     clock.now += 5.0
     await queue.take()
     assert A not in queue
+
+
+async def test_what_is_on_its_way_goes_before_what_has_patience() -> None:
+    queue, clock = make()
+    queue.add(A, patience_seconds=60)
+    clock.now += 30
+    queue.add(B)
+    assert await queue.take() == B
+    assert await queue.take() == A
+
+
+async def test_patience_ends() -> None:
+    queue, clock = make()
+    queue.add(A, patience_seconds=60)
+    clock.now += 61
+    queue.add(B)
+    assert await queue.take() == A
+
+
+async def test_a_wish_without_patience_ends_that_of_another() -> None:
+    queue, _ = make()
+    queue.add(A, patience_seconds=60)
+    queue.add(B, patience_seconds=20)
+    queue.add(A)
+    assert await queue.take() == A
+
+
+async def test_a_wish_for_later_counts_from_the_end_of_the_round() -> None:
+    queue, clock = make()
+    queue.add(A)
+    assert await queue.take() == A
+    queue.add(A, after_seconds=2.0)
+    clock.now += 3.0
+    assert A in queue
+    assert len(queue) == 1
+    queue.done(A, look_after_seconds=30.0)
+    assert queue.oldest_age_seconds() == 0.0
+    clock.now += 2.0
+    queue.add(B)
+    assert {await queue.take(), await queue.take()} == {A, B}
+
+
+async def test_a_wish_for_now_does_not_wait_beyond_the_round() -> None:
+    queue, _ = make()
+    queue.add(A)
+    assert await queue.take() == A
+    queue.add(A, after_seconds=2.0)
+    queue.add(A)
+    queue.done(A)
+    assert await queue.take() == A
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 4), st.sampled_from([0.0, 0.5, 7.0]), st.sampled_from([0.0, 20.0, 60.0]), st.booleans()
+        ),
+        max_size=60,
+    )
+)
+def test_nobody_waits_for_what_came_after_the_end_of_its_patience(steps: list[tuple[int, float, float, bool]]) -> None:
+    """The age of a key is bounded: by what was due before its patience ended, whatever comes after."""
+    queue, clock = make()
+    due: dict[Key, float] = {}
+    until: dict[Key, float] = {}
+    for number, seconds, patience, takes in steps:
+        key, at = Key("n", str(number)), clock.now + seconds
+        queue.add(key, after_seconds=seconds, patience_seconds=patience)
+        due[key], until[key] = min(at, due.get(key, at)), min(at + patience, until.get(key, at + patience))
+        clock.now += seconds + 1.0
+        if takes and (taken := queue._pop_due()) is not None:
+            began = due.pop(taken)
+            del until[taken]
+            assert began <= clock.now
+            assert all(began <= until[other] for other, since in due.items() if since <= clock.now)
+    while (taken := queue._pop_due()) is not None:
+        began = due.pop(taken)
+        assert all(began <= until[other] for other in due)
+        clock.now += 10.0
+    assert not due
