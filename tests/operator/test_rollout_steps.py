@@ -264,6 +264,20 @@ class TestBlueGreen:
         assert step.create == ()
         assert cluster.answering()["a"] == 3
 
+    def test_one_that_is_woken_takes_the_new_set_alone_and_can_go_back(self) -> None:
+        cluster = serving(self.SPEC, devices=3)
+        cluster.wanted = 0
+        cluster.settle()
+        cluster.wanted, cluster.target = 3, "b"
+        steps = cluster.settle()
+        assert {new.revision for step in steps for new in step.create} == {"b"}
+        assert (steps[-1].verdict, steps[-1].weights) == (Verdict.STEADY, {"b": 100})
+        cluster.wanted = 0
+        cluster.settle()
+        cluster.wanted, cluster.target, cluster.broken = 3, "c", {"c"}
+        steps = cluster.settle()
+        assert (steps[-1].verdict, steps[-1].weights) == (Verdict.ROLLED_BACK, {"b": 100})
+
     def test_without_devices_for_a_second_set_it_says_so_and_ends_as_it_began(self) -> None:
         cluster = serving(self.SPEC, devices=4)
         cluster.target = "b"

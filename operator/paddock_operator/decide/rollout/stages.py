@@ -116,10 +116,12 @@ def blue_green(course: Course) -> Stage:
     """All new copies come up beside the former ones, are judged by their trial, and get all requests at once. The
     former ones stay for a while, so that the way back is one step too."""
     look, wanted = course.look, course.look.wanted
+    # One that is woken has no former copies to be kept: a second set would be made for nobody.
+    there = any(copy.revision == course.former for copy in alive(look))
     both = Aim(
         new=wanted,
         old=wanted,
-        former=wanted,
+        former=wanted if there else 0,
         limit=wanted + max(wanted, look.spec.max_surge),
         floor=max(0, wanted - look.spec.max_unavailable),
     )
