@@ -11,27 +11,28 @@ from aiohttp import web
 from paddock_core.serving import contract
 from paddock_operator.adapters.benchmark import TritonBencher
 from paddock_operator.adapters.triton import MAX_METRICS, TritonMetrics, cache_used
-from paddock_operator.benchmarking import AT_ONCE, RETRY_SECONDS, TRIES, BenchmarkBook, Candidate, summary
+from paddock_operator.benchmarking import (
+    AT_ONCE,
+    BEHIND_SECONDS,
+    LOOK_SECONDS,
+    MOST_BEHIND_SECONDS,
+    RETRY_SECONDS,
+    TRIES,
+    BenchmarkBook,
+    Candidate,
+    summary,
+)
 from paddock_operator.cache_use import FRESH_SECONDS, CacheBook
 from paddock_operator.decide.scaling import CACHE_SECONDS
 from paddock_operator.errors import BenchmarkError
 from paddock_operator.ports import Key, Load, Measured
 
+from tests.operator.clocks import Clock
+
 KEY = Key("acme", "chat")
 SMALL = Load(requests=6, concurrency=2, output_tokens=3, seconds=30)
 MEASURED = Measured(ttft_ms=(10.0, 30.0, 20.0, 40.0), output_tokens=120, seconds=2.0)
 Handler = Callable[[web.Request], object]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.boot = 1000.0
-
-    def now(self) -> float:
-        return 1_800_000_000.0
-
-    def boottime(self) -> float:
-        return self.boot
 
 
 class Bencher:
@@ -55,7 +56,14 @@ class Tried:
 
     def __init__(self) -> None:
         self.clock, self.bencher, self.news = Clock(), Bencher(), asyncio.Queue[Key]()
-        self.book = BenchmarkBook(bencher=self.bencher, clock=self.clock, load=SMALL, changed=self.news.put_nowait)
+        self.late = 0.0
+        self.book = BenchmarkBook(
+            bencher=self.bencher,
+            clock=self.clock,
+            load=SMALL,
+            changed=self.news.put_nowait,
+            late_seconds=lambda: self.late,
+        )
 
     def ask(self, *revisions: str, known: tuple[str, ...] = (), uid: str = "u") -> list[str]:
         found = self.book.ask(
@@ -79,6 +87,27 @@ async def tried() -> AsyncIterator[Tried]:
 
 async def heard(tried: Tried) -> None:
     assert await asyncio.wait_for(tried.news.get(), 20) == KEY
+
+
+async def test_nobody_is_tried_by_an_operator_that_is_behind(tried: Tried) -> None:
+    tried.late = BEHIND_SECONDS + 1
+    tried.bencher.go.set()
+    tried.ask("new")
+    for _ in range(3):
+        await asyncio.sleep(LOOK_SECONDS)
+    assert tried.bencher.asked == []
+    tried.late = 0.0
+    await heard(tried)
+    assert tried.bencher.asked == ["http://new"]
+
+
+async def test_nobody_waits_for_ever_to_be_tried(tried: Tried) -> None:
+    tried.late = BEHIND_SECONDS + 1
+    tried.bencher.go.set()
+    tried.ask("new")
+    await asyncio.sleep(LOOK_SECONDS)
+    tried.clock.boot += MOST_BEHIND_SECONDS
+    await heard(tried)
 
 
 async def test_a_revision_is_tried_once_and_never_holds_up_a_round(tried: Tried) -> None:

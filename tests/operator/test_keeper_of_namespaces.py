@@ -15,6 +15,8 @@ from paddock_operator.ports import Listing, Policy, WatchEvent
 from paddock_operator.tenancy.keeper import TenancyKeeper
 from paddock_operator.tenancy.wanted import Rules
 
+from tests.operator.clocks import Clock
+
 SERVING = names.serving_namespace("acme")
 VIEW = PolicyView(
     revision=1,
@@ -22,14 +24,6 @@ VIEW = PolicyView(
     namespaces={"chat": Namespace(id="chat", tenant="acme"), "going": Namespace(id="going", tenant="acme")},
 )
 GOING = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
-
-
-class Clock:
-    def now(self) -> float:
-        return 1_800_000_000.0
-
-    def boottime(self) -> float:
-        return 0.0
 
 
 class Cluster:

@@ -6,6 +6,8 @@ import pytest
 from paddock_operator.errors import ClusterError, ConflictError, NotFoundError, NotLeadingError
 from paddock_operator.leader import DURATION_SECONDS, RENEW_DEADLINE_SECONDS, LeaderElector
 
+from tests.operator.clocks import Clock
+
 
 class Store:
     """One Lease. The real API server is used in test_deployment_life."""
@@ -40,18 +42,6 @@ class Store:
     def _check(self) -> None:
         if self.down:
             raise ClusterError("nobody answers")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.boot = 1000.0
-        self.wall = 1_700_000_000.0
-
-    def now(self) -> float:
-        return self.wall
-
-    def boottime(self) -> float:
-        return self.boot
 
 
 def elector(store: Store, identity: str, clock: Clock) -> LeaderElector:

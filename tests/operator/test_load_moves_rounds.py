@@ -12,18 +12,9 @@ from paddock_operator.ports import Key
 from paddock_operator.queue import WorkQueue
 from paddock_operator.signals_book import SignalBook
 
+from tests.operator.clocks import Clock
+
 SCALED, FIXED = Key("acme", "scaled"), Key("acme", "fixed")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.boot = 1000.0
-
-    def now(self) -> float:
-        return 1_800_000_000.0
-
-    def boottime(self) -> float:
-        return self.boot
 
 
 def manifest(key: Key, **spec: Any) -> dict[str, Any]:

@@ -13,18 +13,8 @@ from paddock_operator.adapters.controlplane import HttpControlPlane, connect
 from paddock_operator.adapters.policy import PolicyFollower
 from paddock_operator.errors import ControlPlaneError, DownloadDeniedError
 
+from tests.operator.clocks import Clock
 from tests.waiting import until
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.boot = 1000.0
-
-    def now(self) -> float:
-        return 1_800_000_000.0
-
-    def boottime(self) -> float:
-        return self.boot
 
 
 @contextlib.asynccontextmanager

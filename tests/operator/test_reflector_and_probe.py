@@ -19,16 +19,7 @@ from paddock_operator.ports import Key, Listing, WatchEvent
 from paddock_operator.probing import FAILURES_TO_DROP, ProbeBook
 from paddock_operator.reflector import Reflector
 
-
-class Clock:
-    def __init__(self) -> None:
-        self.boot = 1000.0
-
-    def now(self) -> float:
-        return 1_800_000_000.0
-
-    def boottime(self) -> float:
-        return self.boot
+from tests.operator.clocks import Clock
 
 
 def pod(name: str, version: int, owner: str = "chat", *, says: str | None = None) -> dict[str, Any]:
