@@ -21,8 +21,6 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 END = b"0\r\n\r\n"
 FILL_NS = 20_000_000_000
 """How full the world tells a rate's account to be: a third, so that gateways reckon with it as they would anywhere."""
-INTERVAL_SEED = "interval_ms"
-"""The mock's pace travels in the sampling seed, so that the same body drives it through every proxy."""
 
 
 class Ask(msgspec.Struct):

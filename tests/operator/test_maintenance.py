@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import MaintenanceSpec
-from paddock_operator.decide.maintenance import DAYS, is_open, next_window, read_maintenance
+from paddock_operator.decide.maintenance import DAYS, next_window, read_maintenance
 
 HOUR = 3600.0
 
@@ -15,6 +15,11 @@ HOUR = 3600.0
 def moment(text: str) -> float:
     """Monday is 2026-11-23."""
     return dt.datetime.fromisoformat(text).replace(tzinfo=dt.UTC).timestamp()
+
+
+def is_open(spec: MaintenanceSpec | None, *, now: float) -> bool:
+    window = next_window(spec, now=now)
+    return window is not None and window.begins <= now
 
 
 @pytest.mark.parametrize(

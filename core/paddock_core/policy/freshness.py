@@ -26,9 +26,3 @@ class Freshness:
         """The control plane's Unix time at `now`. What ends on a day ends for every follower at once: a wall clock that
         is an hour off, or is set back, neither prolongs a grant nor refuses an acceptance."""
         return now + self.ahead_seconds
-
-    def expires_in(self, *, now: float, boot_id: str) -> float:
-        """Seconds until the copy expires, 0 if it has."""
-        if self.expired(now=now, boot_id=boot_id):
-            return 0.0
-        return self.renewed_at + self.max_age_seconds - now

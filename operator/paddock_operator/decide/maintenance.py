@@ -48,12 +48,6 @@ def next_window(spec: MaintenanceSpec | None, *, now: float) -> Window | None:
     return next((window for window in _windows(spec, now) if now < window.ends), None)
 
 
-def is_open(spec: MaintenanceSpec | None, *, now: float) -> bool:
-    """Whether `now` lies in a window."""
-    window = next_window(spec, now=now)
-    return window is not None and window.begins <= now
-
-
 def _windows(spec: MaintenanceSpec, now: float) -> Iterator[Window]:
     """Those that begin from yesterday to this day next week, in their order."""
     today = dt.datetime.fromtimestamp(now, dt.UTC).date()
