@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from paddock_operator.decide.scaling import CACHE_SECONDS
+from paddock_operator.forgetting import Remembered
 from paddock_operator.ports import CacheReader, Clock
 
 FRESH_SECONDS = 4 * CACHE_SECONDS
@@ -24,7 +25,7 @@ class CacheBook:
     def __init__(self, *, reader: CacheReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._known: dict[str, _Memory] = {}
+        self._known: Remembered[str, _Memory] = Remembered(seconds=FRESH_SECONDS)
 
     async def ask(self, urls: Mapping[str, str]) -> dict[str, float]:
         """Uid of each pod to the used part of its cache. `urls` has the metrics by the pod's uid; pods that are due are
@@ -33,7 +34,7 @@ class CacheBook:
         due = [uid for uid in urls if uid not in self._known or now - self._known[uid].asked_at >= CACHE_SECONDS * 0.9]
         await asyncio.gather(*(self._ask_one(uid, urls[uid]) for uid in due))
         now = self._clock.boottime()
-        self._known = {uid: item for uid, item in self._known.items() if now - item.asked_at < FRESH_SECONDS}
+        self._known.forget(now=now)
         return {
             uid: item.used
             for uid in urls

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paddock_operator.decide.copies import is_ready, pod_url
+from paddock_operator.forgetting import Remembered
 from paddock_operator.observed import Child
 from paddock_operator.ports import Clock, Prober
 
@@ -29,13 +30,13 @@ class ProbeBook:
         self._prober = prober
         self._clock = clock
         self._interval = interval_seconds
-        self._known: dict[str, _Memory] = {}
+        self._known: Remembered[str, _Memory] = Remembered(seconds=FORGET_SECONDS + interval_seconds)
 
     async def ask(self, pods: Iterable[Child], *, secret: str) -> dict[str, str | None]:
         """Uid of each ready pod to None if it answers, else the problem. Pods that are due are asked side by side."""
         ready = [pod for pod in pods if is_ready(pod) and not pod.going]
         await asyncio.gather(*(self._ask_one(pod, secret) for pod in ready if self._due(pod.uid)))
-        self._forget_old()
+        self._known.forget(now=self._clock.boottime())
         return {pod.uid: self._known[pod.uid].problem for pod in ready if pod.uid in self._known}
 
     async def _ask_one(self, pod: Child, secret: str) -> None:
@@ -58,8 +59,3 @@ class ProbeBook:
         # One unanswered probe is followed up soon, to tell a busy engine from a dead one.
         wait = RETRY_SECONDS if memory.problem is not None or memory.failures else self._interval
         return self._clock.boottime() - memory.asked_at >= wait * 0.9
-
-    def _forget_old(self) -> None:
-        limit = self._clock.boottime() - FORGET_SECONDS - self._interval
-        for uid in [uid for uid, memory in self._known.items() if memory.asked_at < limit]:
-            del self._known[uid]

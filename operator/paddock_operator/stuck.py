@@ -13,6 +13,7 @@ from paddock_core.resources import names
 
 from paddock_operator.decide.causes import is_creating
 from paddock_operator.errors import ClusterError
+from paddock_operator.forgetting import Remembered
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child, EngineJob, Warned, WeightsJob, label_of
 from paddock_operator.ports import Clock, Cluster, Manifest
@@ -50,7 +51,7 @@ class EventBook:
     def __init__(self, *, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._known: dict[str, _Memory] = {}
+        self._known: Remembered[str, _Memory] = Remembered(seconds=FORGET_SECONDS)
 
     async def ask(self, stuck: Iterable[Stuck]) -> dict[str, Warned]:
         """Uid of each object to its newest event, where that is a warning. Never fails: events may be lost."""
@@ -59,8 +60,7 @@ class EventBook:
             answer = await self._answer(item)
             if answer is not None:
                 found[item.uid] = answer
-        now = self._clock.boottime()
-        self._known = {uid: known for uid, known in self._known.items() if now - known.asked_at < FORGET_SECONDS}
+        self._known.forget(now=self._clock.boottime())
         return found
 
     async def _answer(self, item: Stuck) -> Warned | None:

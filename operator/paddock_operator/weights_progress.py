@@ -6,6 +6,7 @@ from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_core.serving.contract import PROGRESS_PATH, PROGRESS_PORT
 
 from paddock_operator.decide.weights import INTERVAL_SECONDS
+from paddock_operator.forgetting import Remembered
 from paddock_operator.observed import WeightsJob
 from paddock_operator.ports import Clock, Manifest, ProgressReader
 
@@ -25,7 +26,7 @@ class ProgressBook:
     def __init__(self, *, reader: ProgressReader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._known: dict[str, _Memory] = {}
+        self._known: Remembered[str, _Memory] = Remembered(seconds=FORGET_SECONDS)
 
     async def asked(self, weights: WeightsJob) -> WeightsJob:
         """The same Job, with what its newest running pod says. One that does not answer said what it said last."""
@@ -41,11 +42,8 @@ class ProgressBook:
             answer = await self._reader.read(url=progress_url(pod))
             if answer is not None:
                 self._known[uid] = _Memory(asked_at=now, answer=answer)
-            self._forget_old(now)
+            self._known.forget(now=now)
         return replace(weights, progress=self._known[uid].answer)
-
-    def _forget_old(self, now: float) -> None:
-        self._known = {uid: item for uid, item in self._known.items() if now - item.asked_at < FORGET_SECONDS}
 
 
 def progress_url(pod: Manifest) -> str:
