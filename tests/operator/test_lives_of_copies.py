@@ -334,6 +334,24 @@ def test_a_lost_configmap_is_no_reason_to_stop_what_runs(world: Any) -> None:
     assert world.names(REPLICA_SET) == before
 
 
+def test_a_configmap_that_cannot_be_read_stays_as_long_as_copies_mount_it(world: Any) -> None:
+    """As one that a later operator wrote, which was taken back since."""
+    world.rounds()
+    before = world.names(REPLICA_SET)
+    (pinned,) = world.names(CONFIG_MAP)
+    item = world.objects[CONFIG_MAP, pinned]
+    world.objects[CONFIG_MAP, pinned] = {**item, "data": {**item["data"], revisions.FACTS_KEY: "{}"}}
+    # What is rendered now has another name, so it does not take the place of that one.
+    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
+    while set(before) & set(world.names(REPLICA_SET)):
+        assert pinned in world.names(CONFIG_MAP)
+        world.round()
+        world.pods_come()
+        world.now += 5
+    world.rounds()
+    assert pinned not in world.names(CONFIG_MAP)
+
+
 def test_the_same_revision_answers_another_wish_that_renders_the_same(world: Any) -> None:
     world.rounds()
     before = world.names(REPLICA_SET, CONFIG_MAP)

@@ -497,6 +497,33 @@ async def test_who_does_not_lead_follows_nobody_and_remembers_nothing(gateway: G
         await until(lambda: here.about("u").held == 1)
 
 
+async def test_a_report_begun_in_an_earlier_term_is_taken_in_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells of before the book was cleared: whoever leads by then hears everything anew."""
+    asked, release = asyncio.Queue[str](), asyncio.Event()
+
+    async def poll(_self: adapter.GatewayFollower, base: str, _cursor: int) -> GatewayReport:
+        first = asked.empty() and not release.is_set()
+        asked.put_nowait(base)
+        await (release.wait() if first else asyncio.Event().wait())
+        return report(signal(in_flight=5))
+
+    monkeypatch.setattr(adapter.GatewayFollower, "_poll", poll)
+    leader, gateway = Leader(), Gateway()
+    gateway.url = "http://127.0.0.1:1"
+    async with following(gateway, leader) as here:
+        await until(lambda: asked.qsize() == 1)
+        leader.lead(leads=False)
+        # The book is cleared in the same step in which the term ends; then another one begins.
+        await until(lambda: not here.about("u").views)
+        leader.lead(leads=True)
+        await until(lambda: asked.qsize() == 2)
+        release.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert here.answering() == 0
+        assert not here.about("u").signals
+
+
 async def test_addresses_come_and_go_with_the_name(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     named, rounds = [gateway.url.replace("localhost", "127.0.0.1"), "http://127.0.0.1:1"], [0]
 
