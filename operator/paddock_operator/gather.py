@@ -1,12 +1,12 @@
 """The reads of a round."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import zip_longest
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.planning.fit import loaded
 from paddock_core.resources import names
-from paddock_core.resources.llamadeployment import BenchmarkStatus
 from paddock_core.serving.contract import METRICS_PORT, deployment_secret
 
 from paddock_operator.benchmarking import BenchmarkBook, Candidate
@@ -105,24 +105,7 @@ class Gatherer:
         return document is not None and self._seen.get(key) == _revisions(document, self._cache.children(key))
 
     async def _with_probes(self, looked: Observed) -> Observed:
-        probes: dict[str, str | None] = {}
-        benchmarks: dict[str, BenchmarkStatus] = {}
-        kv_use: dict[str, float] = {}
-        pods = looked.leaders()
-        if pods and not looked.deleting:
-            secret = deployment_secret(
-                platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION
-            )
-            probes = await self._probes.ask(pods, secret=secret)
-            answering = [pod for pod in pods if pod.uid in probes and probes[pod.uid] is None]
-            benchmarks = self._benchmarks.ask(
-                looked.key,
-                uid=looked.uid,
-                candidates=[Candidate(revision=label_of(pod, names.REVISION), url=pod_url(pod)) for pod in answering],
-                known=revisions.benchmarks(looked),
-                secret=secret,
-            )
-            kv_use = await self._caches.ask(_cache_urls(looked, answering))
+        looked = await self._with_answers(looked)
         weights, model = await self._weights(looked), names.model_label(looked.live.spec.model.id)
         stuck = (
             *of_children(self._cache.children(looked.key), now=looked.now),
@@ -131,29 +114,39 @@ class Gatherer:
         warned = await self._events.ask(() if looked.deleting else stuck)
         gateways = self._signals.about(looked.uid)
         # All that was asked takes time: the caches may know better by now.
-        return Observed(
-            key=looked.key,
+        return replace(
+            looked,
             now=self._clock.now(),
-            catalog=looked.catalog,
             policy=self._policy.current(),
-            inventory=looked.inventory,
-            apis=looked.apis,
-            deployment=looked.deployment,
-            problem=looked.problem,
             children=self._cache.children(looked.key),
             weights=weights,
             engines=self._cache.engines(model),
-            probes=probes,
             warned=warned,
             gateways=gateways,
             demand=_demand(gateways),
             health=_health(gateways),
             charged=self._charged(looked),
             faults=self._cache.faults(),
-            kv_use=kv_use,
-            benchmarks=benchmarks,
             benchmarked=self._benchmarks.tries,
         )
+
+    async def _with_answers(self, looked: Observed) -> Observed:
+        """The same with what pods say themselves: that they answer, how fast, and how full their caches are."""
+        pods = looked.leaders()
+        if not pods or looked.deleting:
+            return looked
+        secret = deployment_secret(platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION)
+        probes = await self._probes.ask(pods, secret=secret)
+        answering = [pod for pod in pods if pod.uid in probes and probes[pod.uid] is None]
+        benchmarks = self._benchmarks.ask(
+            looked.key,
+            uid=looked.uid,
+            candidates=[Candidate(revision=label_of(pod, names.REVISION), url=pod_url(pod)) for pod in answering],
+            known=revisions.benchmarks(looked),
+            secret=secret,
+        )
+        kv_use = await self._caches.ask(_cache_urls(looked, answering))
+        return replace(looked, probes=probes, benchmarks=benchmarks, kv_use=kv_use)
 
     def _charged(self, looked: Observed) -> Charged:
         return self._ledger.charged(looked.key, created=created_of(looked.metadata), view=self._policy.current().view)
