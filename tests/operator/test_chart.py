@@ -126,6 +126,35 @@ def test_where_weights_come_from_reaches_the_operator(helm: Path) -> None:
 
 
 @pytest.mark.timeout(1000)
+def test_a_gateway_that_ends_lets_the_longest_request_end(helm: Path) -> None:
+    text = run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system")
+    gateway = next(item for item in yaml.safe_load_all(text) if item and item["kind"] == "StatefulSet")
+    pod = gateway["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {item["name"]: item.get("value") for item in container["env"]}
+    assert "PADDOCK_GATEWAY_REQUEST_TIMEOUT_SECONDS" not in given
+    longest = settings_of("gateway").model_fields["request_timeout_seconds"].default
+    stopping = float(given["PADDOCK_GATEWAY_SHUTDOWN_SECONDS"])
+    assert longest <= stopping < pod["terminationGracePeriodSeconds"]
+    budgets = [item for item in yaml.safe_load_all(text) if item and item["kind"] == "PodDisruptionBudget"]
+    assert len(budgets) == 3
+
+
+@pytest.mark.timeout(1000)
+@pytest.mark.parametrize("part", ["operator", "controlplane", "gateway"])
+def test_one_part_can_be_upgraded_alone(part: str, helm: Path) -> None:
+    text = run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", f"--set={part}.image.tag=9.9.9")
+    workloads = [item for item in yaml.safe_load_all(text) if item and item["kind"] in ("Deployment", "StatefulSet")]
+    pods = {item["metadata"]["name"]: item["spec"]["template"]["spec"] for item in workloads}
+    of = {
+        name: {each["image"].rpartition(":")[2] for each in [*pod.get("initContainers", ()), *pod["containers"]]}
+        for name, pod in pods.items()
+    }
+    assert [name for name, tags in of.items() if "9.9.9" in tags] == [f"paddock-{part}"]
+    assert all(len(tags) == 1 for tags in of.values())
+
+
+@pytest.mark.timeout(1000)
 def test_wrong_values_are_refused(helm: Path) -> None:
     with pytest.raises(AssertionError, match="gatewayUrl"):
         run_helm(helm, "template", "paddock", str(CHART), "-n", "paddock-system", "--set", "gatewayUrl=not-a-url")

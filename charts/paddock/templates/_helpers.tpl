@@ -1,5 +1,7 @@
+{{/* The image of a part: a dict of the root and the part's values, which may name another one than all parts' own. */}}
 {{- define "paddock.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag }}
+{{- $own := .part.image | default dict -}}
+{{ $own.repository | default .root.Values.image.repository }}:{{ $own.tag | default .root.Values.image.tag }}
 {{- end }}
 
 {{- define "paddock.labels" -}}
@@ -37,4 +39,13 @@ capabilities: {drop: [ALL]}
 
 {{- define "paddock.internalUrl" -}}
 http://paddock-controlplane.{{ .Release.Namespace }}.svc:7401
+{{- end }}
+
+{{/* Replicas of a part, named by the context, on different nodes as far as there are any. */}}
+{{- define "paddock.spread" -}}
+- maxSkew: 1
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {app.kubernetes.io/name: {{ . }}}
 {{- end }}
