@@ -11,7 +11,7 @@ from paddock_local.demo.world import World
 
 from e2e.responder import WORD
 
-SECONDS = 180.0
+SECONDS = 600.0
 
 
 @dataclass

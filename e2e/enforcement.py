@@ -26,7 +26,7 @@ from faults.beside import answers
 from faults.books import call
 
 SERVING = "paddock-serving-acme"
-REFUSAL_SECONDS = 20
+REFUSAL_SECONDS = 120
 
 
 @dataclass
@@ -137,7 +137,7 @@ def looked_at(world: World) -> None:
         document = world.deployment()
         return bool(document["status"].get("observedGeneration") == document["metadata"]["generation"])
 
-    eventually(done, what="the operator to look", seconds=60)
+    eventually(done, what="the operator to look", seconds=300)
 
 
 def set_up(world: World) -> None:
@@ -264,7 +264,7 @@ def operators_license_ended(stack: Stack, world: World) -> Iterator[None]:
     finally:
         accept_as_operator(world)
         stack.supervisor.start_part("operator")
-        eventually(lambda: answers(f"{stack.url('operator_health')}/healthz"), what="the operator", seconds=60)
+        eventually(lambda: answers(f"{stack.url('operator_health')}/healthz"), what="the operator", seconds=300)
 
 
 def ledger_row(world: World, answer: str) -> dict[str, Any] | None:

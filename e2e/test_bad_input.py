@@ -44,7 +44,7 @@ def test_a_model_that_may_still_be_registered_is_admitted_with_a_warning(world, 
     said = apply(world, tmp_path, name="later", spec={"model": {"id": "not-there-yet"}})
     assert said.code == 0
     assert "Warning" in said.err
-    found = world.wait("the operator", lambda: judged(world, "ModelUnknown", name="later"), seconds=20)
+    found = world.wait("the operator", lambda: judged(world, "ModelUnknown", name="later"), seconds=300)
     assert "paddock model list" in found["message"]
     world.kubectl("delete", "llamadeployment", "later", "-n", "acme")
 

@@ -32,7 +32,7 @@ def license_and_serve(world, gateways):
     act.set_up(world)
     act.accept(world)
     steps.serving(world)
-    act.eventually(gateways["the first"].serves, what="service", seconds=60)
+    act.eventually(gateways["the first"].serves, what="service", seconds=300)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def without(stack, part) -> Iterator[None]:
         stack.supervisor.start_part(part)
         listener = {"operator": "operator_health"}.get(part, part)
         url = f"{stack.url(listener)}/healthz"
-        act.eventually(lambda: answers(url), what=f"{part} to answer", seconds=60)
+        act.eventually(lambda: answers(url), what=f"{part} to answer", seconds=300)
 
 
 @pytest.fixture(scope="class")
@@ -144,8 +144,8 @@ class TestWhileThePodsStay:
 
     def test_a_license_ends_in_time_by_no_gateways_own_clock(self, world, pods_stay, licensed, gateways):
         """A grant is over: the gateway whose clock is an hour behind knows it too."""
-        act.license_by_grant(world, seconds=GRANT_SECONDS)
         began = time.monotonic()
+        act.license_by_grant(world, seconds=GRANT_SECONDS)
         try:
             for gateway in gateways.values():
                 assert gateway.serves(), "the grant permits it"
@@ -184,7 +184,7 @@ def ended(stack, world, gateways) -> Iterator[act.Engine]:
     assert engine.ask(secret=engine.secret) == 200
     act.revoke(world)
     assert act.eventually(gateway.refuses, what="a refusal")
-    act.eventually(lambda: not act.pods(world), what="the pods to go", seconds=60)
+    act.eventually(lambda: not act.pods(world), what="the pods to go", seconds=300)
     yield engine
     act.accept(world)
 
@@ -229,9 +229,9 @@ class TestAfterItsEnd:
         try:
             said = act.apply(world, act.deployment("past", license={"accept": True, "id": "llama3.1"}))
             assert (said.code, said.err.strip()) == (0, ""), "nobody warned"
-            world.wait("the operator", lambda: steps.judged(world, "LicenseMismatch", name="past"), seconds=30)
+            world.wait("the operator", lambda: steps.judged(world, "LicenseMismatch", name="past"), seconds=300)
             assert act.apply(world, act.deployment("past", license={"accept": True, "id": "paddock-demo"})).code == 0
-            world.wait("the operator", lambda: steps.judged(world, "AcceptanceMissing", name="past"), seconds=30)
+            world.wait("the operator", lambda: steps.judged(world, "AcceptanceMissing", name="past"), seconds=300)
             assert act.pods(world) == []
             assert gateways["the first"].refuses(model="acme/past") == "AcceptanceMissing"
         finally:
@@ -269,12 +269,12 @@ def test_a_namespace_that_belongs_to_nobody(stack, world, licensed, gateways):
         act.eventually(lambda: act.judged(world, "NamespaceUnknown", **where), what="the operator")
         assert gateway.refuses(**name) == "model_not_found"
         world.paddock("tenant", "namespace", "add", "acme", "stray")
-        assert act.eventually(lambda: gateway.serves(**name), what="an answer", seconds=90)
+        assert act.eventually(lambda: gateway.serves(**name), what="an answer", seconds=300)
         world.paddock("tenant", "namespace", "remove", "acme", "stray")
         assert act.eventually(lambda: gateway.refuses(**name), what="a refusal") == "model_not_found"
         act.eventually(lambda: act.judged(world, "NamespaceUnknown", **where), what="the operator")
         act.eventually(
-            lambda: not [pod for pod in act.pods(world) if "stray" in pod], what="its pods to go", seconds=60
+            lambda: not [pod for pod in act.pods(world) if "stray" in pod], what="its pods to go", seconds=300
         )
         assert gateway.refuses(**name) == "model_not_found"
     finally:

@@ -22,7 +22,7 @@ def gateway(stack, world):
     act.accept(world)
     steps.serving(world)
     found = act.Endpoint(world=world, url=stack.url("gateway"))
-    act.eventually(found.serves, what="service", seconds=60)
+    act.eventually(found.serves, what="service", seconds=300)
     yield found
     found.close()
 
@@ -79,7 +79,7 @@ def test_a_token_given_before_is_worth_nothing_without_the_license(stack, world,
         assert files(tmp_path) == []
         assert act.ask_for_download_token(world, MODEL).status_code == 403
         assert act.eventually(gateway.refuses, what="a refusal") == "OperatorNotLicensed"
-    assert act.eventually(gateway.serves, what="service", seconds=60)
+    assert act.eventually(gateway.serves, what="service", seconds=300)
 
 
 def files(folder):
@@ -91,7 +91,7 @@ def files(folder):
 def test_each_row_of_the_ledger_names_the_acceptance_that_it_rests_on(world, gateway):
     let_globex_in(world)
     try:
-        act.eventually(lambda: gateway.serves(tenant="globex"), what="globex to be let in", seconds=60)
+        act.eventually(lambda: gateway.serves(tenant="globex"), what="globex to be let in", seconds=300)
         for tenant, role in (("acme", "deployer"), ("globex", "consumer")):
             given = act.acceptance(world, entity=TENANTS[tenant].entity, role=role)
             assert given
@@ -143,10 +143,10 @@ def test_a_model_whose_name_breaks_its_bases_license_is_not_registered(world, ga
         assert said.code != 0
         assert "NamePrefixRequired" in said.err
         assert act.apply(world, good, who="kubernetes-admin").code == 0
-        act.eventually(lambda: registered(world, "Demo-Acme"), what="the model to be registered", seconds=60)
+        act.eventually(lambda: registered(world, "Demo-Acme"), what="the model to be registered", seconds=300)
     finally:
         world.kubectl("delete", "llamamodel", "made-by-acme", "--ignore-not-found", who="kubernetes-admin")
-    act.eventually(lambda: not registered(world, "Demo-Acme"), what="the model to go", seconds=60)
+    act.eventually(lambda: not registered(world, "Demo-Acme"), what="the model to go", seconds=300)
     internal = (world.admin_token_file.parent / "internal-token").read_text().strip()
     body = {"base": MODEL, "kind": "fine_tune", "public_name": "AcmeGPT", "owner": "acme", "published": True}
     for path, method, token in (

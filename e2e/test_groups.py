@@ -39,7 +39,7 @@ MODEL = "llama-3.1-405b-instruct"
 TEXTS = Path(__file__).parents[2] / "shared" / "license-texts" / VENDOR
 ROOT = Path(__file__).parents[1]
 SERVING = names.serving_namespace("acme")
-SECONDS = 120.0
+SECONDS = 600.0
 PAIR_MODEL = {
     "apiVersion": "paddock.dev/v1alpha1",
     "kind": "LlamaModel",

@@ -74,7 +74,7 @@ class Cluster:
         found: dict[str, Any] = json.loads(self("get", "pod", name, "-o", "json"))
         return found
 
-    def ready(self, name: str, seconds: int = 60) -> dict[str, Any]:
+    def ready(self, name: str, seconds: int = 300) -> dict[str, Any]:
         self("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={seconds}s")
         return self.pod(name)
 
@@ -82,7 +82,7 @@ class Cluster:
         self("wait", f"--for=jsonpath={{.status.phase}}={wanted}", f"pod/{name}", "--timeout=60s")
 
 
-def eventually(probe: Callable[[], Any], *, seconds: float = 60.0) -> Any:
+def eventually(probe: Callable[[], Any], *, seconds: float = 300) -> Any:
     deadline = time.monotonic() + seconds
     while True:
         found = probe()

@@ -42,10 +42,10 @@ class Asker(threading.Thread):
 def test_no_request_is_served_two_seconds_after_a_revocation(world, serving):
     asker = Asker(world)
     asker.start()
-    world.wait("an answer", lambda: asker.seen or None, seconds=30)
+    world.wait("an answer", lambda: asker.seen or None, seconds=300)
     asked = time.monotonic()
     revoke(world)
-    world.wait("a refusal", lambda: any(status == 403 for _, status in asker.seen) or None, seconds=30)
+    world.wait("a refusal", lambda: any(status == 403 for _, status in asker.seen) or None, seconds=300)
     time.sleep(1)
     asker.stop()
     served = [began - asked for began, status in asker.seen if status == 200]
@@ -55,7 +55,7 @@ def test_no_request_is_served_two_seconds_after_a_revocation(world, serving):
     assert max(served) < min(refused)
     steps.accept(world, party=TENANTS["acme"], role="deployer", who="acme")
     steps.serving(world)
-    world.wait("service", lambda: steps.answered(world, "acme"), seconds=30)
+    world.wait("service", lambda: steps.answered(world, "acme"), seconds=300)
 
 
 def revoke(world):

@@ -31,7 +31,7 @@ from e2e.responder import WORD, Cluster, Responder, playing
 NAME = "rollouts"
 NODES = ["12xL40S-48x1"]
 NO_REAL_NODE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodes", "postgres", "paddock"]
-SECONDS = 240.0
+SECONDS = 600.0
 PACE_SECONDS = 0.05
 MODEL_ID = "demo-rolled"
 MODEL = {

@@ -29,7 +29,7 @@ from faults.scene import kill_part
 NAME = "scaling"
 NODES = ["6xL40S-48x1"]
 NO_REAL_NODE = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "nodes", "postgres", "paddock"]
-SECONDS = 180.0
+SECONDS = 600.0
 PACE_SECONDS = 0.05
 MODEL = {
     "apiVersion": "paddock.dev/v1alpha1",

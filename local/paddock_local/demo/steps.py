@@ -33,7 +33,7 @@ def apply_without_license(world: World) -> None:
     world.expect(
         "Warning:" in applied.err and "paddock license offer" in applied.err, "kubectl prints an admission warning"
     )
-    found = world.wait("the operator to look at it", lambda: judged(world, "AcceptanceMissing"), seconds=30)
+    found = world.wait("the operator to look at it", lambda: judged(world, "AcceptanceMissing"), seconds=120)
     world.narrator.tell(f"LicenseAccepted={found['status']} {found['reason']}: {found['message']}")
     world.expect(found["status"] == "False", "LicenseAccepted is False", found)
     world.expect("paddock license offer" in found["message"], "the message names the command that mends it", found)
@@ -77,15 +77,15 @@ def share(world: World) -> None:
     refused(world, "globex", status=403, code="AccessDenied")
     patch = '{"spec":{"access":{"tenants":["globex"]}}}'
     world.kubectl("patch", "llamadeployment", "smollm2", "-n", "acme", "--type", "merge", "-p", patch)
-    world.wait("the gateway to know it", lambda: refusal(world, "globex", code="AcceptanceMissing"), seconds=60)
+    world.wait("the gateway to know it", lambda: refusal(world, "globex", code="AcceptanceMissing"), seconds=120)
     world.narrator.holds("let in, globex still lacks an acceptance of its own: 403 AcceptanceMissing")
     accept(world, party=TENANTS["globex"], role="consumer", who="globex")
-    answer = world.wait("the gateway to know it", lambda: answered(world, "globex"), seconds=60)
+    answer = world.wait("the gateway to know it", lambda: answered(world, "globex"), seconds=120)
     world.narrator.tell(f"globex asks, and hears: {answer.choices[0].message.content}")
     bill(world, "globex", answer.usage)
     refused(world, "", status=401, code="invalid_api_key")
     world.paddock("quota", "set", "--tenant", "globex", "--requests-per-minute", "1")
-    over = world.wait("the quota to be used up", lambda: over_quota(world, "globex"), seconds=60)
+    over = world.wait("the quota to be used up", lambda: over_quota(world, "globex"), seconds=120)
     headers = {name: value for name, value in over.response.headers.items() if "ratelimit" in name or "retry" in name}
     world.narrator.tell(f"429: {headers}")
     world.expect(
@@ -95,7 +95,7 @@ def share(world: World) -> None:
 
 def usage(world: World) -> None:
     """What the ledger says equals, to the token, what the responses said."""
-    totals = world.wait("the ledger", lambda: ledger_matches(world), seconds=60)
+    totals = world.wait("the ledger", lambda: ledger_matches(world), seconds=120)
     for tenant, figures in totals.items():
         world.narrator.tell(
             f"{tenant}: {figures['requests']} requests, {figures['input_tokens']} in, {figures['output_tokens']} out"
@@ -112,10 +112,10 @@ def revoke_and_return(world: World) -> None:
     world.wait("the gateway to refuse", lambda: refusal(world, "acme", status=403), seconds=REVOKE_SECONDS)
     world.memory["seconds_to_refusal"] = time.monotonic() - began
     world.narrator.holds(f"the next call is refused {world.memory['seconds_to_refusal']:.2f} s after the revocation")
-    world.wait("the pods to go", lambda: True if not serving_pods(world) else None, seconds=60)
+    world.wait("the pods to go", lambda: True if not serving_pods(world) else None, seconds=120)
     accept(world, party=TENANTS["acme"], role="deployer", who="acme")
     serving(world)
-    answer = world.wait("the gateway to serve again", lambda: answered(world, "acme"), seconds=60)
+    answer = world.wait("the gateway to serve again", lambda: answered(world, "acme"), seconds=120)
     bill(world, "acme", answer.usage)
     world.narrator.holds("accepted again, service returns by itself")
 
@@ -128,7 +128,7 @@ def large_model(world: World) -> None:
         "Warning:" in applied.err and "license import" in applied.err, "405B is admitted with a warning", applied.err
     )
     where = {"name": "llama-31-405b"}
-    found = world.wait("the operator to look at it", lambda: judged(world, "TextNotImported", **where), seconds=30)
+    found = world.wait("the operator to look at it", lambda: judged(world, "TextNotImported", **where), seconds=120)
     world.expect(found["status"] == "False", "and does not run: TextNotImported", found)
     patch = '{"spec":{"license":{"id":"llama2"}}}'
     denied = world.kubectl(
@@ -164,7 +164,7 @@ def ensure_tenant(world: World, tenant: str, party: Party) -> None:
     manifest.write_text(tenant_namespace(tenant))
     world.kubectl("apply", "-f", str(manifest), who="kubernetes-admin")
     world.paddock("tenant", "namespace", "add", tenant, tenant)
-    world.wait(f"{tenant} to have rights there", lambda: world.may_deploy(tenant) or None, seconds=60)
+    world.wait(f"{tenant} to have rights there", lambda: world.may_deploy(tenant) or None, seconds=120)
     world.paddock("quota", "set", "--tenant", tenant, "--requests-per-minute", "600")
     world.keep_secret(
         f"{tenant}-key", world.paddock("key", "create", "--tenant", tenant, "--name", "story").json["key"]
