@@ -4,7 +4,6 @@ import asyncio
 import json
 from typing import Any
 
-import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 from paddock_core.serving.contract import deployment_secret
@@ -15,36 +14,6 @@ JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_p
 
 def serving_name(name: str) -> str:
     return names.serving_name(namespace="acme", name=name)
-
-
-def apply_webhook(api: Any, certificate: Any, port: int) -> None:
-    import base64
-
-    import yaml
-
-    file = api.folder / "webhook.yaml"
-    document = yaml.safe_load((_repository() / "charts/paddock/files/webhook.yaml").read_text())
-    for hook in document["webhooks"]:
-        hook["clientConfig"] = {
-            "url": f"https://127.0.0.1:{port}{hook['clientConfig']['service']['path']}",
-            "caBundle": base64.b64encode(certificate[0].read_bytes()).decode(),
-        }
-    file.write_text(yaml.safe_dump(document))
-    done = api.kubectl("apply", "-f", str(file))
-    assert done.returncode == 0, done.stderr
-
-
-def _repository() -> Any:
-    from pathlib import Path
-
-    return Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def webhook(api: Any, certificate: Any, settings: Any) -> Any:
-    apply_webhook(api, certificate, settings.webhook_port)
-    yield
-    api.kubectl("delete", "validatingwebhookconfiguration", "paddock-operator")
 
 
 async def warned(api: Any, eventually: Any, document: dict[str, Any]) -> Any:

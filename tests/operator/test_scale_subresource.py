@@ -48,9 +48,7 @@ async def test_a_copy_more_is_asked_for_and_counted_by_the_scale_subresource(
         await eventually(lambda: len(copies(api, cluster_helpers)) == 3)
         others = [item for item in copies(api, cluster_helpers) if item["metadata"]["uid"] != first["metadata"]["uid"]]
         for item, address in zip(others, ADDRESSES[1:], strict=True):
-            await asyncio.to_thread(
-                lambda item=item, address=address: cluster_helpers.run_pod(api, item, address=address)
-            )
+            await asyncio.to_thread(cluster_helpers.run_pod, api, item, address=address)
         await eventually(lambda: scale(api)["status"]["replicas"] == 3)
         found = scale(api)
         assert found["spec"]["replicas"] == 3
@@ -72,3 +70,28 @@ def endpoints(api: Any, cluster_helpers: Any) -> list[dict[str, Any]]:
     """Where requests are sent."""
     routing = cluster_helpers.get(api, "llamadeployment", NAME, "-n", "acme")["status"]["routing"]
     return [endpoint for target in routing.get("targets", []) for endpoint in target.get("endpoints", [])]
+
+
+async def test_the_webhook_hears_what_is_written_to_the_scale_subresource(
+    api: Any, operator: Any, webhook: Any, eventually: Any, cluster_helpers: Any
+) -> None:
+    name = "rescaled"
+    done = api.apply(cluster_helpers.deployment(name=name, replicas=4, minAvailable=3))
+    assert done.returncode == 0, done.stderr
+
+    def scaled(replicas: int) -> Any:
+        return api.kubectl("scale", "llamadeployment", name, "-n", "acme", f"--replicas={replicas}")
+
+    def warned() -> str:
+        # The API server takes a moment to learn of its configuration, and the operator of the object.
+        text = scaled(2).stderr
+        scaled(4)
+        return text if "Warning: MinAvailable" in text else ""
+
+    assert "asks for 3 copies, and there are 2 at most" in await eventually(warned)
+    assert "MinAvailable" not in scaled(3).stderr
+    too_many = scaled(65)
+    assert too_many.returncode != 0
+    assert "should be less than or equal to 64" in too_many.stderr
+    assert cluster_helpers.get(api, "llamadeployment", name, "-n", "acme")["spec"]["replicas"] == 3
+    assert api.kubectl("delete", "llamadeployment", name, "-n", "acme", "--timeout=30s").returncode == 0
