@@ -232,11 +232,17 @@ class App:
             for what, there in (
                 ("the policy has not been received or is too old", not wiring.policy.expired()),
                 ("the deployments have not been listed yet", wiring.routes.synced),
+                ("the operator has not asked this gateway yet", self._known_to_operator()),
             )
             if not there
         ]
         body = msgspec.json.encode({"status": "ready" if not missing else "not ready", "missing": missing})
         await _respond(send, 503 if missing else 200, body)
+
+    def _known_to_operator(self) -> bool:
+        """Whether a drain waits for this gateway's requests, or the operator was given its time."""
+        wiring = self._wiring
+        return wiring.signals.heard or wiring.signals.age() >= wiring.settings.operator_wait_seconds
 
     def _check_license(self, target: Target, caller: Caller) -> None:
         """Raises RequestError unless the caller may ask at least one model that answers there."""

@@ -99,7 +99,7 @@ class Reaper:
         return False
 
     async def _ask(self, url: str, secret: str, usage_id: str) -> tuple[int | None, bool]:
-        """(tokens, or None where it does not know the request; whether it could be asked)."""
+        """(tokens, or None where it does not know the request; whether it could be asked and has answered)."""
         body = msgspec.json.encode({"id": usage_id, contract.STOP: True})
         try:
             connection = await self._engine.generate(endpoints=(url,), secret=secret, body=body, fresh=True)
@@ -111,9 +111,12 @@ class Reaper:
                 while (chunks := await connection.read()) is not None:
                     counts = (chunk.num_output_tokens for chunk in chunks)
                     tokens = max((count for count in (*counts, tokens) if count is not None), default=None)
-        except (EngineError, TimeoutError):
+        except EngineError:
             connection.abort()
             return None, True
+        except TimeoutError:
+            connection.abort()
+            return None, False
         return tokens, True
 
 

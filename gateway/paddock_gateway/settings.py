@@ -87,6 +87,9 @@ class Settings(BaseSettings):
     """How often sketches of active users are sent to the control plane."""
     active_users_most: int = Field(default=4096, ge=16)
     """Most sketches held at once, one a tenant, product and day; each takes 16 KiB at most."""
+    operator_wait_seconds: float = Field(default=0.0, ge=0)
+    """How long after its start a gateway is not ready unless the operator has asked it: a copy may be taken away from
+    the requests of a gateway that the operator has not found yet. 0 where it was told of each gateway's address."""
     policy_wait_seconds: float = Field(default=25.0, gt=0)
     """How long one poll of the policy may wait for a change."""
 

@@ -156,6 +156,7 @@ class Signals:
         """Whether the deployments were listed."""
         self.now = clock.steady
         self._instance = instance
+        self._began = clock.steady()
         self._started_at = clock.wall()
         self._requests_at = requests_at
         self._meters: dict[str, Meter] = {}
@@ -164,11 +165,19 @@ class Signals:
         self._with_left: set[Meter] = set()
         self._cursor = 1
         self._floor = 0
+        self._synced_at: int | None = None
+        """The cursor of the first report after the deployments were listed."""
+        self.heard = False
+        """True once somebody who had that report asked for the next: an operator knows this gateway."""
         self._news = asyncio.Event()
         self._ended = False
         self._slot = 0
         self._recovering: Counter[str] = Counter()
         """By deployment's name: requests of a process that died, of which engines are still to be asked."""
+
+    def age(self) -> float:
+        """Seconds since the gateway started."""
+        return self.now() - self._began
 
     @property
     def held(self) -> int:
@@ -252,6 +261,7 @@ class Signals:
 
     async def report(self, *, after: int, wait: float) -> bytes:
         """The answer to a poll (JSON): what changed after the cursor, waiting so many seconds for something to."""
+        self.heard = self.heard or (self._synced_at is not None and self._synced_at <= after <= self._cursor)
         if self._floor <= after == self._cursor:
             try:
                 async with asyncio.timeout(wait):
@@ -264,6 +274,8 @@ class Signals:
         whole = after < max(1, self._floor) or after > self._cursor
         # What changes while others have their turn is told again: its cursor is above this one.
         cursor, synced, ended = self._cursor, self.synced(), self._ended
+        if synced and self._synced_at is None:
+            self._synced_at = cursor
         told = []
         for meter in [meter for meter in self._meters.values() if whole or meter.cursor > after]:
             told.append(self._signal(meter))
@@ -301,7 +313,7 @@ class Signals:
         now, at = self.now(), self._requests_at
         lost = self._recovering.get(meter.name, 0)
         left = meter.left | meter.leaving - meter.urls if lost else meter.left
-        requests = {url: count for url in sorted({*meter.urls, *left}) if (count := at(url) + lost)}
+        requests = {url: count for url in sorted({*meter.urls, *left}) if (count := max(at(url), lost))}
         revisions = (window.told(name, now=now) for name, window in meter.windows.items())
         return DeploymentSignal(
             name=meter.name,

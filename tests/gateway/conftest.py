@@ -265,6 +265,11 @@ class Triton:
     totals: int | None = None
     """What it answers when it is asked what a request came to; None: it does not know the request."""
     asked: list[str] = field(default_factory=list)
+    may_tell: asyncio.Event = field(default_factory=asyncio.Event)
+    """It answers that once this is set, as it is unless a test takes it back."""
+
+    def __post_init__(self) -> None:
+        self.may_tell.set()
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -293,6 +298,7 @@ class Triton:
 
     async def _tell(self, request: web.Request, identifier: str) -> web.StreamResponse:
         self.asked.append(identifier)
+        await self.may_tell.wait()
         if self.totals is None:
             return web.json_response({"error": f"no request {identifier}"}, status=400)
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})

@@ -1,45 +1,19 @@
 """A real gateway and the operator's own follower: a copy goes when its last request has ended, and not before."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
-import aiohttp
 import msgspec
 from paddock_core.resources.llamadeployment import LlamaDeployment
 from paddock_operator.adapters.clock import SystemClock
-from paddock_operator.adapters.gateways import GatewayFollower
-from paddock_operator.decide.draining import Drain, drained
 from paddock_operator.decide.routable import routable
 from paddock_operator.ports import Key
 from paddock_operator.signals_book import SignalBook
 
+from tests.gateway.following import UID, drain, operator
+
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
-UID = "uid-demo"
-
-
-class Leads:
-    """Always."""
-
-    def __init__(self) -> None:
-        self.leading, self.following = asyncio.Event(), asyncio.Event()
-        self.leading.set()
-
-
-@contextlib.asynccontextmanager
-async def operator(world: Any, woken: list[Key]) -> AsyncIterator[SignalBook]:
-    book = SignalBook(clock=SystemClock(), wake=woken.append, configured=True)
-    token = world.settings.internal_token_file.read_bytes().strip()
-    urls = (f"http://127.0.0.1:{world.settings.internal_port}",)
-    async with aiohttp.ClientSession() as session:
-        follower = GatewayFollower(session=session, urls=urls, token=lambda: token, book=book)
-        task = asyncio.create_task(follower.run(Leads()))  # type: ignore[arg-type]
-        try:
-            yield book
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_a_copy_is_drained_when_its_last_request_has_ended_and_not_before(world: Any, play: Any) -> None:
@@ -56,12 +30,7 @@ async def test_a_copy_is_drained_when_its_last_request_has_ended_and_not_before(
     woken: list[Key] = []
     since = SystemClock().now()
 
-    def look(book: SignalBook) -> Drain:
-        return drained(
-            urls={old}, digest="second", since=since, now=SystemClock().now(), limit_seconds=900,
-            gateways=book.about(UID),
-        )  # fmt: skip
-
+    look = partial(drain, url=old, digest="second", since=since)
     async with world.gateway(), operator(world, woken) as book:
         request = asyncio.create_task(
             world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=5)

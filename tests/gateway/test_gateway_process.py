@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -16,33 +15,9 @@ from aiohttp import web
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.gateway.processes import environment, start
+
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
-
-
-def environment(world: Any) -> dict[str, str]:
-    settings = world.settings
-    names = ("port", "metrics_port", "internal_port", "controlplane_url", "internal_token_file", "platform_key_file")
-    names += ("kubeconfig", "journal_dir", "cache_dir", "instance", "ship_linger_seconds")
-    chosen = {f"PADDOCK_GATEWAY_{name.upper()}": str(getattr(settings, name)) for name in names}
-    return {"PATH": os.environ["PATH"], **chosen}
-
-
-async def start(world: Any, **extra: str) -> asyncio.subprocess.Process:
-    log = (world.folder / "gateway.log").open("ab")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "paddock_gateway.main", env={**environment(world), **extra}, stderr=log
-    )
-    log.close()
-    async with httpx.AsyncClient() as http:
-        for _ in range(1200):
-            assert process.returncode is None, (world.folder / "gateway.log").read_text()
-            try:
-                if (await http.get(world.url + "/readyz")).status_code == 200:
-                    return process
-            except httpx.TransportError:
-                pass
-            await asyncio.sleep(0.05)
-    raise AssertionError((world.folder / "gateway.log").read_text())
 
 
 async def test_killed_in_mid_stream_the_request_is_in_the_ledger_exactly_once(world: Any, play: Any) -> None:
