@@ -44,11 +44,16 @@ def routable(*, routing: RoutingStatus | None, gateways: Gateways, former: Condi
             ConditionReason.GATEWAY_BEHIND,
             f"not confirmed yet by {_named(behind)}, of {len(fresh)} gateways that answer",
         )
-    confirmed = f"confirmed by {_gateways(len(fresh))}"
-    if silent:  # no age: a message that changes all the time would be written all the time
-        many = "that answers" if len(fresh) == 1 else "that answer"
-        confirmed += f" {many}; not by {_named(silent)}, which may serve by an older routing and does not answer now"
-    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, confirmed)
+    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, _confirmed(len(fresh), silent=silent))
+
+
+def _confirmed(count: int, *, silent: list[str]) -> str:
+    text = f"confirmed by {_gateways(count)}"
+    if not silent:
+        return text
+    many = "that answers" if count == 1 else "that answer"
+    # No age: a message that changes all the time would be written all the time.
+    return f"{text} {many}; not by {_named(silent)}, which may serve by an older routing and does not answer now"
 
 
 def _named(instances: list[str]) -> str:
