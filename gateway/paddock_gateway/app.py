@@ -153,7 +153,8 @@ class App:
             # Comes back when the answer is complete or the client left, whichever is first.
             await _left(receive)
             pump.client_gone()
-            await asyncio.wait((task,))  # unlike awaiting the task, this never cancels it
+            if not task.done():
+                await asyncio.wait((task,))  # unlike awaiting the task, this never cancels it
         finally:
             deadline.cancel()
 
