@@ -5,7 +5,7 @@ Written from what these projects document of their APIs, for the API server of t
 
 from typing import Any
 
-from paddock_operator.kinds import INFERENCE_POOL, POD_GROUP, POD_MONITOR, Kind
+from paddock_operator.kinds import INFERENCE_POOL, LOCAL_QUEUES, POD_GROUP, POD_MONITOR, Kind
 
 _NAME = {"type": "string", "minLength": 1, "maxLength": 253}
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
@@ -44,7 +44,11 @@ SCHEMAS: dict[Kind, dict[str, Any]] = {
     POD_MONITOR: {
         "type": "object",
         "required": ["selector"],
-        "properties": {"selector": _SELECTOR, "podMetricsEndpoints": {"type": "array", "items": _ENDPOINT}},
+        "properties": {
+            "selector": _SELECTOR,
+            "podTargetLabels": {"type": "array", "items": {"type": "string"}},
+            "podMetricsEndpoints": {"type": "array", "items": _ENDPOINT},
+        },
     },
     POD_GROUP: {
         "type": "object",
@@ -55,6 +59,19 @@ SCHEMAS: dict[Kind, dict[str, Any]] = {
         },
     },
 }
+
+
+QUEUE: dict[str, Any] = {
+    "type": "object",
+    "required": ["clusterQueue"],
+    "properties": {"clusterQueue": _NAME, "stopPolicy": {"type": "string", "enum": ["None", "Hold", "HoldAndDrain"]}},
+}
+"""Of Kueue's LocalQueue, which belongs to a namespace and to no deployment."""
+
+
+def queue_definition() -> dict[str, Any]:
+    """Kueue's LocalQueue, in the oldest version that is known."""
+    return _definition(LOCAL_QUEUES[0], QUEUE)
 
 
 def definitions() -> list[dict[str, Any]]:
