@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from paddock_core.resources import names
 
@@ -14,11 +15,13 @@ SETTLE_SECONDS = 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What people do, and how many copies serve in the end; None where nothing is to be left."""
+    """What people do, and how many copies serve in the end; None where nothing is to be left. A copy has as many pods,
+    each with one GPU."""
 
     name: str
     act: Callable[[World], None]
     copies: int | None
+    pods: int = 1
 
     def done(self, world: World) -> bool:
         """Whether its end is reached."""
@@ -43,6 +46,20 @@ def steps() -> tuple[Step, ...]:
         Step(name="scale up", act=lambda world: world.deploy(NAME, replicas=3), copies=3),
         Step(name="scale down", act=lambda world: world.deploy(NAME, replicas=1), copies=1),
         Step(name="upgrade", act=lambda world: world.deploy(NAME, engine={"maxConcurrency": 8}), copies=1),
+        Step(name="delete", act=lambda world: world.remove(NAME), copies=None),
+    )
+
+
+def steps_of_a_group() -> tuple[Step, ...]:
+    """The life of one whose copies are groups of two nodes."""
+    engine = {"type": "LLMAPI"}
+    spec: dict[str, Any] = {"model": {"id": GPU_MODEL}, "engine": engine, "parallelism": {"tensor": 1, "pipeline": 2}}
+    busier = {**engine, "maxConcurrency": 8}
+    return (
+        Step(name="create", act=lambda world: world.deploy(NAME, **spec, replicas=1), copies=1, pods=2),
+        Step(name="scale up", act=lambda world: world.deploy(NAME, replicas=2), copies=2, pods=2),
+        Step(name="scale down", act=lambda world: world.deploy(NAME, replicas=1), copies=1, pods=2),
+        Step(name="upgrade", act=lambda world: world.deploy(NAME, engine=busier), copies=1, pods=2),
         Step(name="delete", act=lambda world: world.remove(NAME), copies=None),
     )
 

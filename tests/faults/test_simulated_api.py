@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import msgspec
 import pytest
 from paddock_local import bare_kubernetes
 from paddock_local.bare_kubernetes import KubeApi
@@ -49,8 +51,9 @@ def llama(name: str, **more: Any) -> Manifest:
 class Script:
     """Calls, and what came of each: what is compared."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, client: httpx2.AsyncClient) -> None:
         self.cluster = cluster
+        self.client = client
         self.told: list[Any] = []
 
     async def tell(self, call: Any) -> Any:
@@ -74,6 +77,8 @@ class Script:
         await self._finalizers()
         await self._selections()
         await self._watches()
+        await self._schemas()
+        await self._too_old()
         return self.told
 
     async def _objects(self) -> None:
@@ -203,19 +208,50 @@ class Script:
                     break
         self.told.append(told)
 
+    async def _schemas(self) -> None:
+        """Unknown fields go, what the schema does not allow is refused, in each way of writing."""
+        cluster = self.cluster
+        unknown = {"model": {"id": "m", "colour": "red"}, "colours": ["red"]}
+        await self.tell(cluster.create({**llama("u"), "spec": unknown}))
+        for spec in ({"replicas": -1}, {"replicas": "1"}, {"model": None}, {"placement": {"gpu": "a" * 400}}, {}):
+            await self.tell(cluster.create({**llama("v"), "spec": {"model": {"id": "m"}, **spec} if spec else {}}))
+            await self.tell(cluster.merge(LLAMA_DEPLOYMENT, namespace=SPACE, name="u", patch={"spec": spec}))
+            if spec.get("model", spec) is not None:
+                await self.tell(cluster.apply({**llama("u"), "spec": {"model": {"id": "m"}, **spec}}))
+        await self.tell(cluster.apply({**llama("u"), "spec": unknown}))
+        for status in ({"phase": "Nonsense"}, {"phase": "Pending", "colour": "red"}):
+            patch = {"status": status}
+            await self.tell(cluster.merge(LLAMA_DEPLOYMENT, namespace=SPACE, name="u", patch=patch))
+            await self.tell(cluster.apply(llama("u", **patch), subresource="status"))
+
+    async def _too_old(self) -> None:
+        """A revision of which the server has forgotten what came after."""
+        query = {"watch": "true", "resourceVersion": "1", "timeoutSeconds": "5"}
+        async with self.client.stream("GET", LLAMA_DEPLOYMENT.path(), params=query) as response:
+            line = await anext(response.aiter_lines())
+        told = msgspec.json.decode(line)
+        status = {name: told["object"].get(name) for name in ("kind", "code", "reason")}
+        self.told.append((response.status_code, told["type"], status))
+        try:
+            await anext(self.cluster.watch(LLAMA_DEPLOYMENT, revision="1"))
+        except ClusterError as error:
+            self.told.append((type(error).__name__, error.status))
+
 
 async def on_the_real_one(api: KubeApi) -> list[Any]:
-    cluster = LightkubeCluster(connect(api.kubeconfigs["admin"]), may_write=lambda: None)
+    client = connect(api.kubeconfigs["admin"])
+    cluster = LightkubeCluster(client, may_write=lambda: None)
     try:
-        return await Script(cluster).play()
+        return await Script(cluster, client).play()
     finally:
         await cluster.close()
 
 
 def on_the_simulated_one(folder: Path) -> list[Any]:
     async def scenario(world: World) -> list[Any]:
+        world.store.compact()
         async with world.api.client(Client("paddock-operator")) as client:
-            return await Script(LightkubeCluster(client, may_write=lambda: None)).play()
+            return await Script(LightkubeCluster(client, may_write=lambda: None), client).play()
 
     return world_of(folder, scenario)
 

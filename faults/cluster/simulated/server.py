@@ -11,6 +11,7 @@ from paddock_operator.ports import Manifest
 from faults.cluster.simulated.applying import applied, merged
 from faults.cluster.simulated.selecting import has, picks
 from faults.cluster.simulated.store import Place, Store, place_of
+from faults.cluster.simulated.validating import faults, pruned, untyped, with_defaults
 
 WITH_STATUS = frozenset({"LlamaDeployment", "LlamaModel", "ReplicaSet", "LeaderWorkerSet", "Job", "Pod", "Node"})
 """Kinds whose status is a subresource: written by itself, and left alone by other writes."""
@@ -109,7 +110,7 @@ class Server:
         self._need_namespace(Target(place.kind, place.namespace, place.name, ""), exists=False)
         if self.store.get(place) is not None:
             raise RefusedError(409, f'{target.kind.plural} "{place.name}" already exists', "AlreadyExists")
-        return self.store.put(place, self._fresh(target, body), by=by)
+        return self.store.put(place, _allowed(target, self._fresh(target, body)), by=by)
 
     def _replace(self, target: Target, body: Manifest, by: str) -> Manifest:
         live = self.read(target)
@@ -129,11 +130,17 @@ class Server:
             raise RefusedError(404, f'{target.kind.plural} "{target.name}" not found', "NotFound")
         if live is not None:
             _need_same(live, body, whole=not target.subresource)
+        if odd := untyped(body, target.kind):
+            raise RefusedError(500, f"failed to create typed patch object: {'; '.join(odd[:5])}")
         manager = query.get("fieldManager", by)
         uid = "" if live is None else str(live["metadata"]["uid"])
         own = (target.place, uid, target.subresource, manager)
         result = applied(live or {}, self._applied.get(own, {}), wanted)
-        stored = self._put(target, live, result, by) if live else self.store.put(target.place, result, by=by)
+        stored = (
+            self._put(target, live, result, by)
+            if live
+            else self.store.put(target.place, _allowed(target, result), by=by)
+        )
         self._applied[target.place, str(stored["metadata"]["uid"]), target.subresource, manager] = wanted
         return stored
 
@@ -144,7 +151,7 @@ class Server:
         elif target.kind.name in WITH_STATUS:
             kept = {"status": live["status"]} if "status" in live else {}
             wanted = {**_without(wanted, "status"), **kept}
-        stored = self.store.put(target.place, wanted, by=by)
+        stored = self.store.put(target.place, _allowed(target, wanted), by=by)
         if "deletionTimestamp" in stored["metadata"] and not stored["metadata"].get("finalizers"):
             self.store.let_go(target.place)
         return stored
@@ -172,6 +179,17 @@ class Server:
 
     def _fresh(self, target: Target, body: Manifest) -> Manifest:
         return _without(body, "status") if target.kind.name in WITH_STATUS else body
+
+
+def _allowed(target: Target, wanted: Manifest) -> Manifest:
+    """The object without what its schema does not know. Raises RefusedError for what that does not allow; what a write
+    leaves alone is not looked at."""
+    kept = pruned(wanted, target.kind)
+    part = "status" if target.subresource == "status" else "spec"
+    wrong = faults(with_defaults(kept, target.kind), target.kind, part=part)
+    if wrong:
+        raise RefusedError(422, f'{target.kind.name} "{target.name}" is invalid: {"; ".join(wrong[:5])}', "Invalid")
+    return kept
 
 
 def _need_same(live: Manifest, body: Manifest, *, whole: bool = True) -> None:

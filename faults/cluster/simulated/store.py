@@ -15,7 +15,7 @@ from paddock_operator.kinds import NAMESPACE, POD, Kind
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.times import format_time
 
-from faults.cluster.simulated.defaulting import with_defaults
+from faults.cluster.simulated.validating import with_defaults
 
 MOST_CHANGES = 50_000
 """Older ones are forgotten, as etcd's are compacted."""
@@ -53,6 +53,7 @@ class Store:
         self.compacted = 0
         """Watches cannot begin before this revision."""
         self.changes: list[Change] = []
+        self.most_changes = MOST_CHANGES
         self.listeners: list[Callable[[Change], None]] = []
         self._objects: dict[Place, Manifest] = {}
         self._of_kind: dict[Kind, dict[Place, Manifest]] = defaultdict(dict)
@@ -175,9 +176,10 @@ class Store:
                 self._owned[owner].add(place)
         change = Change(self.revision, type_, place, new, old, by)
         self.changes.append(change)
-        if len(self.changes) > MOST_CHANGES:
-            self.compacted = self.changes[MOST_CHANGES // 2].revision
-            del self.changes[: MOST_CHANGES // 2 + 1]
+        if len(self.changes) > self.most_changes:
+            half = self.most_changes // 2
+            self.compacted = self.changes[half].revision
+            del self.changes[: half + 1]
         heard = self._heard.pop(place.kind, None)
         if heard is not None:
             heard.set()

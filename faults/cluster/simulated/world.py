@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from faults.cluster.simulated.controlplane import ControlPlane
 from faults.cluster.simulated.life import Life, settings_in
 from faults.cluster.simulated.server import Server
 from faults.cluster.simulated.store import Place, Store
+from faults.cluster.simulated.validating import faults
 from faults.cluster.simulated.virtual_time import VirtualClock, run
 from faults.cluster.stage import tests_helper
 
@@ -39,6 +41,9 @@ TENANT = "acme"
 GPU_MODEL = "llama-3.2-1b-instruct"
 PRODUCT = "NVIDIA-H100-80GB-HBM3"
 SERVING = names.serving_namespace(TENANT)
+WALL_SECONDS = 900.0
+"""So long may be waited for one thing in time that really passes: an operator that hardly rests, as one without a
+back-off, has so much to do in each virtual second that its end would never be seen."""
 INSTALLED = frozenset(ALL) - frozenset(OPTIONAL) | {LEADER_WORKER_SET}
 
 
@@ -84,10 +89,15 @@ class World:
         self.store.put(Place(NODE, "", name), {"metadata": {"labels": labels}, "spec": {}, "status": status})
 
     def deploy(self, name: str, *, namespace: str = TENANT, **spec: Any) -> None:
-        """Create a LlamaDeployment, of the demonstration model if `spec` names none, or change what `spec` says."""
+        """Create a LlamaDeployment, of the demonstration model if `spec` names none, or change what `spec` says; None
+        takes a field out. Raises ValueError for what the API server would not take."""
         place = self.place(name, namespace)
         old = self.store.get(place) or {"metadata": {}, "spec": {"model": {"id": "smollm2-135m-instruct"}}}
-        self.store.put(place, {**old, "spec": {**old["spec"], **spec}}, by="people")
+        changed = {**old["spec"], **spec}
+        wanted = {**old, "spec": {name: value for name, value in changed.items() if value is not None}}
+        if wrong := faults(wanted, place.kind):
+            raise ValueError(f"{name}: {'; '.join(wrong)}")
+        self.store.put(place, wanted, by="people")
 
     def remove(self, name: str, *, namespace: str = TENANT) -> None:
         """Delete a LlamaDeployment."""
@@ -203,10 +213,13 @@ class World:
 
     async def until(self, fact: Callable[[], T], what: str, *, seconds: float = 900.0) -> float:
         """Wait for a fact; after how many virtual seconds it came. Raises AssertionError."""
-        began = self.clock.boottime()
+        began, really = self.clock.boottime(), time.monotonic()
         while not fact():
-            if self.clock.boottime() - began > seconds:
+            waited = self.clock.boottime() - began
+            if waited > seconds:
                 raise AssertionError(f"waited {seconds:.0f} virtual seconds for {what}")
+            if time.monotonic() - really > WALL_SECONDS:
+                raise AssertionError(f"{what}: after {WALL_SECONDS:.0f} s only {waited:.0f} virtual seconds are over")
             await asyncio.sleep(0.25)
         return self.clock.boottime() - began
 
