@@ -151,8 +151,9 @@ class Store:
                     (incoming / name).unlink()
             else:
                 for name in digests:
-                    (incoming / name).chmod(0o444)
+                    # Sealed only there: what is left behind by a process that is killed must be writable to go on with.
                     (incoming / name).replace(stored.folder / name)
+                    (stored.folder / name).chmod(0o444)
                 write_durably(stored.folder / MARK, json.dumps(marks(stored)).encode())
             origin.note(stored.folder)
             sync_folder(self.root)
