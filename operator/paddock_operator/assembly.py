@@ -9,6 +9,7 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 
 from paddock_operator.adapters.cluster import LightkubeCluster
+from paddock_operator.adapters.cluster_time import ClusterClock
 from paddock_operator.adapters.controlplane import HttpControlPlane
 from paddock_operator.adapters.gateways import GatewayFollower
 from paddock_operator.adapters.policy import PolicyFollower
@@ -57,14 +58,12 @@ class _Ground:
     settings: OperatorSettings
     telemetry: Telemetry
     outside: Outside
+    clock: Clock
+    """The cluster's."""
     config: Config
     leader: LeaderElector
     cluster: LightkubeCluster
     control_plane: HttpControlPlane
-
-    @property
-    def clock(self) -> Clock:
-        return self.outside.clock
 
     @property
     def relist_seconds(self) -> float:
@@ -132,10 +131,12 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
 
 
 def _ground(settings: OperatorSettings, telemetry: Telemetry, outside: Outside) -> _Ground:
+    clock = ClusterClock(outside.clock)
+    clock.listen(outside.api)
     # The Lease is what leadership is made of: its writes cannot ask for leadership themselves.
     leader = LeaderElector(
         store=LightkubeCluster(outside.api, may_write=lambda: None),
-        clock=outside.clock,
+        clock=clock,
         namespace=settings.lease_namespace,
         identity=settings.identity,
     )
@@ -144,6 +145,7 @@ def _ground(settings: OperatorSettings, telemetry: Telemetry, outside: Outside) 
         settings=settings,
         telemetry=telemetry,
         outside=outside,
+        clock=clock,
         config=config_of(settings),
         leader=leader,
         cluster=LightkubeCluster(outside.api, may_write=leader.check),

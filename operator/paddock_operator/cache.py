@@ -170,11 +170,12 @@ class Cache:
     def faults(self) -> NodeFaults:
         """What is wrong with nodes now, as far as they were heard of lately."""
         fresh = self._nodes.synced.is_set() and self._nodes.silent_seconds() <= NODES_FRESH_SECONDS
-        return self._faults.look(self._nodes.all(), version=self._nodes.version, now=self._clock.now(), fresh=fresh)
+        now = self._clock.boottime()
+        return self._faults.look(self._nodes.all(), version=self._nodes.version, now=now, fresh=fresh)
 
     def _hear_node(self, manifest: Manifest) -> None:
         """Nodes that come or go change no plan that is rendered. What goes wrong with one concerns the pods there."""
-        if self._faults.is_news(manifest):
+        if self._faults.is_news(manifest, now=self._clock.boottime()):
             name = manifest["metadata"]["name"]
             for pod in self.serving_pods():
                 if (pod.get("spec") or {}).get("nodeName") == name:

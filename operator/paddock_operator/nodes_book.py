@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of, gpu_amounts, is_bare
+from paddock_operator.decide.node_faults import FaultRules, NodeFaults, faults_of, gpu_amounts, is_bare, silence_of
 from paddock_operator.ports import Manifest
 
 KEEP_SECONDS = 1.0
@@ -20,23 +20,42 @@ class FaultBook:
         self._known: dict[str, object] = {}
         self._bare: dict[str, float] = {}
         """Nodes that offer none of their GPUs, and since when: the node itself does not say that."""
+        self._silent: dict[str, tuple[str, float]] = {}
+        """Nodes that do not answer: what they say of the moment, and when we first heard it. Pods of a lost node are
+        forced away, though it may run them on: that rests on no clock but ours."""
 
     def look(self, nodes: Iterable[Manifest], *, version: int, now: float, fresh: bool) -> NodeFaults:
-        """The faults. `version` differs after every change of nodes; `fresh` says that they were heard of lately."""
+        """The faults. `version` differs after every change of nodes; `fresh` says that they were heard of lately; `now`
+        is in seconds since boot."""
         if self._seen is None or self._seen[:2] != (version, fresh) or not 0 <= now - self._seen[2] < KEEP_SECONDS:
             self._seen = (version, fresh, now)
             found = list(nodes)
             bare = [str(node["metadata"]["name"]) for node in found if is_bare(node, rules=self._rules)]
             self._bare = {name: self._bare.get(name, now) for name in bare}
-            self._found = faults_of(found, now=now, fresh=fresh, rules=self._rules, bare=self._bare)
+            for node in found:
+                self._note_silence(node, now)
+            here = {str(node["metadata"]["name"]) for node in found}
+            self._silent = {name: known for name, known in self._silent.items() if name in here}
+            silent = {name: since for name, (_, since) in self._silent.items()}
+            self._found = faults_of(found, now=now, fresh=fresh, rules=self._rules, bare=self._bare, silent=silent)
         return self._found
 
-    def is_news(self, node: Manifest) -> bool:
-        """True if something that can be a fault is another than when it was last asked about; not for a new node."""
+    def is_news(self, node: Manifest, *, now: float) -> bool:
+        """True if something that can be a fault is another than when it was last asked about; not for a new node. `now`
+        is in seconds since boot: from the first word that a node does not answer on, its time runs, also where we do
+        not lead."""
+        self._note_silence(node, now)
         name, told = str(node["metadata"]["name"]), _telling(node, self._rules)
         before = self._known.get(name)
         self._known[name] = told
         return before is not None and before != told
+
+    def _note_silence(self, node: Manifest, now: float) -> None:
+        name, moment = str(node["metadata"]["name"]), silence_of(node)
+        if moment is None:
+            self._silent.pop(name, None)
+        elif self._silent.get(name, ("",))[0] != moment:
+            self._silent[name] = (moment, now)
 
 
 def telling(conditions: Iterable[Mapping[str, Any]], *, rules: FaultRules) -> list[dict[str, Any]]:

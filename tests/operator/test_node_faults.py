@@ -8,11 +8,11 @@ import pytest
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import healing
 from paddock_operator.decide.healing import HealingRules
-from paddock_operator.decide.node_faults import LAST_CHOICE, FaultRules, NodeFaults, faults_of
+from paddock_operator.decide.node_faults import LAST_CHOICE, FaultRules, NodeFaults, faults_of, silence_of
 from paddock_operator.decide.patients import Patient
 from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.observed import Child
-from paddock_operator.times import format_time
+from paddock_operator.times import format_time, parse_time
 
 from tests.operator.test_healing import CRASH, GPU, START, group, pod, unplaced, workload
 
@@ -33,7 +33,9 @@ def node(name: str, *, silent_for: float | None = None, **status: Any) -> dict[s
 
 
 def faults(*nodes: dict[str, Any], fresh: bool = True, rules: FaultRules = RULES) -> NodeFaults:
-    return faults_of(nodes, now=START, fresh=fresh, rules=rules)
+    silences = {item["metadata"]["name"]: silence_of(item) for item in nodes}
+    silent = {name: parse_time(since) for name, since in silences.items() if since is not None}
+    return faults_of(nodes, now=START, fresh=fresh, rules=rules, silent=silent)
 
 
 SOUND = (node("a"), node("b"), node("c"))

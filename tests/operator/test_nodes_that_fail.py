@@ -20,8 +20,10 @@ SINCE = "2027-01-15T07:00:00Z"
 RULES = FaultRules()
 
 
-def node(name: str = "gpu-1", *, version: int = 1, ready: str = "True", **status: Any) -> dict[str, Any]:
-    beat = {"lastHeartbeatTime": f"2027-01-15T08:00:{version:02}Z", "lastTransitionTime": SINCE}
+def node(
+    name: str = "gpu-1", *, version: int = 1, ready: str = "True", since: str = SINCE, **status: Any
+) -> dict[str, Any]:
+    beat = {"lastHeartbeatTime": f"2027-01-15T08:00:{version:02}Z", "lastTransitionTime": since}
     conditions = [{"type": "Ready", "status": ready, **beat}, {"type": "DiskPressure", "status": "False", **beat}]
     amounts = {"capacity": {"nvidia.com/gpu": "8", "cpu": "64"}, "allocatable": {"nvidia.com/gpu": "8"}}
     metadata = {"name": name, "resourceVersion": str(version), "labels": {"nvidia.com/gpu.product": "X"}}
@@ -100,13 +102,14 @@ async def until_told(cluster: Cluster, *changes: dict[str, Any]) -> None:
 
 async def test_a_node_that_goes_wrong_wakes_those_with_pods_there_and_a_heartbeat_nobody() -> None:
     pods = [pod("chat", on="gpu-1"), pod("talk", on="gpu-2")]
-    cluster, heard = Cluster([node("gpu-1"), node("gpu-2"), node("gpu-3")], pods), list[Key]()
-    async with cached(cluster, Clock(), heard) as cache:
+    cluster, heard, clock = Cluster([node("gpu-1"), node("gpu-2"), node("gpu-3")], pods), list[Key](), Clock()
+    async with cached(cluster, clock, heard) as cache:
         heard.clear()
         await until_told(cluster, node("gpu-1", version=2))
         assert heard == []
         await until_told(cluster, node("gpu-1", version=3, ready="Unknown"))
         assert set(heard) == {Key("acme", "chat")}
+        clock.at += RULES.lost_seconds
         assert set(cache.faults().lost) == {"gpu-1"}
         heard.clear()
         await until_told(cluster, node("gpu-2", version=4, allocatable={"nvidia.com/gpu": "7"}))
@@ -118,6 +121,7 @@ async def test_nodes_of_which_nothing_was_heard_for_long_are_not_judged() -> Non
     clock = Clock()
     nodes = [node("gpu-1", ready="Unknown"), node("gpu-2"), node("gpu-3")]
     async with cached(Cluster(nodes, []), clock, []) as cache:
+        clock.at += RULES.lost_seconds
         assert set(cache.faults().lost) == {"gpu-1"}
         clock.at += NODES_FRESH_SECONDS + 1
         assert (dict(cache.faults().lost), bool(cache.faults().distrusted)) == ({}, True)
@@ -135,9 +139,9 @@ async def test_nodes_of_which_nothing_was_heard_for_long_are_not_judged() -> Non
 )
 def test_only_what_can_be_a_fault_is_news(changed: dict[str, Any], news: bool) -> None:
     book = FaultBook(rules=RULES)
-    assert not book.is_news(node()), "a node that is seen first is none"
-    assert book.is_news(node(**changed)) is news
-    assert not book.is_news(node(**changed))
+    assert not book.is_news(node(), now=START), "a node that is seen first is none"
+    assert book.is_news(node(**changed), now=START) is news
+    assert not book.is_news(node(**changed), now=START)
 
 
 def test_faults_are_looked_at_again_when_a_node_changes_or_time_passes() -> None:
@@ -146,7 +150,31 @@ def test_faults_are_looked_at_again_when_a_node_changes_or_time_passes() -> None
     assert book.look(nodes, version=1, now=START + KEEP_SECONDS / 2, fresh=True) is first
     assert book.look(nodes, version=1, now=START + KEEP_SECONDS, fresh=True) is not first
     nodes[0] = node("a", ready="False")
-    assert set(book.look(nodes, version=2, now=START + KEEP_SECONDS, fresh=True).lost) == {"a"}
+    assert set(book.look(nodes, version=2, now=START + KEEP_SECONDS, fresh=True).waiting) == {"a"}
+
+
+@pytest.mark.parametrize("said", ["2027-01-15T07:00:00Z", "2027-01-15T08:00:00Z", "2027-01-15T09:00:00Z"])
+def test_a_node_is_lost_once_it_was_seen_silent_long_enough_whatever_clock_says_since_when(said: str) -> None:
+    book, sound = FaultBook(rules=RULES), [node("a"), node("b")]
+    silent = node("c", ready="Unknown", since=said)
+    assert book.is_news(node("c"), now=START - 500) is False
+    assert book.is_news(silent, now=START)
+    early = book.look([*sound, silent], version=1, now=START + RULES.lost_seconds - 1, fresh=True)
+    assert (dict(early.lost), dict(early.waiting)) == ({}, {"c": 1.0})
+    late = book.look([*sound, silent], version=2, now=START + RULES.lost_seconds, fresh=True)
+    assert dict(late.lost) == {"c": "node c has not answered for 60 s"}
+
+
+def test_each_silence_of_a_node_has_its_own_time() -> None:
+    book, sound = FaultBook(rules=RULES), [node("a"), node("b")]
+    before, after = (node("c", ready="Unknown", since=since) for since in (SINCE, "2027-01-15T07:30:00Z"))
+    book.look([*sound, before], version=1, now=START, fresh=True)
+    # It answered for a moment, of which no watch told.
+    again = book.look([*sound, after], version=2, now=START + RULES.lost_seconds, fresh=True)
+    assert (dict(again.lost), dict(again.waiting)) == ({}, {"c": RULES.lost_seconds})
+    book.look([*sound, node("c")], version=3, now=START + 70, fresh=True)
+    anew = book.look([*sound, after], version=4, now=START + 80, fresh=True)
+    assert dict(anew.waiting) == {"c": RULES.lost_seconds}
 
 
 def test_since_when_a_node_offers_nothing_is_remembered_until_it_offers_again() -> None:

@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 import httpx2
@@ -120,6 +121,7 @@ class Api:
             if self.weather.is_away(client) or client.name in self.weather.paused:
                 raise httpx2.ConnectError("connection refused", request=request)
             response = self._answered(request, client)
+            response.headers["Date"] = formatdate(self._clock.now(), usegmt=True)
             while client.name in self.weather.paused:
                 await self.weather.paused[client.name].wait()
             return response

@@ -11,8 +11,6 @@ from typing import Any
 
 from paddock_core.planning.gpus import GPU_RESOURCE
 
-from paddock_operator.times import parse_time
-
 MAX_MESSAGE = 300
 LAST_CHOICE = "~"
 """Before the name of a node that a copy comes to only where no other takes it; no node's name begins so."""
@@ -77,14 +75,15 @@ def faults_of(
     now: float,
     fresh: bool,
     rules: FaultRules,
+    silent: Mapping[str, float] | None = None,
     bare: Mapping[str, float] | None = None,
 ) -> NodeFaults:
-    """The faults of these nodes. `fresh` says that they were heard of lately; else nothing is said of any. `bare` names
-    those that offer none of their GPUs, and since when they were seen so."""
+    """The faults of these nodes. `fresh` says that they were heard of lately; else nothing is said of any. `silent`
+    names those that do not answer, `bare` those that offer none of their GPUs, both with since when they were seen so,
+    by the clock of `now`: what a node or its controller says of the moment is by a clock that may be wrong."""
     if not fresh:
         return NodeFaults(distrusted="nodes were not heard of lately, so none is held to be lost")
-    found, bare = list(nodes), bare or {}
-    silent = {_name(node): since for node in found if (since := _silent_since(node)) is not None}
+    found, silent, bare = list(nodes), silent or {}, bare or {}
     lost = {
         name: f"node {name} has not answered for {now - since:.0f} s"
         for name, since in silent.items()
@@ -130,11 +129,12 @@ def gpu_amounts(amounts: Mapping[str, Any], *, rules: FaultRules) -> dict[str, A
     return {name: amount for name, amount in amounts.items() if name == rules.resource or name.startswith(parts)}
 
 
-def _silent_since(node: Mapping[str, Any]) -> float | None:
-    """Since when it is not ready; None if it is, or if nobody says since when."""
+def silence_of(node: Mapping[str, Any]) -> str | None:
+    """What is said of the moment since which it is not ready, which tells one silence from the next; None if it is
+    ready, or nobody says since when."""
     for item in _conditions(node):
         if item["type"] == "Ready" and item["status"] != "True" and item.get("lastTransitionTime"):
-            return parse_time(item["lastTransitionTime"])
+            return str(item["lastTransitionTime"])
     return None
 
 
