@@ -294,21 +294,35 @@ def test_serving_needs_a_generated_token(serving: Any) -> None:
         assert endpoints(bad) == []
 
 
-def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(serving: Any) -> None:
-    told = decide(serving("registered"), CONFIG)
-    assert told.actions == ()
+def marked(seen: Observed, told: Outcome) -> Observed:
+    """The next look: gateways were told, and the moment is noted on the copy."""
+    (mark,) = told.actions
+    assert isinstance(mark, RecordResult)
+    (workload,) = (item for item in seen.children if (item.kind, item.name) == (mark.kind, mark.name))
+    metadata = workload.manifest["metadata"]
+    noted = {**metadata, "annotations": {**metadata["annotations"], mark.annotation: mark.result}}
+    own = replace(workload, manifest={**workload.manifest, "metadata": noted})
+    children = tuple(own if item is workload else item for item in seen.children)
+    return replace(with_status(seen, routing=told.routing), children=children)
+
+
+@pytest.mark.parametrize("before", ["True", "False"])
+def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(serving: Any, before: str) -> None:
+    """Also of one that did not hold Serving, for copies that were too few, though some answered."""
+    since = Condition(
+        type="Serving",
+        status=before,
+        reason="Serving" if before == "True" else "TooFewAvailable",
+        message="",
+        observed_generation=1,
+        last_transition_time="2027-01-15T07:00:00Z",
+    )
+    seen = with_status(serving("registered"), conditions=(since,))
+    told = decide(seen, CONFIG)
     assert endpoints(told) == []
     assert reasons(told)["Serving"] == "False/Draining"
     assert told.look_after_seconds == CONFIG.drain_seconds
-    since = Condition(
-        type="Serving",
-        status="False",
-        reason="Draining",
-        message="",
-        observed_generation=1,
-        last_transition_time="2027-01-15T08:00:00Z",
-    )
-    early = replace(with_status(serving("registered"), conditions=(since,), routing=told.routing), now=NOW + 1)
+    early = replace(marked(seen, told), now=NOW + 1)
     assert decide(early, CONFIG).actions == ()
     late = replace(early, now=NOW + 4)
     assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [REPLICA_SET]

@@ -64,7 +64,7 @@ def decide(observed: Observed, config: Config) -> Outcome:
     if observed.deleting:
         text = "the object is being deleted: its pods and their resources go first"
         gone = fails(ConditionType.ACCEPTED, ConditionReason.DELETING, text)
-        return teardown.stop(observed, config, (gone,))
+        return teardown.withdraw(observed, config, (gone,))
     return _decide_live(observed, config)
 
 
@@ -192,9 +192,23 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
         taken_back=prepared.taken_back,
     )
     outcome = running.run(observed, config, course)
+    if course.wish != held.wish:
+        outcome = _of_former(outcome, target.name)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
     elsewhere = [child for child in observed.children if child.namespace != namespace]
     return replace(outcome, actions=(*outcome.actions, *teardown.removals(elsewhere), *_in_use(observed, course)))
+
+
+def _of_former(outcome: Outcome, revision: str) -> Outcome:
+    """What serves is told to be of another specification than the one that stands there."""
+    text = f"by the former specification, revision {revision}: the present one waits for the conditions that are False"
+    told = tuple(
+        replace(finding, message=f"{finding.message}; {text}")
+        if finding.type == ConditionType.SERVING and finding.status == TRUE
+        else finding
+        for finding in outcome.findings
+    )
+    return replace(outcome, findings=told)
 
 
 def _in_use(observed: Observed, course: Course) -> list[Refer]:

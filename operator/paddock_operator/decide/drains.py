@@ -18,8 +18,7 @@ def judge(observed: Observed, config: Config, copy: Copy) -> Drain:
         # Gateways have not been told yet.
         return Drain(over=False, note="the routing is about to be told", look_after_seconds=1.0)
     if not observed.gateways.configured:
-        left = since + config.drain_seconds - observed.now
-        return Drain(over=left <= 0, look_after_seconds=max(left, 0.1))
+        return of_told(observed, config, copy)
     return drained(
         urls=urls,
         digest="" if told is None else told.digest,
@@ -28,3 +27,11 @@ def judge(observed: Observed, config: Config, copy: Copy) -> Drain:
         limit_seconds=config.drain_limit_seconds,
         gateways=observed.gateways,
     )
+
+
+def of_told(observed: Observed, config: Config, copy: Copy) -> Drain:
+    """The same where only that gateways hear of it is waited for, and not the requests that they have."""
+    if copy.draining_since is None:
+        return Drain(over=False)
+    left = copy.draining_since + config.drain_seconds - observed.now
+    return Drain(over=left <= 0, look_after_seconds=max(left, 0.1))

@@ -53,10 +53,10 @@ def refreshed(routing: RoutingStatus, copies: Sequence[Copy], *, denied: Iterabl
     return _after(routing, replace(routing, targets=targets, leaving=leaving))
 
 
-def emptied(routing: RoutingStatus) -> RoutingStatus:
-    """The same routing without any endpoint: it still says which models may be running."""
+def emptied(routing: RoutingStatus, leaving: Iterable[Copy] = ()) -> RoutingStatus:
+    """The same routing without any endpoint: it still says which models may be running, and which copies end."""
     targets = tuple(replace(target, endpoints=()) for target in routing.targets)
-    return _after(routing, replace(routing, targets=targets, leaving=()))
+    return _after(routing, replace(routing, targets=targets, leaving=_addresses(leaving)))
 
 
 def stamped(routing: RoutingStatus) -> RoutingStatus:
@@ -87,11 +87,6 @@ def endpoints(copies: Iterable[Copy], revision: str) -> tuple[Endpoint, ...]:
 def _addresses(copies: Iterable[Copy]) -> tuple[str, ...]:
     """Of copies that are there, and stay for as long as they have requests."""
     return tuple(sorted({copy.url for copy in copies if copy.url and not copy.going}))
-
-
-def has_endpoints(routing: RoutingStatus | None) -> bool:
-    """True if requests can go anywhere."""
-    return routing is not None and any(target.endpoints for target in routing.targets)
 
 
 def target_of(routing: RoutingStatus | None, revision: str) -> TargetStatus | None:
