@@ -1,5 +1,7 @@
 """What Prometheus Operator reads metrics from, where the cluster has it."""
 
+from paddock_core.resources import names
+
 from paddock_operator.kinds import POD_MONITOR
 from paddock_operator.manifests.render import Rendering
 from paddock_operator.ports import Manifest
@@ -17,6 +19,8 @@ def render(rendering: Rendering) -> list[Manifest]:
         "metadata": rendering.metadata(),
         "spec": {
             "selector": {"matchLabels": rendering.endpoints},
+            # In a serving namespace lie deployments of several namespaces, and names begin alike.
+            "podTargetLabels": [names.DEPLOYMENT_NAMESPACE, names.DEPLOYMENT_NAME],
             "podMetricsEndpoints": [{"port": "metrics", "path": "/metrics"}],
         },
     }
