@@ -64,8 +64,9 @@ class Cluster(Protocol):
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object. Raises ConflictError if it is there."""
 
-    async def replace(self, manifest: Manifest) -> Manifest:
-        """Replace an object at the resourceVersion that it carries. Raises ConflictError."""
+    async def replace(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
+        """Replace an object, or that part of it, at the resourceVersion that it carries. Raises ConflictError, and
+        NotFoundError if it is gone."""
 
     async def delete(
         self,

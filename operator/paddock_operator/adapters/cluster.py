@@ -131,9 +131,10 @@ class LightkubeCluster:
         path = kind_of(manifest).path(namespace=manifest["metadata"].get("namespace"))
         return await self._write("POST", path, parameters={"fieldManager": OPERATOR}, body=manifest)
 
-    async def replace(self, manifest: Manifest) -> Manifest:
+    async def replace(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
         metadata = manifest["metadata"]
         path = kind_of(manifest).path(namespace=metadata.get("namespace"), name=metadata["name"])
+        path = f"{path}/{subresource}" if subresource else path
         return await self._write("PUT", path, parameters={"fieldManager": OPERATOR}, body=manifest)
 
     async def delete(
