@@ -183,6 +183,7 @@ def _heard(ground: _Ground) -> _Heard:
             clock=ground.clock,
             load=load_of(ground.settings),
             changed=loop.child_changed,
+            late_seconds=loop.queue.oldest_age_seconds,
         ),
     )
 

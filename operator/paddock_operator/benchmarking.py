@@ -23,6 +23,13 @@ AT_ONCE = 4
 TRIES = 3
 """A copy that cannot be measured so often serves unmeasured."""
 RETRY_SECONDS = 60.0
+BEHIND_SECONDS = 1.0
+"""An operator whose rounds come later than this is behind: it would measure itself, and those that wait for a round
+would wait for that too."""
+MOST_BEHIND_SECONDS = 120.0
+"""Longer than this no copy waits to be tried."""
+LOOK_SECONDS = 0.25
+"""How often it is asked meanwhile."""
 FORGET_SECONDS = 3600.0
 
 
@@ -54,12 +61,22 @@ class _Trial:
 class BenchmarkBook:
     """Who is to be tried, and what came of it until the status holds it."""
 
-    def __init__(self, *, bencher: Bencher, clock: Clock, load: Load | None, changed: Callable[[Key], None]) -> None:
-        """`load` None: nobody is tried. `changed` is called when a trial is over."""
+    def __init__(
+        self,
+        *,
+        bencher: Bencher,
+        clock: Clock,
+        load: Load | None,
+        changed: Callable[[Key], None],
+        late_seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`load` None: nobody is tried. `changed` is called when a trial is over. `late_seconds` says how far this
+        operator's rounds are behind."""
         self._bencher = bencher
         self._clock = clock
         self._load = load
         self._changed = changed
+        self._late_seconds = late_seconds
         self._queue = asyncio.Queue[_Trial]()
         self._known: dict[tuple[str, str], _Memory] = {}
 
@@ -104,6 +121,7 @@ class BenchmarkBook:
         while True:
             trial = await self._queue.get()
             memory = trial.memory
+            await self._caught_up()
             try:
                 measured = await self._bencher.measure(url=trial.url, secret=trial.secret, load=load)
                 memory.result = summary(measured, load=load, at=self._clock.now())
@@ -114,6 +132,11 @@ class BenchmarkBook:
                 log.warning("benchmark failed", extra=words)
             memory.queued = False
             self._changed(trial.key)
+
+    async def _caught_up(self) -> None:
+        until = self._clock.boottime() + MOST_BEHIND_SECONDS
+        while self._late_seconds() > BEHIND_SECONDS and self._clock.boottime() < until:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _memory(self, uid: str, revision: str) -> _Memory:
         now = self._clock.boottime()
