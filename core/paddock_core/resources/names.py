@@ -4,8 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from paddock_core.catalog.types import ModelEntry
+from paddock_core.catalog.types import ModelEntry, WeightSet
 
+MOST_DIGESTS = 2000
+"""So many digests of models are kept: each round of each deployment asks for one a few times."""
+_digests: dict[tuple[str, str], tuple[WeightSet, str]] = {}
 MANAGED_BY = "app.kubernetes.io/managed-by"
 OPERATOR = "paddock-operator"
 """Value of MANAGED_BY, and the operator's field manager."""
@@ -115,8 +118,15 @@ def copy_name(*, namespace: str, name: str, revision: str, index: int) -> str:
 def model_digest(model: ModelEntry, *, precision: str) -> str:
     """Hex digest that names a model's weights. Two models never share one: each is asked leave for, and checked, by
     itself. Bytes that come from one place they share all the same, on the volume."""
-    text = json.dumps([model.id, precision, asdict(model.weights[precision])], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    weights, place = model.weights[precision], (model.id, precision)
+    known = _digests.get(place)
+    # The very object, since it is never changed: comparing two lists of files would cost as much as the digest.
+    if known is None or known[0] is not weights:
+        if len(_digests) >= MOST_DIGESTS:
+            _digests.clear()
+        text = json.dumps([model.id, precision, asdict(weights)], sort_keys=True)
+        known = _digests[place] = (weights, hashlib.sha256(text.encode()).hexdigest())
+    return known[1]
 
 
 def weights_job_name(digest: str) -> str:

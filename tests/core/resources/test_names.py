@@ -27,6 +27,14 @@ def test_another_model_with_the_same_one_file_has_a_job_of_its_own() -> None:
     assert path == "/weights/w/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+def test_other_files_of_the_same_model_are_named_otherwise_and_the_same_ones_alike() -> None:
+    model = packaged_catalog().models["smollm2-135m-instruct"]
+    former = names.model_digest(model, precision="q4_1")
+    other = replace(model, weights={**model.weights, "q4_1": replace(model.weights["q4_1"], bytes=1)})
+    assert names.model_digest(other, precision="q4_1") != former
+    assert names.model_digest(model, precision="q4_1") == former
+
+
 def test_sets_of_files_are_named_by_their_description() -> None:
     model = packaged_catalog().models["llama-3.1-405b-instruct"]
     digests = {names.model_digest(model, precision=precision) for precision in model.weights}
