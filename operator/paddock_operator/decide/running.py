@@ -47,7 +47,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
     state = serving.judge(
         observed,
         [copy for copy in seen.copies if not seen.leaves(copy.name)],
-        wanted=_wanted(observed, course.target, wanted, held=held_back(seen, step)),
+        wanted=_wanted(observed, course.target, wanted, held=held_back(seen, step), refused=wanted < scaled.desired),
         endpoints=endpoints,
         told=troubles(seen, step),
         note=step.message,
@@ -181,7 +181,7 @@ def _hold_seconds(observed: Observed, seen: Seen, step: Step) -> int:
     return 0 if only_ends and long else HOLD_SECONDS
 
 
-def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> serving.Wanted:
+def _wanted(observed: Observed, target: Revision, copies: int, *, held: int, refused: bool) -> serving.Wanted:
     spec, plan = observed.live.spec, target.facts.plan
     return serving.Wanted(
         copies=copies,
@@ -190,6 +190,7 @@ def _wanted(observed: Observed, target: Revision, copies: int, *, held: int) -> 
         gpu=plan.resource,
         by_load=spec.scaling is not None,
         held=held,
+        refused=refused,
     )
 
 

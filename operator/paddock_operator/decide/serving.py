@@ -26,6 +26,8 @@ class Wanted:
     """True where load says how many copies there are."""
     held: int = 0
     """Copies that are held back, so that no pod of them is wanted now."""
+    refused: bool = False
+    """True where more are asked for than the quota has room for."""
 
     @property
     def needed(self) -> int:
@@ -96,8 +98,13 @@ def _serving(
     told = f"{count}; {note}" if note else count
     if endpoints and endpoints >= wanted.needed:
         return holds(kind, ConditionReason.SERVING, told)
+    if wanted.copies == 0 and wanted.refused:
+        text = "the GPU quota has no room for a copy: the condition QuotaAvailable says what is lacking"
+        return fails(kind, ConditionReason.NOT_SERVED, text)
     if wanted.copies == 0 and wanted.by_load:
-        return fails(kind, ConditionReason.SCALED_TO_ZERO, "nobody asks, so no copy runs: the next request starts one")
+        return fails(
+            kind, ConditionReason.SCALED_TO_ZERO, "nobody asks, so no copy is kept: the next request starts one"
+        )
     if wanted.copies == 0:
         return fails(kind, ConditionReason.STOPPED, "spec.replicas is 0: set it to 1 or more to serve")
     if endpoints:
