@@ -21,11 +21,13 @@ class OperatorError(Exception):
 
 
 class ClusterError(OperatorError):
-    """The API server refused a request or could not be reached (`status` 0)."""
+    """The API server refused a request or could not be reached (`status` 0). `about` is the request that was refused,
+    empty where none was."""
 
-    def __init__(self, message: str, *, status: int = 0) -> None:
+    def __init__(self, message: str, *, status: int = 0, about: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.about = about
 
 
 class NotFoundError(ClusterError):

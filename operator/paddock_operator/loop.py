@@ -8,11 +8,11 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 
 from paddock_operator.cache import Cache
-from paddock_operator.errors import ClusterError, NotLeadingError, OperatorError
+from paddock_operator.errors import ClusterError, ConflictError, NotLeadingError, OperatorError
 from paddock_operator.index import Index, concerned, key_of
 from paddock_operator.leader import LeaderElector
 from paddock_operator.ports import Clock, Key, Manifest
-from paddock_operator.queue import WorkQueue
+from paddock_operator.queue import BACKOFF_MAX_SECONDS, WorkQueue
 from paddock_operator.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,8 @@ def _none(_key: Key) -> bool:
 RESYNC_SPREAD_SECONDS = 20.0
 RESYNC_RETRY_SECONDS = 5.0
 NOT_LEADING_SECONDS = 1.0
+CONFLICT_MAX_SECONDS = 5.0
+"""Somebody was faster: the next round sees what he did, so there is nothing to wait long for."""
 LAG_SECONDS = 0.25
 LOAD_SECONDS = 1.0
 """Requests come and go all the time: so often at most they move a round."""
@@ -160,7 +162,9 @@ class Loop:
             # Whoever leads has this key too. It may be us again within a moment, so it is kept.
             self.queue.done(key, look_after_seconds=NOT_LEADING_SECONDS)
         except OperatorError as error:
-            delay = self.queue.failed(key)
+            about = error.about if isinstance(error, ClusterError) else ""
+            most = CONFLICT_MAX_SECONDS if isinstance(error, ConflictError) else BACKOFF_MAX_SECONDS
+            delay = self.queue.failed(key, of=about, most_seconds=most)
             log.warning("round failed", extra={"key": str(key), "error": str(error), "retry_seconds": round(delay, 1)})
         except asyncio.CancelledError:
             self.queue.done(key)

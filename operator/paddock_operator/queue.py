@@ -56,7 +56,8 @@ class WorkQueue:
         self._running: set[Key] = set()
         self._later: dict[Key, tuple[float, float]] = {}
         """Seconds and patience of what is wanted some time after the round that is under way."""
-        self._failures: dict[Key, int] = {}
+        self._failures: dict[Key, tuple[str, int]] = {}
+        """What has failed last, and how often in a row."""
         self._wake = asyncio.Event()
 
     def __contains__(self, key: Key) -> bool:
@@ -104,11 +105,14 @@ class WorkQueue:
         if look_after_seconds is not None:
             self.add(key, after_seconds=look_after_seconds)
 
-    def failed(self, key: Key) -> float:
-        """Give a key back after a bad round; it returns after so many seconds (1 doubling to 400, with jitter)."""
-        count = self._failures.get(key, 0)
-        self._failures[key] = count + 1
-        delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), BACKOFF_MAX_SECONDS)
+    def failed(self, key: Key, *, of: str = "", most_seconds: float = BACKOFF_MAX_SECONDS) -> float:
+        """Give a key back after a bad round; it returns after so many seconds (1 doubling to `most_seconds`, with
+        jitter). `of` says what failed: where it is another thing than the last time, the rounds get on, and the
+        back-off begins anew."""
+        last, count = self._failures.get(key, (of, 0))
+        count = count if last == of else 0
+        self._failures[key] = (of, count + 1)
+        delay = min(BACKOFF_FIRST_SECONDS * 2.0 ** min(count, 20), most_seconds)
         delay *= 0.75 + 0.5 * self.chance.random()
         self._release(key)
         self.add(key, after_seconds=delay)

@@ -73,6 +73,21 @@ async def test_failures_back_off_and_a_success_forgets_them() -> None:
     assert queue.failed(A) <= 1.25
 
 
+async def test_rounds_that_get_on_begin_their_back_off_anew_and_one_can_be_bounded() -> None:
+    queue, clock = make()
+    queue.add(A)
+
+    async def failed(of: str, **bound: float) -> float:
+        assert await queue.take() == A
+        delay = queue.failed(A, of=of, **bound)
+        clock.now += delay
+        return delay
+
+    assert [await failed("first") for _ in range(8)][-1] >= 2**7 * 0.75
+    assert await failed("second") <= 1.25, "the first is done"
+    assert [await failed("second", most_seconds=5.0) for _ in range(8)][-1] <= 5.0 * 1.25
+
+
 async def test_a_sleeping_worker_is_woken_by_an_earlier_key() -> None:
     loop = asyncio.get_running_loop()
     queue = WorkQueue(time=loop.time, random_source=random.Random(1))

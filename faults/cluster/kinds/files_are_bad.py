@@ -12,7 +12,7 @@ from faults.cluster.stage import Stage
 ROW = 19
 WHAT = "a deployment that serves is changed to what no node can pull, then to a model with corrupt files; {size} times"
 PASS = "no request to it; back-off; the former revision goes on serving; it comes once it can be had"
-SHORT, FULL = 1, 20
+SHORT, FULL = 1, 10
 HOUR = 3600.0
 WATCH_SECONDS = 1200.0
 MOST_JOBS = 5

@@ -16,7 +16,7 @@ WHAT = "groups of two pods come to where one GPU is free, and two groups at once
 PASS = (
     "no GPU held idle for more than 120 s; the reason is InsufficientGPU; one of two serves, and all once there is room"
 )
-SHORT, FULL = 1, 20
+SHORT, FULL = 1, 10
 IDLE_SECONDS = 120.0
 WATCH_SECONDS = 900.0
 SPEC: dict[str, Any] = {

@@ -13,7 +13,7 @@ from faults.cluster.stage import Stage
 ROW = 20
 WHAT = "three copies change to an engine that answers nothing, by each strategy, with and without room, {size} times"
 PASS = "automatic stop, 0 loss of ready capacity below maxUnavailable; the former revision whole again; not tried again"
-SHORT, FULL = 1, 10
+SHORT, FULL = 1, 3
 COPIES = 3
 DEADLINE_SECONDS = 120
 QUIET_SECONDS = 300.0

@@ -15,7 +15,7 @@ WHAT = (
     " LlamaDeployments has been silent since before a deployment was made"
 )
 PASS = "0 wrong deletes of what serves; the deployment's next change is served"
-SHORT, FULL = 2, 40
+SHORT, FULL = 2, 20
 WATCHED_SECONDS = 600.0
 PLURAL = "llamadeployments"
 

@@ -17,7 +17,7 @@ from faults.cluster.webhook import LOOPBACK, Webhook, issued
 ROW = 13
 WHAT = "the webhook's certificate is replaced {size} times while objects are created and new connections are made to it"
 PASS = "0 failed calls; the new one is shown within 10 s"
-SHORT, FULL = 2, 50
+SHORT, FULL = 2, 20
 LIMIT_SECONDS = 10.0
 BETWEEN_SECONDS = 0.5
 

@@ -228,5 +228,5 @@ def _raise_for(response: httpx2.Response) -> None:
     except (msgspec.DecodeError, AttributeError):
         message = response.text[:300]
     kind = _ERRORS.get(response.status_code, ClusterError)
-    request = response.request
-    raise kind(f"{request.method} {request.url.path}: {message}", status=response.status_code)
+    about = f"{response.request.method} {response.request.url.path}"
+    raise kind(f"{about}: {message}", status=response.status_code, about=about)
