@@ -253,6 +253,8 @@ def _pod(manifest: Manifest) -> Manifest:
     slim = _slim(manifest)
     containers = [{"resources": item.get("resources") or {}} for item in slim["spec"].get("containers") or ()]
     spec = {"nodeName": slim["spec"].get("nodeName"), "containers": containers}
+    if slim["spec"].get("schedulingGates"):
+        spec["schedulingGates"] = slim["spec"]["schedulingGates"]
     return {"metadata": slim["metadata"], "spec": spec, "status": slim["status"]}
 
 

@@ -51,6 +51,8 @@ INFERENCE_POOL = Kind("inference.networking.k8s.io", "v1", "inferencepools", "In
 POD_GROUP = Kind("scheduling.volcano.sh", "v1beta1", "podgroups", "PodGroup")
 LOCAL_QUEUES = tuple(Kind("kueue.x-k8s.io", version, "localqueues", "LocalQueue") for version in ("v1beta1", "v1beta2"))
 """Kueue's queues: only whether the cluster has them is looked at."""
+KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label of what Kueue admits."""
 
 ROLE_BINDING = Kind("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 RESOURCE_QUOTA = Kind("", "v1", "resourcequotas", "ResourceQuota")

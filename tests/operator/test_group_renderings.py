@@ -15,8 +15,8 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import ModelSpec, PlacementSpec, Spec
 from paddock_core.serving.contract import MODEL_NAME
 from paddock_operator.errors import SettingsError
+from paddock_operator.kinds import KUEUE_QUEUE
 from paddock_operator.manifests.group_keys import key_pair, seed
-from paddock_operator.manifests.placement import KUEUE_QUEUE
 from paddock_operator.networks import offered, packaged
 from tritonclient.grpc import model_config_pb2
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
-from paddock_operator.manifests.placement import KUEUE_QUEUE
+from paddock_operator.kinds import KUEUE_QUEUE
 
 MODEL = packaged_catalog().models["llama-3.2-1b-instruct"]
 JOB = names.weights_job_name(names.model_digest(MODEL, precision=MODEL.default_precision))

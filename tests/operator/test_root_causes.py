@@ -11,11 +11,11 @@ from paddock_core.resources.conditions import ConditionType, Finding, fails, hol
 from paddock_core.resources.llamadeployment import Condition
 from paddock_core.resources.reasons import advice
 from paddock_operator.decide import copies
-from paddock_operator.decide.causes import root_cause, words_of_job
+from paddock_operator.decide.causes import WARNINGS, root_cause, words_of_job
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.rollout.types import Verdict
 from paddock_operator.decide.serving import Judgement, Wanted, judge
-from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
+from paddock_operator.kinds import KUEUE_QUEUE, LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.observed import Child, Observed, Warned, parse
 from paddock_operator.ports import Key, Policy
 from paddock_operator.report import event, status_of, transitions
@@ -154,7 +154,28 @@ def test_a_pods_trouble_is_told_with_its_pod_its_words_and_what_to_do(reason: st
     assert words in serving.message
     assert advice(reason) in serving.message
     if "containerStatuses" in status:
-        assert "container triton" in serving.message
+        assert "container triton of pod chat-x on gpu-7" in serving.message
+
+
+def test_what_waits_for_a_queue_says_for_which() -> None:
+    gated = pod("chat-x", CAUSES["Queued"][0]).manifest
+    gated["spec"] = {"schedulingGates": [{"name": "example.com/budget"}]}
+    by_gate = root_cause([gated])
+    gated["metadata"]["labels"][KUEUE_QUEUE] = "gold"
+    by_queue = root_cause([gated])
+    assert by_gate is not None
+    assert by_queue is not None
+    assert by_gate.message.startswith("pod chat-x waits for the scheduling gate example.com/budget: Scheduling is")
+    assert by_queue.message.startswith("pod chat-x waits for the queue gold of namespace s: Scheduling is blocked")
+
+
+@pytest.mark.parametrize("word", [word for word, reason in WARNINGS.items() if reason != "PodsRefused"])
+def test_what_an_event_says_of_a_pod_names_its_node(word: str) -> None:
+    stuck = pod("chat-x", container(state={"waiting": {"reason": "ContainerCreating"}})).manifest
+    stuck["spec"]["containers"] = [{}]
+    cause = root_cause([stuck], warned={"chat-x": Warned(reason=word, message="it says why")})
+    assert cause is not None
+    assert cause.message == f"pod chat-x on gpu-7: {word}: it says why"
 
 
 @pytest.mark.parametrize("reason", ["InsufficientGPU", "InsufficientResources", "Unschedulable", "Queued"])
@@ -232,7 +253,7 @@ def test_a_ready_pod_that_generates_nothing_is_told() -> None:
     serving = found(judged(looked(pod("a", READY), probes={"a": "timed out after 10 s"})), ConditionType.SERVING)
     assert serving is not None
     assert serving.reason == "ProbeFailed"
-    assert "pod a is ready but generates nothing: timed out after 10 s" in serving.message
+    assert "pod a on gpu-7 is ready but generates nothing: timed out after 10 s" in serving.message
     observed = looked(pod("a", READY), pod("b", READY), probes={"a": "timed out", "b": None})
     degraded = found(judged(observed, wanted=2), ConditionType.DEGRADED)
     assert degraded is not None
@@ -288,7 +309,7 @@ def test_a_job_without_words_is_told_by_its_pods_or_else_by_its_controller() -> 
     killed = pod("w", {**container(state=ended(137, reason="OOMKilled")), "phase": "Failed"}).manifest
     left = pod("w", {**container(state=ended(1, "WeightsVolumeFull: 9 bytes")), "phase": "Failed"}).manifest
     assert words_of_job(job, [killed, left]) == "WeightsVolumeFull: 9 bytes"
-    assert "container triton of pod w: ended for using more memory" in words_of_job(job, [killed])
+    assert "container triton of pod w on gpu-7: ended for using more memory" in words_of_job(job, [killed])
     assert words_of_job(job, []) == "DeadlineExceeded: Job was active too long"
 
 

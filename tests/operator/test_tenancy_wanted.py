@@ -16,7 +16,7 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec
 from paddock_operator.admission import review
 from paddock_operator.decide import needs
-from paddock_operator.kinds import LEADER_WORKER_SET, LOCAL_QUEUES
+from paddock_operator.kinds import KUEUE_QUEUE, LEADER_WORKER_SET, LOCAL_QUEUES
 from paddock_operator.manifests import placement
 from paddock_operator.manifests.serving_space.resource_quota import quantity
 from paddock_operator.ports import Policy
@@ -133,13 +133,13 @@ def test_who_names_no_queue_waits_in_the_default_one(pairs: Any, placed: dict[st
     apis = frozenset({LEADER_WORKER_SET, *LOCAL_QUEUES})
     rendering = replace(pairs.rendering(spec, plan), apis=apis)
     queued = replace(rendering, config=replace(rendering.config, cluster_queue="gpus"))
-    assert placement.owner_labels(queued).get(placement.KUEUE_QUEUE) == queue
+    assert placement.owner_labels(queued).get(KUEUE_QUEUE) == queue
     named = placed.get("queue")
-    assert placement.owner_labels(rendering).get(placement.KUEUE_QUEUE) == named, "without the setting as before"
+    assert placement.owner_labels(rendering).get(KUEUE_QUEUE) == named, "without the setting as before"
     none = replace(queued, apis=frozenset({LEADER_WORKER_SET}))
-    assert placement.owner_labels(none).get(placement.KUEUE_QUEUE) == named, "without Kueue as before"
+    assert placement.owner_labels(none).get(KUEUE_QUEUE) == named, "without Kueue as before"
     on_cpus = replace(queued, plan=replace(plan, gpus_per_pod=0))
-    assert placement.owner_labels(on_cpus).get(placement.KUEUE_QUEUE) == named, "processors are nobody's to queue for"
+    assert placement.owner_labels(on_cpus).get(KUEUE_QUEUE) == named, "processors are nobody's to queue for"
 
 
 def test_the_systems_own_priorities_are_nobodys_by_default() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.reasons import advice
 
+from paddock_operator.kinds import KUEUE_QUEUE
 from paddock_operator.observed import Warned
 
 MAX_WORDS = 800
@@ -101,12 +102,20 @@ def unplaced(pod: dict[str, Any], *, gpu: str = "") -> Cause | None:
     """Set if the scheduler finds no node, or may not look for one yet."""
     for condition in pod.get("status", {}).get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("status") != "True":
-            text = f"pod {pod['metadata']['name']}: {condition.get('message') or 'no node fits'}"[:MAX_WORDS]
+            words = condition.get("message") or "no node fits"
             if condition.get("reason") == "SchedulingGated":
+                text = f"pod {pod['metadata']['name']} waits for {_gate(pod)}: {words}"[:MAX_WORDS]
                 return Cause(reason=ConditionReason.QUEUED, message=text)
             if condition.get("reason") == "Unschedulable":
+                text = f"pod {pod['metadata']['name']}: {words}"[:MAX_WORDS]
                 return Cause(reason=_lacking(text, gpu), message=text)
     return None
+
+
+def placed(pod: dict[str, Any]) -> str:
+    """The pod and where it is: who reads of it may have no right to look at it."""
+    node = pod.get("spec", {}).get("nodeName")
+    return f"pod {pod['metadata']['name']} on {node}" if node else f"pod {pod['metadata']['name']}"
 
 
 def is_over(pod: dict[str, Any]) -> bool:
@@ -151,12 +160,22 @@ def of_events(manifest: dict[str, Any], *, warned: Mapping[str, Warned]) -> Caus
     reason = None if event is None else WARNINGS.get(event.reason)
     if event is None or reason is None:
         return None
-    return Cause(reason=reason, message=f"{metadata['name']}: {event.reason}: {event.message}"[:MAX_WORDS])
+    what = placed(manifest) if "containers" in manifest.get("spec", {}) else metadata["name"]
+    return Cause(reason=reason, message=f"{what}: {event.reason}: {event.message}"[:MAX_WORDS])
 
 
 def _cause(pod: dict[str, Any], gpu: str, warned: Mapping[str, Warned]) -> Cause | None:
     cause = unplaced(pod, gpu=gpu) or _of_containers(pod) or _of_node(pod)
     return cause or (of_events(pod, warned=warned) if is_creating(pod) else None)
+
+
+def _gate(pod: dict[str, Any]) -> str:
+    """The queue that the pod waits in, or else who holds it back."""
+    queue = (pod["metadata"].get("labels") or {}).get(KUEUE_QUEUE)
+    if queue:
+        return f"the queue {queue} of namespace {pod['metadata'].get('namespace', '')}"
+    gates = [str(gate["name"]) for gate in pod.get("spec", {}).get("schedulingGates") or ()]
+    return f"the scheduling gate {', '.join(gates)}" if gates else "a scheduling gate"
 
 
 def _lacking(text: str, gpu: str) -> ConditionReason:
@@ -172,8 +191,7 @@ def _of_containers(pod: dict[str, Any]) -> Cause | None:
             continue
         reason, text = _of_container(status)
         if reason is not None:
-            place = f"container {status['name']} of pod {pod['metadata']['name']}"
-            return Cause(reason=reason, message=f"{place}: {text}"[:MAX_WORDS])
+            return Cause(reason=reason, message=f"container {status['name']} of {placed(pod)}: {text}"[:MAX_WORDS])
     return None
 
 
@@ -210,8 +228,7 @@ def _of_node(pod: dict[str, Any]) -> Cause | None:
     status = pod.get("status", {})
     if status.get("phase") != "Failed" or not status.get("reason"):
         return None
-    where = pod.get("spec", {}).get("nodeName") or "its node"
-    text = f"pod {pod['metadata']['name']} on {where}: {status['reason']}: {status.get('message', '')}"
+    text = f"{placed(pod)}: {status['reason']}: {status.get('message', '')}"
     return Cause(reason=ConditionReason.POD_EVICTED, message=text[:MAX_WORDS])
 
 

@@ -139,7 +139,7 @@ def _trouble(observed: Observed, pods: Sequence[Child], told: Iterable[causes.Ca
     for pod in pods:
         answer = observed.probes.get(pod.uid)
         if is_ready(pod) and answer:
-            text = f"pod {pod.name} is ready but generates nothing: {answer}"
+            text = f"{causes.placed(pod.manifest)} is ready but generates nothing: {answer}"
             return causes.Cause(reason=ConditionReason.PROBE_FAILED, message=text)
     return _refused(observed)
 

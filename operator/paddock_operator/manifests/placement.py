@@ -9,13 +9,12 @@ from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import PlacementSpec
 
 from paddock_operator.decide.eligible import tolerated
-from paddock_operator.kinds import LOCAL_QUEUES, POD_GROUP
+from paddock_operator.kinds import KUEUE_QUEUE, LOCAL_QUEUES, POD_GROUP
 from paddock_operator.manifests.render import COPY, Rendering, digest_of
 
 VOLCANO = "volcano"
 VOLCANO_QUEUE = "scheduling.volcano.sh/queue-name"
 VOLCANO_GROUP = "scheduling.k8s.io/group-name"
-KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 EXCLUSIVE_TOPOLOGY = "leaderworkerset.sigs.k8s.io/exclusive-topology"
 CLAIM = "gpus"
 """Name of the claim inside a pod."""
