@@ -9,8 +9,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 from paddock_core.serving import contract
-from paddock_operator.adapters.benchmark import TritonBencher
-from paddock_operator.adapters.triton import MAX_METRICS, TritonMetrics, cache_used
+from paddock_operator.adapters.benchmark import MAX_WORDS, TritonBencher
+from paddock_operator.adapters.triton import (
+    MAX_ANSWER,
+    MAX_METRICS,
+    TritonMetrics,
+    TritonProber,
+    bounded,
+    cache_used,
+)
 from paddock_operator.benchmarking import (
     AT_ONCE,
     BEHIND_SECONDS,
@@ -250,6 +257,9 @@ async def test_parts_without_counts_are_a_token_each() -> None:
         (200, [event(error="Stub process is unhealthy")], "with an error"),
         (200, [b"data: nonsense\n\n"], "broke off"),
         (200, [event(num_output_tokens=0)], "without a token"),
+        (200, [event(num_output_tokens="many")], "counted no tokens"),
+        (200, [event(num_output_tokens=[3])], "counted no tokens"),
+        (200, [event(num_output_tokens=-3)], "counted no tokens"),
         (200, [], "without a token"),
     ],
 )
@@ -296,6 +306,19 @@ async def test_a_metrics_page_is_read_within_bounds_or_not_at_all() -> None:
         assert await TritonMetrics(session).used(url=f"{url}/elsewhere") is None
     async with aiohttp.ClientSession() as session:
         assert await TritonMetrics(session).used(url="http://127.0.0.1:9") is None
+
+
+async def test_an_answer_without_end_is_told_by_its_beginning() -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=500, text="x" * 4 * MAX_ANSWER)
+
+    path = f"/v2/models/{contract.MODEL_NAME}/generate"
+    async with triton(answer, path) as url, aiohttp.ClientSession() as session:
+        async with session.post(f"{url}{path}") as response:
+            assert await bounded(response, most=MAX_ANSWER) == b"x" * MAX_ANSWER
+        assert await TritonProber(session).generates(url=url, secret="s") == "HTTP 500: " + "x" * 200
+    with pytest.raises(BenchmarkError, match=f"HTTP 500: {'x' * MAX_WORDS}$"):
+        await measured(answer)
 
 
 class Reader:

@@ -215,6 +215,11 @@ async def test_an_object_that_changes_hands_is_found_under_its_new_owner(monkeyp
         (200, '{"text_output": "", "num_output_tokens": 1}', True),
         (200, '{"text_output": " x"}', True),  # an unmodified NVIDIA repository has no counts
         (200, '{"text_output": "", "num_output_tokens": 0}', False),
+        (200, '{"text_output": " x", "num_output_tokens": "many"}', False),
+        (200, '{"text_output": " x", "num_output_tokens": [1]}', False),
+        (200, '{"text_output": " x", "num_output_tokens": {"a": 1}}', False),
+        (200, '{"text_output": " x", "num_output_tokens": true}', False),
+        (200, '{"text_output": " x", "num_output_tokens": -1}', False),
         (200, '{"error": "Stub process is unhealthy"}', False),
         (200, '["text_output"]', False),
         (400, '{"text_output": " x", "num_output_tokens": 1}', False),

@@ -9,10 +9,15 @@ from typing import Any
 import aiohttp
 from paddock_core.serving import contract
 
+from paddock_operator.adapters.triton import bounded
 from paddock_operator.errors import BenchmarkError, told
 from paddock_operator.ports import Load, Measured
 
 PROMPT = "Write a list of a hundred things that one can see from the window of a train, each with a short remark:"
+
+
+MAX_WORDS = 200
+"""Bytes of what a copy says that go into an error."""
 
 
 class TritonBencher:
@@ -55,7 +60,7 @@ class TritonBencher:
             begun = time.monotonic()
             first, tokens = None, 0
             async for part in self._stream(url=url, secret=secret, most=most):
-                tokens += _count(part)
+                tokens += _count(url, part)
                 if first is None and tokens:
                     first = time.monotonic() - begun
         if first is None:
@@ -77,7 +82,8 @@ class TritonBencher:
                 target, json=body, headers=headers, timeout=aiohttp.ClientTimeout(total=None)
             ) as response:
                 if response.status != 200:
-                    raise BenchmarkError(f"{url} answered HTTP {response.status}: {(await response.text())[:200]}")
+                    words = (await bounded(response, most=MAX_WORDS)).decode(errors="replace")
+                    raise BenchmarkError(f"{url} answered HTTP {response.status}: {words}")
                 async for line in response.content:
                     if line.startswith(b"data:"):
                         yield _part(url, line[5:])
@@ -93,7 +99,11 @@ def _part(url: str, data: bytes) -> dict[str, Any]:
     return document
 
 
-def _count(part: dict[str, Any]) -> int:
+def _count(url: str, part: dict[str, Any]) -> int:
     """Tokens of one part; a repository that does not count them sends a token a part."""
-    told = part.get(contract.NUM_OUTPUT_TOKENS)
-    return int(told) if told is not None else int(bool(part.get(contract.TEXT_OUTPUT)))
+    counted = part.get(contract.NUM_OUTPUT_TOKENS)
+    if counted is None:
+        return int(bool(part.get(contract.TEXT_OUTPUT)))
+    if type(counted) is not int or counted < 0:
+        raise BenchmarkError(f"{url} counted no tokens: {str(counted)[:MAX_WORDS]}")
+    return counted

@@ -18,10 +18,20 @@ HEADERS = {"Connection": "close"}
 """An idle connection would hold up a Triton that stops."""
 METRICS_TIMEOUT_SECONDS = 5.0
 MAX_METRICS = 1 << 20
+MAX_ANSWER = 1 << 16
+"""Bytes of an answer of one token; of one that is longer, the beginning is read."""
 _CACHE_USED = re.compile(
     rf'^{contract.CACHE_METRIC}\{{[^}}]*{contract.CACHE_METRIC_LABEL}="{contract.CACHE_USED_PART}"[^}}]*\}}\s+(\S+)',
     re.MULTILINE,
 )
+
+
+async def bounded(response: aiohttp.ClientResponse, *, most: int) -> bytes:
+    """The body, or its first bytes. Raises aiohttp.ClientError."""
+    body = await response.content.read(most)
+    while body and not response.content.at_eof() and len(body) < most:
+        body += await response.content.read(most - len(body))
+    return body
 
 
 class TritonMetrics:
@@ -38,9 +48,7 @@ class TritonMetrics:
             ) as response:
                 if response.status != 200:
                     return None
-                page = await response.content.read(MAX_METRICS)
-                while page and not response.content.at_eof() and len(page) < MAX_METRICS:
-                    page += await response.content.read(MAX_METRICS - len(page))
+                page = await bounded(response, most=MAX_METRICS)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
         return cache_used(page.decode(errors="replace"))
@@ -63,19 +71,19 @@ class TritonProber:
         self._session = session
 
     async def generates(self, *, url: str, secret: str) -> str | None:
-        body = {contract.TEXT_INPUT: PROMPT, contract.MAX_TOKENS: 1, contract.STREAMING: False}
+        question = {contract.TEXT_INPUT: PROMPT, contract.MAX_TOKENS: 1, contract.STREAMING: False}
         target = f"{url}/v2/models/{contract.MODEL_NAME}/generate"
         try:
             async with self._session.post(
                 target,
-                json=body,
+                json=question,
                 headers={contract.SECRET_HEADER: secret, **HEADERS},
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
             ) as response:
-                text = await response.text()
+                body = await bounded(response, most=MAX_ANSWER)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return f"no answer from {url}: {told(error)}"
-        return _verdict(response.status, text)
+        return _verdict(response.status, body.decode(errors="replace"))
 
 
 def _verdict(status: int, text: str) -> str | None:
@@ -89,4 +97,6 @@ def _verdict(status: int, text: str) -> str | None:
     tokens = document.get(contract.NUM_OUTPUT_TOKENS)
     if tokens is None and document.get(contract.TEXT_OUTPUT):
         return None
-    return None if tokens and int(tokens) >= 1 else f"no token was generated: {text[:200]}"
+    # What a pod answers may be anything: a count is a whole number, and true is none.
+    generated = type(tokens) is int and tokens >= 1
+    return None if generated else f"no token was generated: {text[:200]}"
