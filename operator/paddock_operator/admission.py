@@ -9,6 +9,7 @@ the control plane, so nothing rests on the webhook.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from paddock_core.catalog.loader import Catalog
 from paddock_core.licensing.lineage import resolve
 from paddock_core.licensing.registration import RegistrationError, judge, may_deploy, unserved
@@ -37,6 +38,8 @@ MAX_WARNING = 240
 BREAKS = (". ", "; ", ": ", ", then ")
 """Where a long warning may be broken."""
 DENY = "deny"
+MAX_OBJECT_BYTES = 64 * 1024
+"""As JSON, without status and the record of field managers. Each operator holds all objects of all tenants."""
 
 TENANT_UNKNOWN = "TenantUnknown"
 """First word of a warning that is no condition: who is let in later is nothing that keeps a deployment back."""
@@ -83,6 +86,10 @@ def review(
 ) -> Review:
     """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named;
     `placed` says why it may not be placed as it asks, `charged` why the GPU quota has no room for it now."""
+    size = _bytes(new)
+    if size > MAX_OBJECT_BYTES and (old is None or size > _bytes(old)):
+        text = f"the object has {size} bytes, and may have {MAX_OBJECT_BYTES}: keep long annotations somewhere else"
+        return Review(refusal=f"{ConditionReason.INVALID_SPEC}: {text}")
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
@@ -98,6 +105,12 @@ def review(
         found = found.and_notes(_numbers(new, old, charged))
     stands = () if found.refusal is None else (found.refusal,)
     return Review(warnings=tuple(piece for text in (*stands, *found.lacking, *found.notes) for piece in pieces(text)))
+
+
+def _bytes(document: Manifest) -> int:
+    """What it takes, without what its writer does not write."""
+    metadata = {name: value for name, value in document["metadata"].items() if name != "managedFields"}
+    return len(msgspec.json.encode([metadata, document.get("spec")]))
 
 
 def _deployment(document: Manifest, policy: Policy, catalog: Catalog) -> _Found:

@@ -7,6 +7,8 @@ what takes pods away.
 
 from collections.abc import Callable, Iterable
 
+from paddock_core.resources import names
+
 from paddock_operator.errors import NotFoundError
 from paddock_operator.index import key_of
 from paddock_operator.kinds import LLAMA_DEPLOYMENT
@@ -98,7 +100,18 @@ def _is_newer(one: Manifest, other: Manifest) -> bool:
     return int(one["metadata"]["resourceVersion"]) > int(other["metadata"]["resourceVersion"])
 
 
+_READ = (
+    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "finalizers",
+)  # fmt: skip
+"""What a round reads of the metadata, beside one annotation."""
+
+
 def _slim(manifest: Manifest) -> Manifest:
-    """Without the record of field managers, which is often larger than the object."""
-    metadata = {name: value for name, value in manifest["metadata"].items() if name != "managedFields"}
+    """Without what nobody here reads: the record of field managers is often larger than the object, and of annotations
+    any tenant may write a quarter of a megabyte on each of its objects."""
+    full = manifest["metadata"]
+    metadata = {name: full[name] for name in _READ if name in full}
+    retry = (full.get("annotations") or {}).get(names.RETRY)
+    if retry is not None:
+        metadata["annotations"] = {names.RETRY: retry}
     return {**manifest, "metadata": metadata}

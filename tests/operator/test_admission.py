@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import LicensePolicy
 from paddock_core.policy.wire import Change
-from paddock_operator.admission import MAX_WARNING, Review, pieces, review
+from paddock_operator.admission import MAX_OBJECT_BYTES, MAX_WARNING, Review, pieces, review
 from paddock_operator.ports import Policy
 
 from tests.operator.platforms import policy_of
@@ -53,6 +53,29 @@ def test_what_nobody_can_mend_is_refused(policy: Policy, spec: dict[str, Any], r
     answer = judged(policy, document(**spec))
     assert answer.refusal is not None
     assert answer.refusal.startswith(f"{reason}: ")
+
+
+def noted(size: int, **metadata: Any) -> dict[str, Any]:
+    """A document with an annotation of so many bytes."""
+    made = document()
+    return {**made, "metadata": {**made["metadata"], "annotations": {"note": "x" * size}, **metadata}}
+
+
+def test_an_object_that_takes_the_room_of_others_is_refused(policy: Policy) -> None:
+    answer = judged(policy, noted(MAX_OBJECT_BYTES))
+    assert answer.refusal is not None
+    assert answer.refusal.startswith("InvalidSpec: the object has ")
+    assert judged(policy, noted(MAX_OBJECT_BYTES), noted(10)).refusal == answer.refusal, "its specification is the same"
+    assert judged(policy, noted(MAX_OBJECT_BYTES, deletionTimestamp="x")).refusal is not None
+    assert judged(policy, noted(MAX_OBJECT_BYTES - 1000, managedFields=["x" * 10_000])).refusal is None
+
+
+def test_one_that_is_too_large_already_may_be_made_smaller_and_be_deleted(policy: Policy) -> None:
+    stored = noted(2 * MAX_OBJECT_BYTES)
+    assert judged(policy, noted(2 * MAX_OBJECT_BYTES - 1), stored).refusal is None
+    ending = noted(2 * MAX_OBJECT_BYTES, finalizers=["paddock.dev/serving-resources"])
+    assert judged(policy, stored, ending).refusal is None
+    assert judged(policy, noted(2 * MAX_OBJECT_BYTES + 1), stored).refusal is not None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from paddock_operator.documents import Documents
+from paddock_core.resources import names
+from paddock_operator.documents import Documents, _slim
 from paddock_operator.errors import NotFoundError
 from paddock_operator.ports import Key, Listing, WatchEvent
 
@@ -83,6 +84,22 @@ async def test_it_is_what_was_heard_last_without_the_record_of_managers() -> Non
         found = made.get(KEY)
         assert found is not None
         assert (found["metadata"]["resourceVersion"], "managedFields" in found["metadata"]) == ("12", False)
+
+
+def test_of_what_a_tenant_may_write_without_end_nothing_is_held() -> None:
+    made = document(5)
+    made["metadata"] |= {"annotations": {"note": "x" * 250_000, names.RETRY: "2"}, "labels": {"a": "b"}}
+    made["metadata"] |= {"ownerReferences": [{"name": "x"}], "finalizers": ["somebody/else"], "generation": 3}
+    assert _slim(made)["metadata"] == {
+        "namespace": "acme",
+        "name": "chat",
+        "uid": "u",
+        "resourceVersion": "5",
+        "generation": 3,
+        "finalizers": ["somebody/else"],
+        "annotations": {names.RETRY: "2"},
+    }
+    assert "annotations" not in _slim(document(5))["metadata"]
 
 
 async def test_our_own_write_is_seen_at_once_and_until_something_newer_is_heard() -> None:

@@ -26,7 +26,7 @@ from paddock_operator.errors import (
     SilentError,
     told,
 )
-from paddock_operator.kinds import EVENT, Kind, kind_of
+from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT, Kind, kind_of
 from paddock_operator.ports import Listing, Manifest, WatchEvent
 
 REQUEST_SECONDS = 20.0
@@ -36,6 +36,8 @@ and it tells a stream of which nothing is heard because nothing happens from one
 SILENCE_SECONDS = 70.0
 """A stream that is silent for longer is dead though its socket is open: list again."""
 PAGE = 500
+OWN_PAGE = 50
+"""Of our own kinds: what tenants write may be large, and a page is in memory as a whole."""
 
 
 def connect(kubeconfig: Path | None) -> httpx2.AsyncClient:
@@ -66,7 +68,8 @@ class LightkubeCluster:
 
     async def list(self, kind: Kind, *, selector: str = "") -> Listing:
         items: list[Manifest] = []
-        parameters = _parameters(labelSelector=selector, limit=str(PAGE))
+        page_size = OWN_PAGE if kind.group == LLAMA_DEPLOYMENT.group else PAGE
+        parameters = _parameters(labelSelector=selector, limit=str(page_size))
         while True:
             page = await self._request("GET", kind.path(), parameters=parameters)
             # Items of a list lack what is said once for the list; a watch says it of each object.
