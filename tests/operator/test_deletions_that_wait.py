@@ -12,7 +12,7 @@ from paddock_operator.ports import Policy
 from paddock_operator.times import format_time
 
 from tests.operator.platforms import CONFIG, licensed, policy_of
-from tests.operator.policy_server import registered
+from tests.operator.policy_server import accepted, registered
 from tests.operator.test_lives_of_copies import DEMO
 
 
@@ -146,4 +146,25 @@ def test_without_gateways_that_tell_the_drain_alone_is_waited_for(worlds: Any, p
     assert len(world.names(REPLICA_SET)) == 1
     world.now += 2.0
     world.round()
+    assert world.names(REPLICA_SET) == []
+
+
+def test_what_ran_before_a_wish_that_cannot_come_true_goes_when_its_own_model_may_not_be_used(
+    worlds: Any, policy: Policy, pairs: Any
+) -> None:
+    spec = {"model": {"id": "llama-3.2-1b-instruct"}, "replicas": 2}
+    world = worlds.World(config=CONFIG, policy=policy, spec=spec, inventory=pairs.one_each())
+    world.rounds()
+    both = world.names(REPLICA_SET)
+    world.spec = {**DEMO, "replicas": 2, "engine": {"contextLength": 1_000_000}}
+    world.rounds()
+    assert world.names(REPLICA_SET) == both, "the former one is looked after"
+    # What is lost meanwhile is made anew only as long as it may be used.
+    world.policy = policy_of([*registered(), *accepted("acme-inc")])
+    world.round()
+    world.objects.pop((REPLICA_SET, both[0]))
+    for _ in range(4):
+        world.now += 5.0
+        world.round()
+        assert both[0] not in world.names(REPLICA_SET)
     assert world.names(REPLICA_SET) == []

@@ -208,6 +208,19 @@ def test_a_spent_budget_is_final_and_keeps_the_evidence_after_the_pods() -> None
     assert "no such file: /weights/x" in verdict.cause.message
 
 
+def test_a_failure_that_leaves_no_words_keeps_the_evidence_of_the_one_before() -> None:
+    case = Case()
+    case.look(pod("a", restarts=1, left=CRASH))
+    verdict = case.after(3600).look(pod("b", restarts=1, born=case.now))
+    assert case.failures == 2
+    assert verdict.record is not None
+    left = verdict.record.evidence
+    assert left is not None
+    assert (left.pod, left.exit_code) == ("chat-a", 1)
+    assert verdict.cause is not None
+    assert "no such file: /weights/x" in verdict.cause.message
+
+
 def spent() -> Case:
     case = Case(rules=replace(RULES, budget=1))
     case.look(pod("p", restarts=1, left=CRASH))
