@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from paddock_operator.ports import Manifest
 from paddock_operator.times import parse_time
 
-OVERDUE_SECONDS = 600.0
-"""Pods get up to 90 seconds of grace, requests up to the limit of the drain before that."""
+OVERDUE_SECONDS = 1200.0
+"""Requests get up to the limit of a drain (960 s by default), then pods up to 90 seconds of grace."""
 
 
 def overdue(objects: Iterable[Manifest], *, now: float) -> int:
