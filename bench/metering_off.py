@@ -10,7 +10,7 @@ from typing import Any
 
 from paddock_core.quotas.holdings import Plan, Reservation
 from paddock_core.usage.journal_frames import Intent
-from paddock_gateway import admit, app, main, pump
+from paddock_gateway import admit, app, assembly, main, pump
 from paddock_gateway.authenticate import Caller
 from paddock_gateway.leases import Leases
 from paddock_gateway.route import LicenseGate
@@ -87,8 +87,8 @@ def without() -> None:
         (admit, "_end_user", lambda *_: None),
         (pump.Pump, "_settle", _no_record),
         (main, "Journal", NoJournal),
-        (main, "Leases", NoLimits),
-        (main, "LicenseGate", NoLicenses),
+        (assembly, "Leases", NoLimits),
+        (assembly, "LicenseGate", NoLicenses),
     ]
     for module, name, part in parts:
         if not hasattr(module, name):

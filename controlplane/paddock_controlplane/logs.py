@@ -4,28 +4,9 @@ import logging
 import os
 import select
 import sys
-from datetime import UTC, datetime
 
-import msgspec
+from paddock_core.log_lines import JsonFormatter
 from paddock_core.log_pipe import PipeHandler
-
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName", "color_message"}
-
-
-class JsonFormatter(logging.Formatter):
-    """A record and what was given as `extra`, as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-        }
-        event.update((key, value) for key, value in record.__dict__.items() if key not in _STANDARD)
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(event, enc_hook=str).decode()
 
 
 def stderr_handler() -> PipeHandler:

@@ -17,29 +17,24 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.quotas.holdings import Holding, Holdings, Plan, Reservation, Shortage
 from paddock_core.quotas.kinds import POOL
 from paddock_core.quotas.levels import Level, Refusal
-from paddock_core.quotas.wire import MOST_ASKS, Ask, LeaseAnswer, LeaseCall
+from paddock_core.quotas.wire import MOST_ASKS, LeaseAnswer, LeaseCall
 
 from paddock_gateway.authenticate import limits_of
 from paddock_gateway.clock import Clock
 from paddock_gateway.errors import told
+from paddock_gateway.lease_calls import AccountKeeper
+from paddock_gateway.stock import SECOND, asked_about, has_a_matter, stock
 
 _log = logging.getLogger(__name__)
-SECOND = 1_000_000_000
 LOOK_SECONDS = 0.5
 """How often holdings are looked through."""
 ACCOUNTS_A_SECOND = 10_000
 """With more accounts than fit into LOOK_SECONDS at this pace, holdings are looked through less often."""
 HEARTBEAT_SECONDS = 5.0
-CALL_SECONDS = 5.0
-"""How long a call may take before this gateway counts as cut off; only then do requests stop waiting for it."""
 MOST_DELAY_SECONDS = 2.0
 """Between calls while cut off."""
-HABIT_NS = 60 * SECOND
-"""What requests of an account usually cost is kept in stock for so long after the last one."""
 _TRIES = 16
 """Others may take what was borrowed for a request; so often it asks again before it is refused."""
-_UNHEARD = frozenset({400, 409, 413, 422})
-"""Answers after which the same call would only fail again."""
 
 
 class Leases:
@@ -59,8 +54,7 @@ class Leases:
         self.cut_off = False
         self.gateways = 1
         self.refused_cut_off = 0
-        self._url = url.rstrip("/") + "/internal/v1/leases"
-        self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        self._account_keeper = AccountKeeper(url=url, token=token)
         self._instance = instance
         self._clock = clock
         self._shipped = shipped
@@ -234,25 +228,7 @@ class Leases:
             self.holdings.relimit(lambda level: limits_of(level, view))
         passed = max(1, now - self._looked_at)
         self._looked_at = now
-        for holding in self.holdings.accounts.values():
-            taken = max(0, holding.mark - holding.free)
-            holding.mark = holding.free
-            holding.pace = (holding.pace + taken * SECOND // passed) // 2
-            if taken:
-                holding.habit_at = now
-            elif now - holding.habit_at > HABIT_NS:
-                holding.habit = 0
-            stock = 2 * max(holding.pace, holding.habit)
-            holding.ahead = stock - holding.free if 0 <= holding.free < stock // 2 else 0
-            holding.back = holding.free - stock if holding.free > 2 * stock else 0
-            if not holding.ahead or holding.short(holding.free + holding.ahead // 2, now):
-                holding.ahead = 0
-            self._asking = self._asking or bool(holding.ahead or holding.back or holding.returning)
-        for holding in self.holdings.idle(now=now, after=HABIT_NS):
-            holding.ahead, holding.back = 0, max(0, holding.free)
-            self._asking = self._asking or bool(holding.back)
-            if not (holding.free or holding.returning):
-                del self.holdings.accounts[holding.key]
+        self._asking |= stock(self.holdings, now=now, passed=passed)
 
     async def call(self, session: aiohttp.ClientSession) -> None:
         """One call; again the same one if the last was not answered."""
@@ -261,7 +237,7 @@ class Leases:
         waiting, self._round = self._round, None
         asked = self._clock.steady_ns()
         try:
-            answer = await self._post(session, self._pending[0])
+            answer = await self._account_keeper.answer(session, self._pending[0])
             if answer is not None:
                 self._take(answer, asked)
             else:
@@ -275,28 +251,12 @@ class Leases:
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
 
-    async def _post(self, session: aiohttp.ClientSession, call: LeaseCall) -> LeaseAnswer | None:
-        """None says that our session is not known any more, or that the call itself was refused: both begin anew."""
-        timeout = aiohttp.ClientTimeout(total=CALL_SECONDS)
-        body = msgspec.json.encode(call)
-        async with session.post(self._url, data=body, headers=self._headers, timeout=timeout) as response:
-            content = await response.read()
-        if response.status in _UNHEARD:
-            _log.warning("a call for leases was refused", extra={"answer": f"{response.status}: {content[:300]!r}"})
-            return None
-        if response.status != 200:
-            raise aiohttp.ClientError(f"{response.status}: {content[:300]!r}")
-        answer = msgspec.json.decode(content, type=LeaseAnswer)
-        if len(answer.grants) != len(call.asks):
-            raise aiohttp.ClientError("the answer does not fit the call")
-        return answer
-
     def _compose(self) -> tuple[LeaseCall, list[Holding]]:
-        held = [item for item in self.holdings.accounts.values() if _has_a_matter(item)]
+        held = [item for item in self.holdings.accounts.values() if has_a_matter(item)]
         held.sort(key=lambda item: not item.needed)
         self._asking = len(held) > MOST_ASKS
         del held[MOST_ASKS:]
-        asks = tuple(_ask(holding) for holding in held)
+        asks = tuple(asked_about(holding) for holding in held)
         self._number += 1
         shipped = not self._told_shipped and self._shipped()
         call = LeaseCall(
@@ -339,29 +299,3 @@ class Leases:
             holding.free -= holding.topped if holding.kind.shape == POOL else 0
             holding.topped = 0
             holding.answered_at = None
-
-
-def _has_a_matter(holding: Holding) -> bool:
-    return bool(holding.needed or holding.ahead or holding.back or holding.returning)
-
-
-def _ask(holding: Holding) -> Ask:
-    """What is asked about one account; what is given back is no longer held from here on."""
-    spare = max(0, holding.free)
-    need = max(0, holding.needed - spare)
-    least = min(need, max(1, holding.least - spare))
-    back = 0 if need else min(holding.back, spare)
-    ask = Ask(
-        level=holding.level,
-        kind=holding.kind.name,
-        period=holding.period,
-        limit=holding.limit,
-        need=need,
-        least=least,
-        want=need + max(holding.ahead, need, 2 * holding.habit if need else 0),
-        back=holding.returning + back,
-    )
-    holding.free -= back
-    holding.mark -= back
-    holding.needed = holding.least = holding.ahead = holding.back = holding.returning = 0
-    return ask

@@ -4,24 +4,9 @@ import logging
 import os
 import select
 import sys
-from typing import Any
 
-import msgspec
+from paddock_core.log_lines import JsonFormatter
 from paddock_core.log_pipe import PipeHandler
-
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-
-
-class JsonFormatter(logging.Formatter):
-    """Everything given as `extra` is a field of the line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event: dict[str, Any] = {"t": record.created, "level": record.levelname, "logger": record.name}
-        event["event"] = record.getMessage()
-        event.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
-        if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(event, enc_hook=str).decode()
 
 
 def stderr_handler() -> PipeHandler:

@@ -7,8 +7,6 @@ ledger row always agree.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from opentelemetry import trace
 from paddock_core.serving.contract import FINISH_CANCELLED, FINISH_LENGTH, FINISH_STOP
@@ -18,8 +16,10 @@ from paddock_core.usage.journal_frames import Progress
 from paddock_core.usage.record import Status
 
 from paddock_gateway.admit import Admitted
+from paddock_gateway.client_side import ClientSide, Reject, Send
 from paddock_gateway.counting import Counting
-from paddock_gateway.dialects.base import Answer, Usage
+from paddock_gateway.covering import Covering
+from paddock_gateway.dialects.base import Answer
 from paddock_gateway.engine import Connection
 from paddock_gateway.engine_events import Chunk, reported
 from paddock_gateway.errors import (
@@ -36,17 +36,10 @@ from paddock_gateway.errors import (
     unavailable,
 )
 from paddock_gateway.export import traceparent
-from paddock_gateway.limiting import limit_headers
 from paddock_gateway.presence import Presence
 from paddock_gateway.wiring import Wiring
 
 _log = logging.getLogger(__name__)
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Reject = Callable[[RequestError], Awaitable[None]]
-"""Sends a whole error answer."""
-Headers = tuple[tuple[bytes, bytes], ...]
-NOTICE_HEADER = b"x-paddock-notice"
-"""What the model's licenses want to be told with every answer, one header each."""
 
 
 class Pump:
@@ -63,20 +56,18 @@ class Pump:
         span: trace.Span | None,
         notices: tuple[str, ...] = (),
     ) -> None:
-        self._notices = notices
+        self._client = ClientSide(
+            wiring=wiring, admitted=admitted, answer=answer, send=send, reject=reject, notices=notices
+        )
         self._wiring = wiring
         self._admitted = admitted
         self._intent = admitted.intent
-        self._answer = answer
-        self._send = send
-        self._reject = reject
         self._span = span
         self._progress = Progress(usage_id=self._intent.usage_id, at=self._intent.t_admit)
         self._steady_admit = wiring.clock.steady()
         self._connection: Connection | None = None
         self._presence = Presence(wiring=wiring, admitted=admitted)
-        self._gone = False
-        self._started = False
+        self._covering = Covering(wiring=wiring, admitted=admitted)
         self._running = False
         self._settling = False
         self._cut: RequestError | None = None
@@ -99,7 +90,7 @@ class Pump:
 
     def client_gone(self) -> None:
         """The client left: stop the engine. The record is still written."""
-        self._gone = True
+        self._client.gone = True
         if self._connection is not None:
             self._connection.abort()
 
@@ -127,11 +118,11 @@ class Pump:
             if self._span is not None:
                 self._span.set_attribute(ERROR_TYPE, refusal.code)
                 self._span.end()
-            await self._reject(refusal)
+            await self._client.reject(refusal)
             return
         status, failure = await self._outcome()
         self._settling = True
-        if self._gone:
+        if self._client.gone:
             status, failure = settlement.CLIENT_GONE, None
         self._presence.answered(status=status, failure=failure, cut=self._cut, progress=self._progress)
         try:
@@ -183,10 +174,10 @@ class Pump:
         connection = self._connection
         while chunks is not None and connection is not None:
             self._counting.read(chunks)
-            covered = await self._covered(chunks)
+            covered = await self._covering.of(chunks, made=self._progress.engine_tokens)
             self._absorb(covered)
             if self._intent.stream:
-                await self._pass_on(covered)
+                await self._client.pass_on(covered, self._progress)
                 self._checkpoint()
             if len(covered) < len(chunks) or self._counting.endless:
                 self._whole, self._finish_reason = False, FINISH_LENGTH
@@ -209,7 +200,7 @@ class Pump:
         except StaleConnectionError as stale:
             self._presence.claim(stale.url)  # before the connection is let go: it never counts as nowhere
             self._let_go()
-            if self._gone:
+            if self._client.gone:
                 raise
             return await self._ask((stale.url,), fresh=True)
 
@@ -223,7 +214,7 @@ class Pump:
             fresh=fresh,
         )
         self._presence.sent()
-        if self._gone:
+        if self._client.gone:
             raise EngineError("the client left before the engine began")
         return await self._connection.read()
 
@@ -232,35 +223,6 @@ class Pump:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-
-    async def _covered(self, chunks: list[Chunk]) -> list[Chunk]:
-        """As many of the chunks as the budgets cover, which are extended as the answer grows.
-
-        What they do not cover is neither sent nor billed, so no budget is passed; the answer ends there.
-        """
-        reservation, leases = self._admitted.reservation, self._wiring.leases
-        if not reservation.plan.budgets:
-            return chunks
-        step, cap = self._wiring.settings.extension_tokens, self._admitted.output_cap
-        total = self._progress.engine_tokens
-        for index, chunk in enumerate(chunks):
-            total += chunk.num_output_tokens or 0
-            lacking = total - reservation.output_reserved
-            if lacking > 0:
-                more = max(lacking, min(step, cap - reservation.output_reserved))
-                if not await leases.extend(reservation, output_tokens=more, nano=self._nano_of_more(more)):
-                    return chunks[:index]
-        left = reservation.output_reserved - total
-        if left <= step // 4 and reservation.output_reserved < cap:
-            more = min(step, cap - reservation.output_reserved)
-            leases.extend_ahead(reservation, output_tokens=more, nano=self._nano_of_more(more))
-        return chunks
-
-    def _nano_of_more(self, tokens: int) -> int:
-        """What covering so many tokens more adds to the price reserved."""
-        admitted = self._admitted
-        given, covered = self._intent.input_tokens, admitted.reservation.output_reserved + tokens
-        return admitted.nano(input_tokens=given, output_tokens=covered) - admitted.reservation.nano
 
     def _doubt_the_engine(self) -> None:
         self._wiring.engine.doubted += 1
@@ -300,30 +262,6 @@ class Pump:
             self._checkpoint_tokens, self._checkpoint_at = progress.engine_tokens, progress.at
             self._wiring.journal.checkpoint(progress)
 
-    # the client's side
-
-    async def _pass_on(self, chunks: list[Chunk]) -> None:
-        pieces = [] if self._started else [self._answer.first()]
-        pieces.extend(self._answer.chunk(text) for chunk in chunks if (text := chunk.text_output))
-        if not self._started:
-            await self._start(200, self._answer.content_type_stream, ((b"cache-control", b"no-cache"),))
-        if self._gone:
-            return
-        await self._send({"type": "http.response.body", "body": b"".join(pieces), "more_body": True})
-        if not self._gone:
-            self._progress.sent_tokens = self._progress.engine_tokens
-
-    async def _start(self, status: int, content_type: bytes, extra: Headers) -> None:
-        self._started = True
-        headers = [
-            (b"content-type", content_type),
-            (b"x-request-id", self._intent.usage_id.encode()),
-            *limit_headers(self._admitted.reservation.plan, self._wiring),
-            *((NOTICE_HEADER, notice.encode("latin-1", "replace")) for notice in self._notices),
-            *extra,
-        ]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
-
     async def _settle(self, status: Status) -> None:
         wiring, progress = self._wiring, self._progress
         complete, exact = status == settlement.OK, self._whole and self._counting.exact
@@ -354,23 +292,9 @@ class Pump:
                 "a request failed",
                 extra={"usage_id": self._intent.usage_id, "status": status, "error": failure.message},
             )
-            if not self._started:
-                await self._reject(failure)
-                return
-            await self._send({"type": "http.response.body", "body": self._answer.broken(failure), "more_body": False})
+            await self._client.fail(failure)
             return
-        if self._gone:
-            return
-        usage = Usage(input_tokens=self._intent.input_tokens, output_tokens=self._progress.engine_tokens)
-        reason = self._finish_reason or FINISH_STOP
-        if self._intent.stream:
-            if not self._started:
-                await self._pass_on([])
-            body = self._answer.last(finish_reason=reason, usage=usage)
-        else:
-            body = self._answer.whole(text="".join(self._texts), finish_reason=reason, usage=usage)
-            await self._start(200, b"application/json", ((b"content-length", str(len(body)).encode()),))
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        await self._client.end(reason=self._finish_reason or FINISH_STOP, text=self._texts, progress=self._progress)
 
 
 def _engine_failure(error: EngineError) -> RequestError:

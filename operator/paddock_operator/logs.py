@@ -1,35 +1,26 @@
 """One JSON line an event, to stderr."""
 
-import json
+import copy
 import logging
 import os
 import select
 import sys
-import time
 
+from paddock_core.log_lines import JsonFormatter
 from paddock_core.log_pipe import PipeHandler
 
-_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _KOPF_OWN = frozenset({"settings", "k8s_skip", "k8s_ref"})
 
 
-class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and everything given as `extra`."""
+class _Formatter(JsonFormatter):
+    """Without what kopf's own handlers alone can use; they get the same record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        line = {
-            "time": f"{stamp}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in record.__dict__.items() if name not in _STANDARD}
         if record.name.startswith("kopf"):
-            line = {name: value for name, value in line.items() if name not in _KOPF_OWN}
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+            record = copy.copy(record)
+            for name in _KOPF_OWN & vars(record).keys():
+                delattr(record, name)
+        return super().format(record)
 
 
 def stderr_handler() -> PipeHandler:
@@ -37,7 +28,7 @@ def stderr_handler() -> PipeHandler:
     number = sys.stderr.fileno()
     return PipeHandler(
         name=__name__,
-        formatter=JsonFormatter(),
+        formatter=_Formatter(),
         ready=lambda: bool(select.select((), (number,), (), 0)[1]),
         write=lambda piece: os.write(number, piece),
     )

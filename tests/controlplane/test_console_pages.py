@@ -7,9 +7,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from paddock_controlplane.logs import JsonFormatter
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.keys import format_key
+from paddock_core.log_lines import JsonFormatter
 
 pytestmark = pytest.mark.postgres
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from paddock_controlplane import maintenance, migrate
 from paddock_controlplane.db import EVERYTHING
 from paddock_controlplane.health import head
 from paddock_controlplane.idempotency.service import Sealer
-from paddock_controlplane.logs import JsonFormatter
 from paddock_controlplane.problems import SettingsError
 from paddock_controlplane.settings import Settings
 from sqlalchemy import Connection, text
@@ -172,12 +170,3 @@ def test_printed_settings_hold_no_secret() -> None:
 
 def test_every_setting_is_described() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def test_a_log_line_is_one_json_document() -> None:
-    record = logging.LogRecord("a.b", logging.INFO, "f", 1, "hello %s", ("you",), None)
-    record.path = "/v1\nx"
-    line = JsonFormatter().format(record)
-    assert "\n" not in line
-    event = json.loads(line)
-    assert (event["event"], event["path"], event["level"]) == ("hello you", "/v1\nx", "info")

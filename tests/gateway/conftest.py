@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.main import running
 from paddock_gateway.protocol import Server, bounded
 from paddock_gateway.settings import Settings
+from paddock_local.bare_kubernetes import free_port
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from tests.waiting import until
@@ -512,14 +512,6 @@ class World:
                 server.should_exit = True
                 await app.finish(5)
                 await serving
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def start(app: web.Application, runners: list[web.AppRunner]) -> str:

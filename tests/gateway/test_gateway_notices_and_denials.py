@@ -34,7 +34,7 @@ def with_notice(catalog: Catalog) -> Catalog:
 
 async def test_the_notice_of_a_license_is_in_every_answer(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = with_notice(packaged_catalog())
-    monkeypatch.setattr("paddock_gateway.main.packaged_catalog", lambda: catalog)
+    monkeypatch.setattr("paddock_gateway.assembly.packaged_catalog", lambda: catalog)
     async with world.gateway():
         completions = world.client().chat.completions
         whole = await completions.with_raw_response.create(model="demo", messages=HELLO)

@@ -63,7 +63,7 @@ async def test_who_is_overtaken_while_a_limit_has_room_asks_again(monkeypatch: p
         grants = tuple(Grant(granted=max(ask.need, ask.want), room=ask.limit) for ask in call.asks)
         return LeaseAnswer(grants=grants, gateways=1, seconds=300)
 
-    monkeypatch.setattr(leases, "_post", granted)
+    monkeypatch.setattr(leases._account_keeper, "answer", granted)
     levels = (Level(id="tenant:acme", limits=Limits(requests_per_minute=10**7)),)
     shared: dict[str, Any] = {"levels": levels, "source": levels, "wall": SYSTEM.wall()}
     costs: dict[str, Any] = {"input_tokens": 1, "output_cap": 1, "first_output": 1, "nano": 0}

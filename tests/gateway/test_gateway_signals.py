@@ -11,7 +11,8 @@ from paddock_core.signals import PATH, TTFT_BOUNDS_MS, WINDOW_SECONDS, Deploymen
 from paddock_gateway import internal
 from paddock_gateway.clock import SYSTEM, Clock
 from paddock_gateway.deployments import Deployment, Revision
-from paddock_gateway.signals import AT_A_TIME, SLOT_SECONDS, Signals, Window
+from paddock_gateway.signals import AT_A_TIME, Signals
+from paddock_gateway.windows import SLOT_SECONDS, Window
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 DEMO = "acme-team/demo"
