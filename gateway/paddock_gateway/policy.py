@@ -1,4 +1,8 @@
-"""The policy's follower: snapshot, then changes as they come, and a copy on disk for a start without control plane."""
+"""The policy's follower: snapshot, then changes as they come, and a copy on disk for a start without control plane.
+
+What this follower and the operator's have in common is core's: the view, its age, the wire. What differs is when and
+what is kept on disk, who hears of a change, and the HTTP client.
+"""
 
 import asyncio
 import logging
@@ -122,13 +126,9 @@ class PolicyFollower:
     async def _confirm(
         self, asked: float, answer: ReceivedSnapshot | Changes, *, keep: Callable[[], None] | None
     ) -> None:
-        """Renew the copy as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
-        freshness = self._freshness = Freshness(
-            max_age_seconds=answer.max_age_seconds,
-            renewed_at=asked,
-            boot_id=self._boot,
-            ahead_seconds=answer.at - self._clock.steady(),
-        )
+        """Renew the copy, and keep what came."""
+        now = self._clock.steady()
+        freshness = self._freshness = Freshness.renewed(answer, asked=asked, now=now, boot_id=self._boot)
         revision = self.view.revision
 
         def write() -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from paddock_core.policy.wire import Changes, ReceivedSnapshot, Snapshot
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
@@ -16,6 +18,16 @@ class Freshness:
     boot_id: str
     ahead_seconds: float
     """The control plane's Unix time less CLOCK_BOOTTIME, as of its last answer."""
+
+    @classmethod
+    def renewed(
+        cls, answer: Snapshot | ReceivedSnapshot | Changes, *, asked: float, now: float, boot_id: str
+    ) -> "Freshness":
+        """Of a copy that an answer confirms, as of the moment of asking: one that lay unread for an hour proves nothing
+        newer."""
+        return cls(
+            max_age_seconds=answer.max_age_seconds, renewed_at=asked, boot_id=boot_id, ahead_seconds=answer.at - now
+        )
 
     def expired(self, *, now: float, boot_id: str) -> bool:
         """True if the copy must no longer be used. A clock that ran backwards is not to be trusted either."""

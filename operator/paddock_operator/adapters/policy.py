@@ -123,13 +123,8 @@ class PolicyFollower:
         return True
 
     def _renew(self, answer: Snapshot | Changes, *, asked: float) -> None:
-        """Renew as of the moment of asking: an answer that lay unread for an hour proves nothing newer."""
-        self._fresh = Freshness(
-            max_age_seconds=answer.max_age_seconds,
-            renewed_at=asked,
-            boot_id=self._boot_id,
-            ahead_seconds=answer.at - self._clock.boottime(),
-        )
+        now = self._clock.boottime()
+        self._fresh = Freshness.renewed(answer, asked=asked, now=now, boot_id=self._boot_id)
         self._was_expired = self._expired()
 
     def _expired(self) -> bool:
