@@ -1,8 +1,10 @@
 """What an operator with the most deployments of `bench/scale.py` is asked: rest, a storm, a cold start, a resync."""
 
 import asyncio
+import json
+import sys
 import time
-from typing import Any
+from pathlib import Path
 
 import scale_process as process
 from paddock_core.resources import names
@@ -11,8 +13,7 @@ from scale_parts import SECONDS, World, counted
 
 STORM_PER_MINUTE = 10_200
 """A little more than the 10,000 that are asked for, so that no fewer come."""
-STORM = "bench.paddock.dev/Storm"
-STORM_AT_ONCE = 32
+STORM = Path(__file__).with_name("scale_storm.py")
 REST_SECONDS = 30.0
 RESYNC_SECONDS = 40
 CHILD_EVENTS, KEY_AGE, RESYNC = (
@@ -58,28 +59,13 @@ async def _rounds(world: World, count: int) -> None:
 
 
 async def _storm(world: World, seconds: int) -> dict[str, float]:
-    """Changes of pods, so many a minute if they can be written so fast; each is of a condition in the status, which
-    nobody of us may overlook."""
+    """Changes of pods, so many a minute if they can be written so fast."""
     before, cpu = await world.operator.metrics(), world.operator.cpu_seconds()
     places = [place for place in world.pods.objects if place[0] != names.WEIGHTS_NAMESPACE]
-    total, begin = STORM_PER_MINUTE * seconds // 60, time.monotonic()
-    # Fewer than there are pods: two writes of one would only meet in a conflict.
-    slots = asyncio.Semaphore(min(STORM_AT_ONCE, max(1, len(places) // 2)))
-
-    async def touch(number: int) -> None:
-        namespace, name = places[number % len(places)]
-        said = {"type": STORM, "status": "True", "reason": "Bench", "message": str(number)}
-        async with slots:
-            await world.admin.apply(_pod_status(namespace, name, [said]), subresource="status")
-
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(total):
-            await asyncio.sleep(max(0.0, begin + number * 60 / STORM_PER_MINUTE - time.monotonic()))
-            tasks.create_task(touch(number))
-    took = time.monotonic() - begin
+    took, changes = await _changed(world, places, seconds)
     after = await world.operator.metrics()
     return {
-        CHILD_EVENTS: total / took * 60,
+        CHILD_EVENTS: changes / took * 60,
         "storm, CPU s a minute": (world.operator.cpu_seconds() - cpu) / took * 60,
         # The queue measures from when a key is due; a change of a child makes it due only after a moment.
         KEY_AGE: CHILD_SECONDS + process.quantile(before, after, "paddock_operator_queue_wait_seconds", 0.99),
@@ -87,6 +73,18 @@ async def _storm(world: World, seconds: int) -> dict[str, float]:
     }
 
 
-def _pod_status(namespace: str, name: str, conditions: list[dict[str, Any]]) -> dict[str, Any]:
-    metadata = {"namespace": namespace, "name": name}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "status": {"conditions": conditions}}
+async def _changed(world: World, places: list[tuple[str, str]], seconds: int) -> tuple[float, int]:
+    """Let a process of its own change these pods; the seconds that it took, and how many changes it made."""
+    file = world.folder / "storm.json"
+    file.write_text(json.dumps(places))
+    words = (str(world.api.kubeconfigs["bench"]), str(file), str(STORM_PER_MINUTE), str(seconds))
+    storm = await asyncio.create_subprocess_exec(sys.executable, str(STORM), *words, stdout=asyncio.subprocess.PIPE)
+    try:
+        said, _ = await storm.communicate()
+    finally:
+        if storm.returncode is None:
+            storm.terminate()
+            await storm.wait()
+    assert storm.returncode == 0, f"the storm ended with {storm.returncode}"
+    told = json.loads(said)
+    return float(told["seconds"]), int(told["changes"])

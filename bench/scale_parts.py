@@ -20,6 +20,8 @@ GROUP_EVERY = 50
 """Every so many-th deployment is a group of two pods."""
 MODEL = "bench-model"
 SECONDS = 600.0
+LOOK_SECONDS = 0.25
+"""How often what is waited for is looked at: each time costs a hundredth of a second of what is measured."""
 
 
 @dataclass(kw_only=True)
@@ -128,7 +130,7 @@ async def until(holds: Callable[[], bool], *, what: str, progress: Callable[[], 
         if progress and now - told > 10:
             told = now
             process.note(f"{now - begin:.0f} s: {progress()}")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def now() -> str:

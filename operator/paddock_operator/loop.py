@@ -37,7 +37,7 @@ LOAD_SECONDS = 1.0
 """Requests come and go all the time: so often at most they move a round."""
 CHILD_SECONDS = 0.5
 """A pod that comes up changes half a dozen times within a second, and its controllers' objects with it."""
-BEGIN_SECONDS = 60.0
+BEGIN_SECONDS = 180.0
 """For so long what has only come lets those go first that are on their way. Whoever is nearly there is done within a
 moment; and of a thousand that come at once, the last pods come up while the first are served, not after all were begun.
 """

@@ -22,15 +22,18 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 180.0
 RESYNCS_TO_MISS = 3
 SET_ASIDE_SECONDS = 120.0
+COLLECT_AFTER = 20_000
+"""Objects made beyond those freed before the search for garbage: a round makes thousands and frees them by itself."""
 
 
 async def _set_aside() -> None:
     """Never returns. What the caches hold is millions of objects that stay: the search for garbage leaves them out,
     which would otherwise stop the process for a second now and then."""
+    gc.set_threshold(COLLECT_AFTER, 20, 50)
     while True:
-        await asyncio.sleep(SET_ASIDE_SECONDS)
         gc.collect()
         gc.freeze()
+        await asyncio.sleep(SET_ASIDE_SECONDS)
 
 
 def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None:
