@@ -41,6 +41,23 @@ def progressing(world: Any) -> Any:
     return next((item for item in world.parsed().conditions if item.type == "Progressing"), None)
 
 
+@pytest.mark.parametrize("bar", [{"gate": {"minRequests": 5}}, {"deadlineSeconds": 7200}])
+def test_another_bar_in_the_middle_begins_nothing_anew(worlds: Any, policy: Policy, bar: dict[str, Any]) -> None:
+    rollout = {"strategy": "Canary", "steps": [{"weightPercent": 10, "seconds": 20}, {"weightPercent": 50}]}
+    world = worlds.World(config=CONFIG, policy=policy, spec={**DEMO, "rollout": rollout})
+    world.rounds()
+    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
+    while world.parsed().rollout is None or world.parsed().rollout.step == 0:
+        world.round()
+        world.pods_come()
+        world.now += 5.0
+    before = world.parsed().rollout
+    world.spec = {**world.spec, "rollout": {**rollout, **bar}}
+    world.round()
+    after = world.parsed().rollout
+    assert (after.step, after.started_at) == (before.step, before.started_at)
+
+
 @pytest.mark.parametrize(
     "asked",
     [{"annotation": "1"}, {"gate": {"maxTtftIncreasePercent": 1000}}, {"deadlineSeconds": 7200}],

@@ -264,8 +264,6 @@ class RolloutStatus(_Document, frozen=True, kw_only=True):
     starved_since: str = ""
     """Since when a new copy finds no devices though nothing that holds some is on its way out."""
     started_at: str = ""
-    retry: str = ""
-    """Digest of what had asked last for a new try when it began."""
     message: str = ""
 
 

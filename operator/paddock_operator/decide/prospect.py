@@ -33,7 +33,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         failed=failed,
         recalled=frozenset(tried),
         rollout=status.rollout,
-        retry=revisions.retry_of(observed),
+        retried=revisions.retried(observed),
         told=_told(status.routing),
         copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
         health=dict(observed.health),

@@ -168,7 +168,6 @@ def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
         step_since=_text(stage.since),
         starved_since=_text(deadline.starved_since(look, goal=way.goal, former=way.former)),
         started_at=format_time(look.now) if before is None else before.started_at,
-        retry=look.retry,
         message=message,
     )
 

@@ -49,7 +49,7 @@ class Cluster:
     current: str | None = None
     failed: dict[str, str] = field(default_factory=dict)
     rollout: RolloutStatus | None = None
-    retry: str = ""
+    retried: frozenset[str] = frozenset()
     told: dict[str, int] = field(default_factory=dict)
     forgetful: bool = False
     """True for one look after a start of the operator: nothing is known of the copies' answers yet."""
@@ -64,7 +64,7 @@ class Cluster:
             current=self.current,
             failed=dict(self.failed),
             rollout=self.rollout,
-            retry=self.retry,
+            retried=self.retried,
             told=dict(self.told),
             copies=tuple(self._seen(copy) for copy in self.copies.values()),
             health=dict(self.health),
@@ -96,7 +96,7 @@ class Cluster:
             if look.name in self.copies:
                 raise ValueError(f"{look.name} is there already")
             self.copies[look.name] = Copy(look=look)
-        self.rollout, self.told = step.rollout, step.weights
+        self.rollout, self.told, self.retried = step.rollout, step.weights, frozenset()
         self.current = next((item.revision for item in step.standings if item.state is State.CURRENT), None)
         self.failed = {item.revision: item.message for item in step.standings if item.state is State.FAILED}
         return step
@@ -119,10 +119,10 @@ class Cluster:
         copy.placed_at = self.now if copy.placed_at is not None else None
         copy.look = replace(copy.look, answering=False)
 
-    def try_again(self, asked: str) -> None:
+    def try_again(self) -> None:
         """A person asks for a new try: what failed counts for nothing, also not what its trial showed."""
         self.benchmarks = {name: item for name, item in self.benchmarks.items() if name not in self.failed}
-        self.failed, self.retry = {}, asked
+        self.failed, self.retried = {}, frozenset(self.failed)
 
     def answering(self) -> Counter[str]:
         """Copies by revision that answer, whether they get requests or not."""

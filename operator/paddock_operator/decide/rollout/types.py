@@ -72,8 +72,9 @@ class Look:
     long as the wish is the same, so that they are not tried again."""
     rollout: RolloutStatus | None = None
     """As in the status."""
-    retry: str = ""
-    """What a person asked last for a new try by; with another value a change begins anew."""
+    retried: frozenset[str] = frozenset()
+    """Revisions whose state is Failed in the status, and which a person wants to see tried again: the change begins
+    anew."""
     told: dict[str, int] = field(default_factory=dict)
     """Percent of the requests by revision, as gateways were told last."""
     copies: tuple[CopyLook, ...] = ()
@@ -91,8 +92,8 @@ class Look:
     def under_way(self, *, goal: str, former: str | None) -> RolloutStatus | None:
         """What the status remembers of this change; None where it speaks of another one, or of a former try of it."""
         known = self.rollout
-        same = known is not None and (known.former, known.target, known.retry) == (former, goal, self.retry)
-        return known if same else None
+        same = known is not None and (known.former, known.target) == (former, goal)
+        return known if same and goal not in self.retried else None
 
 
 class Verdict(StrEnum):
