@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import openai
 import pytest
+from paddock_local.bare_kubernetes import free_port
 from paddock_local.demo import steps
 from paddock_local.demo.cast import OPERATOR, TENANTS
 
 from e2e import enforcement as act
-from faults.beside import Beside, MovedClock, answers, beside, free_port
+from faults.beside import Beside, MovedClock, answers, beside
 
 pytestmark = pytest.mark.stack
 

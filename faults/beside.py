@@ -4,7 +4,6 @@ import contextlib
 import json
 import mmap
 import signal
-import socket
 import struct
 import subprocess
 import time
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+from paddock_local.bare_kubernetes import free_port
 from paddock_local.stack import Stack
 
 START_SECONDS = 60
@@ -119,12 +119,6 @@ def beside(
         yield process
     finally:
         process.stop()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

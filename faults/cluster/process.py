@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from paddock_local.bare_kubernetes import KubeApi, start
+from paddock_local.bare_kubernetes import KubeApi, free_port, start
 from paddock_local.certificates import Authority
 
-from faults.beside import free_port
 from faults.cluster.stage import Stage, tests_helper
 
 T = TypeVar("T")

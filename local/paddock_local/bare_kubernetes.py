@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -30,8 +31,9 @@ from paddock_local.paths import find_checkout
 
 START_SECONDS = 60.0
 PORTS = 10
-PORT_RANGE = (20000, 32000)
-"""Below those that the kernel hands out for outgoing connections."""
+PORT_RANGE, SINGLE_PORTS = (20000, 32000), range(10000, 20000)
+"""Below those that the kernel hands out for outgoing connections: it would give one to somebody before it is used."""
+_singles = itertools.cycle(random.sample(SINGLE_PORTS, len(SINGLE_PORTS)))
 
 USERS = {
     "admin": ("admin", "system:masters"),
@@ -105,6 +107,16 @@ def find_kubectl() -> str:
     """The environment's kubectl, since the machine's own may be too old for this API server."""
     own = Path(sys.executable).parent / "kubectl"
     return str(own) if own.exists() else shutil.which("kubectl") or "kubectl"
+
+
+def free_port() -> int:
+    """A port on which nothing listens now, and which nobody else in this process gets."""
+    for port in itertools.islice(_singles, len(SINGLE_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"no port is free between {SINGLE_PORTS.start} and {SINGLE_PORTS.stop}")
 
 
 @contextlib.contextmanager

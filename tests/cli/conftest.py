@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,18 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
+from paddock_local.bare_kubernetes import free_port
 
 START_SECONDS = 240
 CHECKOUT = Path(__file__).parents[2]
-
-
-def _free_port() -> int:
-    """Another run of these tests on the same machine must not be in the way."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-PORT = _free_port()
+PORT = free_port()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +149,7 @@ def paddock(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def control_plane(tmp_path: Path) -> Callable[..., AbstractContextManager[Shell]]:
     """Runs a control plane on the database with a DSN."""
-    return lambda dsn, **other: _control_plane(dsn, tmp_path, _free_port(), **other)
+    return lambda dsn, **other: _control_plane(dsn, tmp_path, free_port(), **other)
 
 
 def _ready(url: str) -> bool:

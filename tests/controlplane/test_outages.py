@@ -15,11 +15,12 @@ import httpx
 import pytest
 from paddock_controlplane.migrate import migrate
 from paddock_core.audit.chain import Entry, Verifier
+from paddock_local.bare_kubernetes import free_port
 from sqlalchemy import text
 
 pytestmark = pytest.mark.postgres
 
-PORT = 7705
+PORT = free_port()
 ADMIN = {"authorization": "Bearer admin-token-for-tests"}
 INTERNAL = {"authorization": "Bearer internal-token-for-tests"}
 

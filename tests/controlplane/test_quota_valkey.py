@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from paddock_controlplane.quotas import leases
+from paddock_local.bare_kubernetes import free_port
 from valkey import Valkey
 
 _SPEC = spec_from_file_location("calls_for_leases", Path(__file__).with_name("test_quota_leases.py"))
@@ -43,9 +44,7 @@ class Store:
     """The server, on a port of its own, with nothing on disk."""
 
     def __init__(self) -> None:
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            self.port = held.getsockname()[1]
+        self.port = free_port()
         self.url = f"valkey://127.0.0.1:{self.port}/0"
         self.client = Valkey.from_url(self.url, decode_responses=True)
         self._process: subprocess.Popen[bytes] | None = None

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import math
-import socket
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from paddock_core.resources.conditions import FALSE, TRUE, UNKNOWN
 from paddock_core.resources.llamadeployment import Condition, Endpoint, RoutingStatus, TargetStatus
 from paddock_core.signals import PATH, DeploymentSignal, GatewayReport, RevisionSignal
+from paddock_local.bare_kubernetes import free_port
 from paddock_operator.adapters import gateways as adapter
 from paddock_operator.decide.draining import drained
 from paddock_operator.decide.drains import judge
@@ -427,9 +427,7 @@ async def served(here: Gateway) -> AsyncIterator[Gateway]:
     app.router.add_get(PATH, here.answer)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     here.url = f"http://localhost:{port}"
     yield here

@@ -4,7 +4,8 @@ import json
 import time
 from typing import Any
 
-from faults.beside import free_port
+from paddock_local.bare_kubernetes import free_port
+
 from faults.cluster.outcome import Outcome
 from faults.cluster.process import Scene, scene
 from faults.cluster.stage import Stage, tests_helper

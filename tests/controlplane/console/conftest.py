@@ -16,10 +16,11 @@ from typing import Any
 
 import httpx
 import pytest
+from paddock_local.bare_kubernetes import free_port
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
 MODEL = "smollm2-135m-instruct"
-PORT = 7650
+PORT = free_port()
 START_SECONDS = 240
 PATIENCE_MILLISECONDS = 60_000
 """How long a page may take on a busy machine."""
