@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 from paddock_core.resources import names
-from paddock_core.resources.conditions import ConditionReason, ConditionType, is_well, merge, phase
+from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, is_well, merge, phase
 from paddock_core.resources.llamadeployment import Condition, Status
+from paddock_core.resources.reasons import of_event
 
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.progress import progressing
@@ -20,6 +21,9 @@ from paddock_operator.ports import Cluster, Manifest
 from paddock_operator.times import format_time
 
 log = logging.getLogger(__name__)
+
+DRIFTED = "Drifted"
+"""The Event when what would be rendered now begins to differ from what runs."""
 
 ON_THE_WAY = frozenset(
     {
@@ -100,10 +104,8 @@ class Reporter:
         document = {**kind, "metadata": metadata, "status": msgspec.to_builtins(new)}
         # Replaced, not applied: the whole status is ours alone, and that costs the API server a fifth less.
         self._documents.wrote(await self._cluster.replace(document, subresource="status"))
-        for condition in transitions(old.conditions, new.conditions):
+        for condition in news(observed, new):
             await self._tell(observed, condition)
-        if new.drifted and not old.drifted:
-            await self._tell(observed, drift(observed, new))
         return True
 
     async def _tell(self, observed: Observed, condition: Condition) -> None:
@@ -114,6 +116,13 @@ class Reporter:
             return
         except ClusterError as error:
             log.warning("event not written", extra={"key": str(observed.key), "error": str(error)})
+
+
+def news(observed: Observed, new: Status) -> list[Condition]:
+    """What is worth an Event now that this becomes the status: of conditions, and that a deployment begins to drift."""
+    old = observed.live.status
+    begins = new.drifted and not old.drifted
+    return [*transitions(old.conditions, new.conditions), *([drift(observed, new)] if begins else [])]
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Condition]:
@@ -141,16 +150,13 @@ def _is_trouble(item: Condition) -> bool:
 def drift(observed: Observed, status: Status) -> Condition:
     """What the Event says when a deployment begins to drift; no condition of its own, for nothing is wrong."""
     current = next((item for item in status.revisions if item.state == State.CURRENT), None)
-    made = "" if current is None else f" {current.name}, rendered by operator {current.rendered_by or '(unknown)'}"
-    text = (
-        f"copies run revision{made}; this operator, or the platform's settings of now, would render otherwise. They go"
-        " on so until a maintenance window (spec.maintenance, else the platform's own; where neither is set there is"
-        " none), or until the next change of the specification takes it along"
-    )
+    made = "" if current is None else f"revision {current.name}, by operator {current.rendered_by or '(unknown)'}: "
+    row = of_event(DRIFTED)
+    text = f"{made}{row.means}. What to do: {row.do}"
     return Condition(
-        type="Drifted",
-        status="True",
-        reason="Drifted",
+        type=DRIFTED,
+        status=TRUE,
+        reason=DRIFTED,
         message=text,
         observed_generation=observed.generation,
         last_transition_time=format_time(observed.now),

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 from paddock_core.resources.llamadeployment import MaintenanceSpec
+from paddock_core.resources.reasons import of_event
 from paddock_operator.decide.scaling_advice import Demand
 from paddock_operator.kinds import CONFIG_MAP, POD
 from paddock_operator.ports import Policy
+from paddock_operator.report import event, news
 from paddock_operator.times import format_time
 
 from tests.operator.platforms import CONFIG, licensed
@@ -57,6 +59,26 @@ def crashed(world: Any) -> None:
             }
             status = {"conditions": [{"type": "Ready", "status": "False"}], "containerStatuses": [state]}
             world.objects[kind, name] = {**pod, "status": status}
+
+
+def test_drift_is_told_once_by_an_event_and_as_long_as_it_lasts_by_the_condition(worlds: Any, policy: Policy) -> None:
+    world = worlds.World(config=CONFIG, policy=policy, spec=DEMO)
+    world.rounds()
+    before = world.observed()
+    world.config = replace(world.config, **OTHER)
+    world.rounds()
+    after = world.parsed()
+    told = next(event(before, item) for item in news(before, after) if item.type == "Drifted")
+    assert (told["reason"], told["type"]) == ("Drifted", "Normal")
+    assert after.revisions[0].name in told["message"]
+    assert told["message"].endswith(of_event("Drifted").do)
+    assert not [item for item in news(world.observed(), after) if item.type == "Drifted"], "it is no news any more"
+    serving = next(item for item in after.conditions if item.type == "Serving")
+    assert serving.status == "True"
+    assert "it has drifted, which is no trouble: the next maintenance window" in serving.message
+    world.config = replace(world.config, maintenance=MaintenanceSpec(start="00:00", hours=24))
+    world.rounds()
+    assert "drifted" not in next(item for item in world.parsed().conditions if item.type == "Serving").message
 
 
 @pytest.mark.parametrize("happens", [evicted, leaving, crashed])

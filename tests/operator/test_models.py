@@ -13,6 +13,8 @@ from paddock_operator.models.decide import ModelOutcome, Step, decide
 from paddock_operator.models.observed import ObservedModel, parse_model
 from paddock_operator.ports import Policy
 
+from tests.operator.policy_server import demo_weights
+
 NOW = 1_800_000_000.0
 
 
@@ -45,6 +47,13 @@ def told(outcome: ModelOutcome) -> dict[str, tuple[str, str]]:
 
 WEIGHTS = {"precision": "q4_1", "format": "gguf", "bytes": 9, "source": {"kind": "local"},
            "files": [{"name": "a.gguf", "sha256": "0" * 64}]}  # fmt: skip
+
+
+THE_DEMOS_WEIGHTS = {
+    **WEIGHTS,
+    "files": [{"name": file.name, "sha256": file.sha256, "bytes": file.bytes} for file in demo_weights().files],
+}
+"""Files that are known under another license."""
 
 
 def test_a_new_model_gets_a_finalizer_and_is_registered(view: PolicyView) -> None:
@@ -83,6 +92,12 @@ def test_what_cannot_be_served_is_registered_and_says_so(view: PolicyView, spec:
         ({"base": "absent"}, {"Registered": "BaseUnknown"}),
         ({"owner": "nobody"}, {"Registered": "OwnerUnknown"}),
         ({"base": 5}, {"Registered": "InvalidSpec"}),
+        ({"kind": "dream"}, {"Registered": "KindUnknown"}),
+        ({"kind": "distillation"}, {"Registered": "TeacherMissing"}),
+        ({"kind": "merge"}, {"Registered": "ParentMissing"}),
+        ({"base": "demo-acme"}, {"Registered": "LineageCycle"}),
+        ({"metadata": {"name": "smollm2-135m-instruct"}}, {"Registered": "IdTaken"}),
+        ({"base": "llama-2-7b-chat", "weights": THE_DEMOS_WEIGHTS}, {"Registered": "WeightsOfAnother"}),
     ],
 )
 def test_what_came_past_the_webhook_is_not_registered(

@@ -99,18 +99,21 @@ FAILURES = {
     "DownloadDenied": (DownloadDeniedError("not licensed"), ConditionType.WEIGHTS_READY),
     "ApplyFailed": (ClusterError("denied by policy"), ConditionType.SERVING),
 }
+FOUND = {ConditionType.WEIGHTS_READY: ("Prepared", "Preparing"), ConditionType.SERVING: ("Serving", "Loading")}
+"""Reasons with which a condition holds, and with which it does not yet."""
 
 
 @pytest.mark.parametrize("reason", FAILURES)
 def test_a_write_that_fails_is_told_by_the_condition_that_it_served(reason: str) -> None:
     error, kind = FAILURES[reason]
     assert isinstance(error, OperatorError)
-    waits = Outcome(findings=(fails(kind, "Preparing", "waits"),))
+    there, lacking = FOUND[kind]
+    waits = Outcome(findings=(fails(kind, lacking, "waits"),))
     (finding,) = reconcile._told(waits, error).findings
     assert (finding.type, finding.status, finding.reason) == (kind, "False", reason)
     assert str(error) in finding.message
-    (goes_on,) = reconcile._told(Outcome(findings=(holds(kind, "Serving", "2 of 2"),)), error).findings
-    assert (goes_on.status, goes_on.reason) == ("True", "Serving"), "a failed write takes nothing away that holds"
+    (goes_on,) = reconcile._told(Outcome(findings=(holds(kind, there, "2 of 2"),)), error).findings
+    assert (goes_on.status, goes_on.reason) == ("True", there), "a failed write takes nothing away that holds"
     assert str(error) in goes_on.message
 
 

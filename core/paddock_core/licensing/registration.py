@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry, WeightSet
@@ -15,6 +16,26 @@ from paddock_core.licensing.lineage import Lineage, LineageCycleError, LineageEr
 from paddock_core.licensing.same_bytes import same_bytes
 from paddock_core.licensing.types import Decision, Facts, Request, Role
 from paddock_core.policy.documents import RegisteredModel, Tenant
+
+
+class RegistrationReason(StrEnum):
+    """Stable reasons why a registration makes no sense."""
+
+    ID_TAKEN = "IdTaken"
+    KIND_UNKNOWN = "KindUnknown"
+    TEACHER_MISSING = "TeacherMissing"
+    PARENT_MISSING = "ParentMissing"
+    OWNER_UNKNOWN = "OwnerUnknown"
+    BASE_UNKNOWN = "BaseUnknown"
+    LINEAGE_CYCLE = "LineageCycle"
+    WEIGHTS_OF_ANOTHER = "WeightsOfAnother"
+
+
+class UnservedReason(StrEnum):
+    """Stable reasons why a registered model cannot be served."""
+
+    ADAPTER_NOT_SERVED = "AdapterNotServed"
+    WEIGHTS_NOT_REGISTERED = "WeightsNotRegistered"
 
 
 class RegistrationError(ValueError):
@@ -45,19 +66,24 @@ def judge(
     `deleted` models keep their bytes under the licenses that bound them; the control plane alone knows them.
 
     Raises:
-        RegistrationError: IdTaken, KindUnknown, TeacherMissing, ParentMissing, OwnerUnknown, BaseUnknown,
-            LineageCycle or WeightsOfAnother.
+        RegistrationError: with one of `RegistrationReason`.
     """
     kind = MODEL_KINDS.get(model.kind)
     if model.id in catalog.models:
-        raise RegistrationError("IdTaken", f"{model.id} is a model of the catalogue: choose another id")
+        raise RegistrationError(
+            RegistrationReason.ID_TAKEN, f"{model.id} is a model of the catalogue: choose another id"
+        )
     if kind is None:
-        raise RegistrationError("KindUnknown", f"no kind {model.kind}: it is one of {', '.join(MODEL_KINDS)}")
+        raise RegistrationError(
+            RegistrationReason.KIND_UNKNOWN, f"no kind {model.kind}: it is one of {', '.join(MODEL_KINDS)}"
+        )
     if kind.taught and not model.teachers:
-        raise RegistrationError("TeacherMissing", f"a {model.kind} was trained on outputs: name its teachers")
+        raise RegistrationError(
+            RegistrationReason.TEACHER_MISSING, f"a {model.kind} was trained on outputs: name its teachers"
+        )
     if kind.merged and not model.merged_with:
         text = f"a {model.kind} has several parents: name the others beside its base in merged_with"
-        raise RegistrationError("ParentMissing", text)
+        raise RegistrationError(RegistrationReason.PARENT_MISSING, text)
     owner = _owner(model, facts)
     candidate = with_models(facts, model)
     lineage = _lineage(model, candidate, catalog, owner)
@@ -90,7 +116,7 @@ def hidden(*, model: str) -> str:
     return f"no model {model} in the catalogue or registered: see `paddock model list`"
 
 
-def unserved(*, model: str, facts: Facts, entry: ModelEntry) -> tuple[str, str] | None:
+def unserved(*, model: str, facts: Facts, entry: ModelEntry) -> tuple[UnservedReason, str] | None:
     """Why a known model cannot be served by this version, as a stable reason and a message; None if it can."""
     made = facts.models.get(model)
     if entry.weights or made is None:
@@ -98,9 +124,12 @@ def unserved(*, model: str, facts: Facts, entry: ModelEntry) -> tuple[str, str] 
     kind = MODEL_KINDS.get(made.kind)
     if kind is not None and not kind.whole:
         text = f"{model} is an {made.kind} of {made.base}, and no engine of this version loads one beside its base"
-        return "AdapterNotServed", f"{text}: merge them and register the result as a merge of {made.base} with {model}"
+        return (
+            UnservedReason.ADAPTER_NOT_SERVED,
+            f"{text}: merge them and register the result as a merge of {made.base} with {model}",
+        )
     text = f"{model} was registered without weights: delete it and register it with them"
-    return "WeightsNotRegistered", text
+    return UnservedReason.WEIGHTS_NOT_REGISTERED, text
 
 
 def _owner(model: RegisteredModel, facts: Facts) -> Tenant | None:
@@ -109,20 +138,20 @@ def _owner(model: RegisteredModel, facts: Facts) -> Tenant | None:
     owner = facts.tenants.get(model.owner)
     if owner is None:
         text = f"no tenant {model.owner}: the platform team registers it with `paddock tenant create`"
-        raise RegistrationError("OwnerUnknown", text, mendable=True)
+        raise RegistrationError(RegistrationReason.OWNER_UNKNOWN, text, mendable=True)
     return owner
 
 
 def _lineage(model: RegisteredModel, candidate: Facts, catalog: Catalog, owner: Tenant | None) -> Lineage:
     for name in (model.base, *model.merged_with, *model.teachers):
         if owner is not None and name != model.id and not may_deploy(model=name, tenant=owner, facts=candidate):
-            raise RegistrationError("BaseUnknown", hidden(model=name), mendable=True)
+            raise RegistrationError(RegistrationReason.BASE_UNKNOWN, hidden(model=name), mendable=True)
     try:
         return trace(model=model.id, registered=candidate.models, catalog=catalog)
     except LineageCycleError as error:
-        raise RegistrationError("LineageCycle", str(error)) from error
+        raise RegistrationError(RegistrationReason.LINEAGE_CYCLE, str(error)) from error
     except LineageError as error:
-        raise RegistrationError("BaseUnknown", str(error), mendable=True) from error
+        raise RegistrationError(RegistrationReason.BASE_UNKNOWN, str(error), mendable=True) from error
 
 
 def _own_weights(model: RegisteredModel, lineage: Lineage, facts: Facts, catalog: Catalog) -> None:
@@ -139,7 +168,9 @@ def _own_weights(model: RegisteredModel, lineage: Lineage, facts: Facts, catalog
             missing = ["as a model whose licenses can no longer be told"]
         if missing:
             text = f"{what} of its weights is known here {', '.join(missing)}, and its base is not"
-            raise RegistrationError("WeightsOfAnother", f"{text}: name the model that it was made from")
+            raise RegistrationError(
+                RegistrationReason.WEIGHTS_OF_ANOTHER, f"{text}: name the model that it was made from"
+            )
 
 
 def _not_deleted(model: RegisteredModel, lineage: Lineage, deleted: Sequence[DeletedModel]) -> None:
@@ -151,10 +182,12 @@ def _not_deleted(model: RegisteredModel, lineage: Lineage, deleted: Sequence[Del
         ]
         if missing and same:
             text = f"{same[0]} of its weights was registered here {', '.join(missing)}, and its base is not"
-            raise RegistrationError("WeightsOfAnother", f"{text}: name the model that it was made from")
+            raise RegistrationError(
+                RegistrationReason.WEIGHTS_OF_ANOTHER, f"{text}: name the model that it was made from"
+            )
         if missing and gone.id == model.id:
             text = f"a model that was deleted had the id {model.id} {', '.join(missing)}: choose another id"
-            raise RegistrationError("IdTaken", text)
+            raise RegistrationError(RegistrationReason.ID_TAKEN, text)
 
 
 def _lost(ours: Lineage, theirs: Lineage | DeletedModel) -> list[str]:

@@ -33,6 +33,7 @@ HOLD_SECONDS = 120
 LONG_DRAIN_SECONDS = 60.0
 """A drain that has lasted so long may well last as long again, and then a copy has to load: who comes meanwhile would
 wait in vain."""
+DRIFTED = "it has drifted, which is no trouble: the next maintenance window or change of the specification ends it"
 
 
 def run(observed: Observed, config: Config, course: Course) -> Outcome:
@@ -50,7 +51,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         wanted=_wanted(observed, course.target, wanted, held=held_back(seen, step), refused=wanted < scaled.desired),
         endpoints=endpoints,
         told=troubles(seen, step),
-        note=step.message,
+        note=step.message or (DRIFTED if course.drifted else ""),
         probe_interval_seconds=config.probe_interval_seconds,
     )
     waits = [scaled.look_after_seconds, step.look_after_seconds, state.look_after_seconds]

@@ -1,10 +1,7 @@
 """The table of conditions and reasons: complete, without leftovers, and readable."""
 
-import ast
-import inspect
-
 import pytest
-from paddock_core.licensing import registration
+from paddock_core.licensing.registration import RegistrationReason, UnservedReason
 from paddock_core.licensing.types import Reason
 from paddock_core.planning.types import RefusalReason
 from paddock_core.resources.conditions import ConditionReason, ConditionType, ModelConditionType
@@ -13,19 +10,23 @@ from paddock_core.resources.reasons import advice, packaged_reasons
 TABLE = packaged_reasons()
 
 
-def lacks_of_models() -> set[str]:
-    """Reasons that `unserved` gives: the first words of the pairs that it returns."""
-    tree = ast.parse(inspect.getsource(registration.unserved))
-    pairs = [
-        node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple)
-    ]
-    return {str(ast.literal_eval(pair.elts[0])) for pair in pairs}
-
-
 def test_every_reason_is_in_the_table_and_no_other() -> None:
-    lacks = lacks_of_models()
-    assert lacks
-    assert set(TABLE.reasons) == {*ConditionReason, *Reason, *RefusalReason, *lacks}
+    kinds = (ConditionReason, Reason, RegistrationReason, UnservedReason, RefusalReason)
+    assert set(TABLE.reasons) == {str(reason) for kind in kinds for reason in kind}
+
+
+NEVER_OF_A_MODEL = (Reason.ALLOWED, Reason.MODEL_UNKNOWN, Reason.LICENSE_MISMATCH)
+"""What it is made from is looked for before the license is, and who registers a model names no license."""
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in NEVER_OF_A_MODEL])
+def test_what_a_license_denies_is_told_of_deployments_and_of_registrations(reason: Reason) -> None:
+    assert {"LicenseAccepted", "Registered"} <= set(TABLE.reasons[reason].on)
+
+
+@pytest.mark.parametrize("reason", list(RefusalReason))
+def test_what_the_planner_refuses_is_told_of_the_plan(reason: RefusalReason) -> None:
+    assert "Planned" in TABLE.reasons[reason].on
 
 
 def test_every_condition_type_is_in_the_table_and_no_other() -> None:
