@@ -8,7 +8,7 @@ import openai
 from paddock_local.demo.cast import LICENSE, OPERATOR, QUESTION, SERVED, TENANTS, Party, tenant_namespace
 from paddock_local.demo.world import StoryError, World
 
-START_SECONDS = 120
+START_SECONDS = 300
 REVOKE_SECONDS = 2.0
 TEXTS = "examples/licenses/paddock-demo"
 

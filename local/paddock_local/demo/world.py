@@ -91,7 +91,7 @@ class World:
         """OpenAI's SDK with the tenant's key: a change of base URL and key is all that moving takes."""
         key = self.secret(f"{tenant}-key") if tenant else NO_KEY
         if key not in self.clients:
-            self.clients[key] = OpenAI(base_url=f"{self.gateway_url}/v1", api_key=key, max_retries=0, timeout=60)
+            self.clients[key] = OpenAI(base_url=f"{self.gateway_url}/v1", api_key=key, max_retries=0, timeout=300)
         return self.clients[key]
 
     def close(self) -> None:
