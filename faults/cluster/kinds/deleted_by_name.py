@@ -16,7 +16,7 @@ WHAT = (
     " its name while the request is on its way"
 )
 PASS = "0 objects deleted that the operator has not seen: each delete names the uid that it means; all converges"
-SHORT, FULL = 3, 100
+SHORT, FULL = 3, 40
 WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 
 
@@ -42,11 +42,12 @@ def play(stage: Stage, size: int) -> Outcome:
 
 
 class Exchange:
-    """Exchanges what a request is to delete, once for each name; tells what that request deleted all the same."""
+    """Exchanges what a request is to delete; tells what that request deleted all the same."""
 
     def __init__(self, world: World) -> None:
         self.wrong: list[str] = []
-        self._names = set[str]()
+        self._placed = set[str]()
+        """Uids of those put in place: these may go."""
         self._now = ""
         """The path of the request that is just being answered, if its object was exchanged."""
         self._world = world
@@ -56,17 +57,19 @@ class Exchange:
     @property
     def exchanged(self) -> int:
         """How many were."""
-        return len(self._names)
+        return len(self._placed)
 
     def _before(self, method: str, path: str) -> None:
         self._now = ""
         place = self._workload(path) if method == "DELETE" else None
         live = self._world.store.get(place) if place else None
-        if place is None or live is None or place.name in self._names or "deletionTimestamp" in live["metadata"]:
+        if place is None or live is None or "deletionTimestamp" in live["metadata"]:
+            return
+        if live["metadata"]["uid"] in self._placed:
             return
         self._world.store.remove(place, by="others")
-        self._world.store.put(place, live, by="others")
-        self._names.add(place.name)
+        made = self._world.store.put(place, live, by="others")
+        self._placed.add(str(made["metadata"]["uid"]))
         self._now = path
 
     def _after(self, _client: Client, method: str, path: str) -> None:
