@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,19 @@ async def test_a_crash_leaves_each_open_request_to_be_settled_once(tmp_path: Pat
         second.keep_open(request.intent.usage_id)
         second.release(10)
     assert (len(requests), second.open_requests) == (2, 2)
-    reaper = Reaper(engine=Engine(connect_timeout=1), routes=synced_routes(), platform_key=b"key", patience=5)
+    waiting: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+
+    def told(name: str, change: int) -> None:
+        waiting[name] += change
+        most[name] = max(most[name], waiting[name])
+
+    engine = Engine(connect_timeout=1)
+    reaper = Reaper(engine=engine, routes=synced_routes(), platform_key=b"key", patience=5, waiting=told)
     await recover(requests=requests, journal=second, reaper=reaper)
     await second.close()
+    assert most.total()
+    assert not waiting.total()
     assert left_open(tmp_path) == ()
     rows = [item for item in payloads_in_order(tmp_path, segment_numbers(tmp_path)) if isinstance(item, UsageRecord)]
     assert sorted(row.usage_id for row in rows) == [f"usage-{number:03}" for number in range(4)]
