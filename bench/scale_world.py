@@ -162,6 +162,9 @@ def requests(folder: Path, *, user: str, since: str, until: str) -> dict[tuple[s
     counted: dict[tuple[str, str], int] = {}
     with (folder / "audit.log").open() as lines:
         for line in lines:
+            if not line.endswith("\n"):
+                # It is being written, so it is none of what was asked for.
+                continue
             event = json.loads(line)
             at = str(event["requestReceivedTimestamp"])
             if event["verb"] == "watch" or event["user"]["username"] != user or not since <= at <= until:

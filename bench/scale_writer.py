@@ -35,7 +35,10 @@ async def main(kubeconfig: str, file: str, at_once: str) -> None:
 
 async def _write(cluster: LightkubeCluster, rest: Iterator[dict[str, Any]]) -> None:
     for item in rest:
-        await cluster.apply(item, subresource="status" if kind_of(item) == LLAMA_DEPLOYMENT else "")
+        if kind_of(item) == LLAMA_DEPLOYMENT:
+            await cluster.replace(item, subresource="status")
+        else:
+            await cluster.apply(item)
 
 
 if __name__ == "__main__":
