@@ -136,7 +136,7 @@ async def test_age_counts_from_when_a_key_was_due(after: float) -> None:
 
 
 async def test_it_is_told_for_how_long_each_key_was_due() -> None:
-    clock, told = Time(), []
+    clock, told = Time(), list[float]()
     queue = WorkQueue(time=clock, random_source=random.Random(1), waited=told.append)
     queue.add(A)
     queue.add(B, after_seconds=2.0)
