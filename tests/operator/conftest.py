@@ -21,6 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from paddock_core.resources.conditions import ConditionType, Finding
+from paddock_core.resources.reasons import packaged_reasons
 from paddock_local import bare_kubernetes, simulation
 from paddock_local.paths import find_checkout
 from paddock_local.progress import Progress
@@ -28,6 +30,32 @@ from paddock_operator.settings import OperatorSettings
 
 # Offsets in the block of ports that a run has to itself; etcd and the API server have the first three.
 POLICY, WEBHOOK, HEALTH, SECOND_WEBHOOK, SECOND_HEALTH = 4, 5, 6, 7, 8
+REPEATING = (ConditionType.PROGRESSING, ConditionType.DEGRADED)
+"""Conditions that show the reasons of others."""
+
+
+@pytest.fixture(scope="session")
+def unlisted() -> Iterator[set[tuple[str, str]]]:
+    """Conditions and reasons that were found, in this process, and that the table of reasons does not have together."""
+    table, made, seen = packaged_reasons().reasons, Finding.__init__, set[tuple[str, str]]()
+
+    def noting(finding: Finding, **fields: Any) -> None:
+        made(finding, **fields)
+        row = table.get(finding.reason)
+        if finding.type not in REPEATING and (row is None or finding.type not in row.on):
+            seen.add((str(finding.type), str(finding.reason)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Finding, "__init__", noting)
+        yield seen
+
+
+@pytest.fixture(autouse=True)
+def every_reason_is_in_the_table(unlisted: set[tuple[str, str]]) -> Iterator[None]:
+    """What a test brings forth is what people are told in the table of reasons."""
+    unlisted.clear()
+    yield
+    assert not unlisted, "reasons.yaml lacks these conditions in `on` of these reasons"
 
 
 @pytest.fixture(scope="session")
