@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from paddock_core.resources.names import COPY
 from paddock_core.signals import DeploymentSignal
 from paddock_operator.decide.running import HOLD_SECONDS, LONG_DRAIN_SECONDS
 from paddock_operator.gateways import Gateways, GatewayView
-from paddock_operator.kinds import REPLICA_SET
+from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.ports import Policy
 
 from tests.operator.platforms import CONFIG, licensed
@@ -94,6 +95,39 @@ def test_requests_wait_while_the_only_copy_is_replaced_but_not_behind_a_long_dra
     (after,) = world.names(REPLICA_SET)
     assert after != before
     assert [len(target.endpoints) for target in world.parsed().routing.targets] == [1]
+    assert world.parsed().routing.hold_seconds == 0
+
+
+def test_requests_wait_behind_a_long_drain_where_another_copy_loads_meanwhile(worlds: Any, policy: Policy) -> None:
+    world = started(worlds, policy, strategy="RollingUpdate", maxUnavailable=1)
+    (before,) = world.names(REPLICA_SET)
+    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
+    step(world, requests=1)
+    for _ in range(40):
+        (new,) = set(world.names(REPLICA_SET)) - {before}
+        world.answer(new, "it loads")
+        step(world, requests=1)
+        assert not any(target.endpoints for target in world.parsed().routing.targets)
+        assert world.parsed().routing.hold_seconds == HOLD_SECONDS
+
+
+def test_no_request_waits_for_a_copy_that_waits_for_the_devices_of_a_long_drain(worlds: Any, policy: Policy) -> None:
+    world = started(worlds, policy, strategy="RollingUpdate", maxUnavailable=1)
+    (before,) = world.names(REPLICA_SET)
+    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
+    lacking = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    for _ in range(20):
+        step(world, requests=1)
+        for (kind, _name), item in world.objects.items():
+            if kind == POD and item["metadata"]["labels"][COPY] != before:
+                item["status"] = {**item["status"], "conditions": [lacking]}
+                item["spec"].pop("nodeName", None)
+    assert len(world.names(REPLICA_SET)) == 2
     assert world.parsed().routing.hold_seconds == 0
 
 

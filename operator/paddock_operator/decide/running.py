@@ -176,10 +176,11 @@ def _hold_seconds(observed: Observed, seen: Seen, step: Step) -> int:
         return 0
     here = [copy for copy in seen.copies if not copy.going]
     ending = [copy for copy in here if copy.draining and not seen.is_drained(copy.name)]
+    # One that finds no node waits itself, for the devices of those that end.
+    coming = bool(step.create) or any(not copy.draining and not copy.starved for copy in here)
     late = observed.now - LONG_DRAIN_SECONDS
-    only_ends = not step.create and len(ending) == len(here)
     long = any(copy.draining_since is not None and copy.draining_since <= late for copy in ending)
-    return 0 if only_ends and long else HOLD_SECONDS
+    return 0 if long and not coming else HOLD_SECONDS
 
 
 def _wanted(observed: Observed, target: Revision, copies: int, *, held: int, refused: bool) -> serving.Wanted:
