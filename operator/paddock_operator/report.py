@@ -18,6 +18,7 @@ from paddock_operator.errors import ClusterError, ConflictError
 from paddock_operator.kinds import EVENT, LLAMA_DEPLOYMENT
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Cluster, Manifest
+from paddock_operator.pruned import PrunedFields
 from paddock_operator.times import format_time
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class Reporter:
         self._cluster = cluster
         self._documents = documents
         self._gateway_url = gateway_url
+        self._pruned = PrunedFields()
 
     async def report(self, observed: Observed, outcome: Outcome) -> bool:
         """Write the status if it changed; whether it did. Raises ClusterError: ConflictError where somebody has
@@ -103,7 +105,10 @@ class Reporter:
         kind = {"apiVersion": LLAMA_DEPLOYMENT.api_version, "kind": LLAMA_DEPLOYMENT.name}
         document = {**kind, "metadata": metadata, "status": msgspec.to_builtins(new)}
         # Replaced, not applied: the whole status is ours alone, and that costs the API server a fifth less.
-        self._documents.wrote(await self._cluster.replace(document, subresource="status"))
+        stored = await self._cluster.replace(document, subresource="status")
+        self._documents.wrote(stored)
+        sent = document["status"]
+        self._pruned.look(kind=LLAMA_DEPLOYMENT.name, sent=sent, stored=stored.get("status"), path="status")
         for condition in news(observed, new):
             await self._tell(observed, condition)
         return True
