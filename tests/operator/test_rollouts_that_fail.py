@@ -176,14 +176,14 @@ class TestFailure:
         assert change(cluster)[-1].verdict is Verdict.STOPPED
         there = set(cluster.copies)
         cluster.pass_time(5000.0)
-        cluster.try_again("mended")
+        cluster.try_again()
         for _ in range(19):
             assert cluster.round().verdict is Verdict.ROLLING
             cluster.pass_time(10.0)
         assert set(cluster.copies) >= there, "the copies that are there are tried, and none is made in their place"
         assert cluster.settle()[-1].verdict is Verdict.STOPPED
         cluster.broken = set()
-        cluster.try_again("mended indeed")
+        cluster.try_again()
         steps = cluster.settle()
         assert (steps[-1].verdict, steps[-1].weights) == (Verdict.STEADY, {"b": 100})
         assert (cluster.current, cluster.failed) == ("b", {})
@@ -196,7 +196,7 @@ class TestFailure:
         cluster.health = {"a": GOOD, "b": BAD}
         assert cluster.round().verdict is Verdict.STOPPED
         cluster.health = {}
-        cluster.try_again("mended")
+        cluster.try_again()
         step = cluster.round()
         assert step.rollout is not None
         assert (step.verdict, step.rollout.step) == (Verdict.ROLLING, 0)
@@ -206,7 +206,7 @@ class TestFailure:
         cluster = serving(RolloutSpec(strategy="BlueGreen", rollback=False), wanted=1)
         cluster.benchmarked, cluster.benchmarks = True, {"a": benchmark(), "b": benchmark(ttft=900)}
         assert change(cluster)[-1].verdict is Verdict.STOPPED
-        cluster.try_again("mended")
+        cluster.try_again()
         assert cluster.round().verdict is Verdict.ROLLING
         cluster.benchmarks = {"a": benchmark(), "b": benchmark()}
         assert cluster.settle()[-1].weights == {"b": 100}
