@@ -3,15 +3,18 @@
 from typing import Any
 
 import pytest
+from paddock_core.resources.llamadeployment import RolloutSpec
 from paddock_core.resources.names import COPY
 from paddock_core.signals import DeploymentSignal
-from paddock_operator.decide.running import HOLD_SECONDS, LONG_DRAIN_SECONDS
+from paddock_operator.decide.running import LONG_DRAIN_SECONDS
 from paddock_operator.gateways import Gateways, GatewayView
 from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.ports import Policy
 
 from tests.operator.platforms import CONFIG, licensed
 from tests.operator.test_lives_of_copies import DEMO, revision_of
+
+HOLD_SECONDS = RolloutSpec().hold_seconds
 
 
 @pytest.fixture
@@ -96,6 +99,13 @@ def test_requests_wait_while_the_only_copy_is_replaced_but_not_behind_a_long_dra
     assert after != before
     assert [len(target.endpoints) for target in world.parsed().routing.targets] == [1]
     assert world.parsed().routing.hold_seconds == 0
+
+
+def test_requests_wait_in_a_rollout_for_as_long_as_the_specification_says(worlds: Any, policy: Policy) -> None:
+    world = started(worlds, policy, strategy="DrainFirst", holdSeconds=600)
+    world.spec = {**world.spec, "engine": {"contextLength": 1024}}
+    step(world, requests=1)
+    assert world.parsed().routing.hold_seconds == 600
 
 
 def test_requests_wait_behind_a_long_drain_where_another_copy_loads_meanwhile(worlds: Any, policy: Policy) -> None:

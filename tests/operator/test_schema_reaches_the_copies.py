@@ -21,6 +21,7 @@ FIELDS = (
     "rollout.gate.maxThroughputLossPercent",
     "rollout.gate.maxTtftIncreasePercent",
     "rollout.gate.minRequests",
+    "rollout.holdSeconds",
     "rollout.maxSurge",
     "rollout.maxUnavailable",
     "rollout.rollback",

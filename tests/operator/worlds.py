@@ -52,6 +52,7 @@ FIELDS_OF_COPIES: dict[str, tuple[str, dict[str, Any], Any]] = {
     "rollout.gate.maxThroughputLossPercent": ("a canary is slow", {"rollout": {"strategy": "Canary"}}, 99),
     "rollout.gate.minRequests": ("a canary fails", {"rollout": {"strategy": "Canary"}}, 10000),
     "rollout.deadlineSeconds": ("a change does not come up", {}, 600),
+    "rollout.holdSeconds": ("a change is new", {"replicas": 1, "rollout": {"strategy": "DrainFirst"}}, 7),
     "rollout.rollback": ("a change does not come up", {"rollout": {"deadlineSeconds": 600}}, False),
     "maintenance.days": ("other settings", {"maintenance": {"start": "08:00"}}, ["Mon"]),
     "maintenance.start": ("other settings", {"maintenance": {"start": "08:00"}}, "12:00"),

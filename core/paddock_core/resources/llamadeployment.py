@@ -147,6 +147,8 @@ class RolloutSpec(_Document, frozen=True, kw_only=True):
     """A new copy that does not answer within so long has failed."""
     rollback: bool = True
     """Whether a change that failed is taken back by itself."""
+    hold_seconds: int = 120
+    """How long a request waits where the change itself leaves no copy for a while."""
 
 
 class MaintenanceSpec(_Document, frozen=True, kw_only=True):

@@ -28,8 +28,6 @@ from paddock_operator.decide.told import held_back, life_of, troubles
 from paddock_operator.kinds import POD_DISRUPTION_BUDGET, kind_of
 from paddock_operator.observed import Observed
 
-HOLD_SECONDS = 120
-"""So long requests wait where a rollout itself leaves no copy for a while."""
 LONG_DRAIN_SECONDS = 60.0
 """A drain that has lasted so long may well last as long again, and then a copy has to load: who comes meanwhile would
 wait in vain."""
@@ -180,7 +178,7 @@ def _hold_seconds(observed: Observed, seen: Seen, step: Step) -> int:
     coming = bool(step.create) or any(not copy.draining and not copy.starved for copy in here)
     late = observed.now - LONG_DRAIN_SECONDS
     long = any(copy.draining_since is not None and copy.draining_since <= late for copy in ending)
-    return 0 if long and not coming else HOLD_SECONDS
+    return 0 if long and not coming else observed.live.spec.rollout.hold_seconds
 
 
 def _wanted(observed: Observed, target: Revision, copies: int, *, held: int, refused: bool) -> serving.Wanted:
