@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from paddock_core.resources.llamadeployment import RolloutSpec
-from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import Verdict
+
+# Started as a file, this one finds its own folder alone.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from tests.operator.rehearsal import Cluster, serving
 
 TICK = 5.0
 WIDTH, LEFT, ROW, BAR = 860, 70, 26, 18

@@ -1,8 +1,9 @@
 """Changes of a rehearsed cluster, for the tests of rollouts."""
 
 from paddock_core.resources.llamadeployment import BenchmarkStatus
-from paddock_operator.decide.rollout.rehearsal import Cluster
 from paddock_operator.decide.rollout.types import Health, Step
+
+from tests.operator.rehearsal import Cluster
 
 BAD = Health(requests=100, errors=40)
 GOOD = Health(requests=100, errors=0, ttft_p95_ms=200.0, tokens_per_second=40.0)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
 from paddock_operator.decide.rollout.plan import next_step
-from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import CopyLook, Health, Look, Step, Verdict
+
+from tests.operator.rehearsal import Cluster, serving
 
 REVISIONS = ("a", "b", "c", "d")
 MOST = 4

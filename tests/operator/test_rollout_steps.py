@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
-from paddock_operator.decide.rollout.rehearsal import Cluster, serving
 from paddock_operator.decide.rollout.types import CopyLook, Health, State, Verdict
 from paddock_operator.decide.rollout.weights import by_copies, stepped
 
+from tests.operator.rehearsal import Cluster, serving
 from tests.operator.rehearsing import BAD, GOOD, benchmark, change, until
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
-from paddock_operator.decide.rollout.rehearsal import serving
 from paddock_operator.decide.rollout.types import Health, Verdict
 
+from tests.operator.rehearsal import serving
 from tests.operator.rehearsing import GOOD, change, until
 
 

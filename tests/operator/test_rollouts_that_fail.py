@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, RolloutStep
 from paddock_operator.decide.rollout.plan import next_step
-from paddock_operator.decide.rollout.rehearsal import serving
 from paddock_operator.decide.rollout.types import CopyLook, State, Step, Verdict
 from paddock_operator.times import format_time
 
+from tests.operator.rehearsal import serving
 from tests.operator.rehearsing import BAD, GOOD, benchmark, change, until
 
 

@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from paddock_core.resources.llamadeployment import BenchmarkStatus, RolloutSpec, RolloutStatus
-
 from paddock_operator.decide.rollout.plan import next_step
 from paddock_operator.decide.rollout.types import CopyLook, Health, Look, State, Step, Verdict
 
