@@ -212,6 +212,9 @@ class Reflector:
         owner = owner_of(reduced)
         if owner is not None:
             self._by_owner.setdefault(owner, {})[place] = reduced
+        if before is not None and owner_of(before) != owner:
+            # Somebody gave it to another: whose it was has lost it, and is told as of one that went.
+            self._tell(before)
         self._tell(reduced)
 
     def _drop(self, place: tuple[str, str]) -> None:
