@@ -22,8 +22,8 @@ WHAT = (
     " label, an annotation, a field of the specification or the data, an owner, a finalizer; and keeps its own fields"
 )
 PASS = (
-    "restored within 10 s (virtual), or within a minute where a copy lost the labels that it is known by and is replaced;"
-    " what the other one owns is untouched; all serves again"
+    "restored within 10 s (virtual), or within a minute where a copy lost the labels that it is known by and is"
+    " replaced; what the other one owns is untouched; all serves again"
 )
 SHORT, FULL = 20, 300
 LIMIT_SECONDS = 10.0
