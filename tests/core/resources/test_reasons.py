@@ -1,5 +1,7 @@
 """The table of conditions and reasons: complete, without leftovers, and readable."""
 
+import re
+
 import pytest
 from paddock_core.licensing.registration import RegistrationReason, UnservedReason
 from paddock_core.licensing.types import Reason
@@ -42,3 +44,13 @@ def test_a_row_says_what_it_means_and_what_to_do(reason: str) -> None:
     assert len(row.means) > 10
     assert advice(reason) == row.do
     assert "|" not in row.means + row.do, "it would end a cell of the page"
+
+
+BEYOND_A_TENANT = re.compile(r"\b(logs?|nodes?|pods?|Job|driver|ReplicaSet|Secret|volumes?|control plane)\b")
+"""What a tenant has no right to look at or to change."""
+
+
+@pytest.mark.parametrize("reason", sorted(TABLE.reasons))
+def test_what_a_tenant_is_told_to_do_is_within_its_rights(reason: str) -> None:
+    told, _, _ = TABLE.reasons[reason].do.partition("platform team")
+    assert not BEYOND_A_TENANT.search(told), "say `platform team:` before it"
