@@ -26,7 +26,7 @@ async def test_it_waits_for_a_table_in_turns(
 ) -> None:
     (tmp_path / "9999_later.py").write_text(LATER.format(head=head()))
     user, other = await server.connect(database), await server.connect(database)
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(300):
         busy = user.transaction()
         await busy.start()
         await user.fetch("SELECT id FROM tenants")
