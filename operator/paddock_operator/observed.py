@@ -192,7 +192,8 @@ def parse(document: Manifest) -> tuple[LlamaDeployment, str | None]:
     try:
         return msgspec.convert(document, LlamaDeployment), None
     except msgspec.ValidationError as error:
-        bare = {"metadata": document["metadata"], "spec": {"model": {"id": "?"}}}
+        # The status stays: it says whom gateways ask, so that what ran is drained before it goes.
+        bare = {"metadata": document["metadata"], "spec": {"model": {"id": "?"}}, "status": document["status"]}
         return msgspec.convert(bare, LlamaDeployment), str(error)
 
 
