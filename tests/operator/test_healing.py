@@ -476,6 +476,36 @@ def test_a_copy_that_nobody_makes_anew_is_forgotten() -> None:
     assert sound.look() == Verdict(record=None)
 
 
+DRAINED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}
+
+
+def test_what_ends_after_somebody_else_ended_a_worker_is_no_failure() -> None:
+    case = answering_group()
+    case.look(pod("l", worker=0), pod("a", worker=1, **DRAINED))
+    case.look(pod("l", worker=0, restarts=1, left=CRASH))
+    assert case.failures == 0
+
+
+def test_a_group_that_is_drained_as_it_first_answers_has_not_failed() -> None:
+    case = Case(size=2)
+    case.look(pod("l", worker=0, ready_since=START), pod("a", worker=1, **DRAINED), answers=True)
+    case.after(60).look(*group("l2", "a2", born=START + 60))
+    assert case.failures == 0
+
+
+def test_workers_that_are_heard_of_after_their_leader_answers_are_not_new_ones() -> None:
+    case = Case(size=2)
+    case.look(pod("l", worker=0, ready_since=START), answers=True)
+    assert not case.look(*group(ready_since=START), answers=True).silent
+
+
+def test_a_record_of_six_other_words_counts_nothing_twice() -> None:
+    case = Case()
+    case.record = CopyStatus(name="chat-r-0", revision="chat-r", failures=3, failed_at="", seen="w a many - failed -")
+    case.look(pod("a", restarts=5, left=CRASH))
+    assert case.failures == 0
+
+
 words = st.text(alphabet="abc-0", max_size=6).filter(lambda word: word != "-")
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +69,12 @@ def test_the_platforms_window_is_read() -> None:
     assert read_maintenance({"days": ["Sat", "Sun"], "start": "22:30", "hours": 6}) == MaintenanceSpec(
         days=("Sat", "Sun"), start="22:30", hours=6
     )
+
+
+@pytest.mark.parametrize("most", [{"days": list(DAYS)}, {"hours": 1}, {"hours": 24}, {"start": "23:59"}])
+def test_what_the_schema_still_takes_is_read(most: dict[str, Any]) -> None:
+    document = {"start": "22:30", "hours": 6, **most}
+    assert read_maintenance(document) == msgspec.convert(document, MaintenanceSpec)
 
 
 @pytest.mark.parametrize(
