@@ -310,6 +310,32 @@ def test_a_group_made_anew_by_its_controller_has_failed_once() -> None:
     assert case.failures == 1
 
 
+def test_a_group_that_is_made_anew_over_and_over_has_failed_each_time() -> None:
+    case = answering_group()
+    for number in (1, 2, 3):
+        case.after(60).look(*group(f"l{number}", f"a{number}", born=case.now))
+        assert case.failures == number
+
+
+def test_a_group_made_anew_computes_with_its_own_workers() -> None:
+    case = answering_group()
+    new = group("l2", "a2", born=START + 60, ready_since=START + 60)
+    assert not case.after(60).look(*new, answers=True).silent
+    assert case.look(new[0], pod("b", worker=1, born=START + 61), answers=True).silent
+
+
+def test_an_end_in_a_group_made_anew_is_one_failure_until_the_next_group_is_there() -> None:
+    case = answering_group()
+    case.after(60).look(*group("l2", "a2", born=START + 60, restarts=1, left=CRASH))
+    assert case.failures == 1
+    case.after(5).look(*group("l2", "a2", born=START + 60, restarts=1, left=CRASH))
+    assert case.failures == 1
+    case.after(60).look(*group("l3", "a3", born=START + 120))
+    assert case.failures == 1, "that is why it was made anew"
+    case.after(60).look(*group("l4", "a4", born=START + 180))
+    assert case.failures == 2
+
+
 def test_a_ranks_end_and_the_new_group_after_it_are_one_failure() -> None:
     case = answering_group()
     case.look(pod("l", worker=0), pod("a", worker=1, restarts=1, left=OOM))

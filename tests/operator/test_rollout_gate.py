@@ -85,6 +85,13 @@ class TestSpeed:
         assert opinion(answered(speed=1.0), answered(requests=19)) is Passed.YES
         assert opinion(answered(requests=19, speed=1.0), answered()) is Passed.YES
 
+    @pytest.mark.parametrize("known", [(True, False), (False, True), (False, False)])
+    def test_what_was_not_measured_of_both_is_not_compared(self, known: tuple[bool, bool]) -> None:
+        """Answers may all have failed, or none of them may have been read to its end."""
+        slow, fast = answered(ttft=9000.0, speed=1.0), answered()
+        bare = Health(requests=100)
+        assert opinion(slow if known[0] else bare, fast if known[1] else bare) is Passed.YES
+
 
 class TestTrials:
     def test_a_slower_trial_is_enough_where_nobody_asks(self) -> None:
@@ -98,6 +105,10 @@ class TestTrials:
 
     def test_trials_at_another_load_are_not_compared(self) -> None:
         assert opinion(trial=tried(ttft=9000), before=tried(concurrency=8)) is Passed.YES
+
+    def test_a_trial_without_one_to_compare_it_with_says_nothing(self) -> None:
+        assert opinion(trial=tried(ttft=9000, speed=1)) is Passed.YES
+        assert opinion(before=tried()) is Passed.YES
 
     @pytest.mark.parametrize(("waited", "passed"), [(119.0, Passed.WAIT), (120.0, Passed.YES)])
     def test_its_outcome_is_awaited_for_a_while(self, waited: float, passed: Passed) -> None:
