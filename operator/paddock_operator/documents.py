@@ -55,7 +55,7 @@ class Documents:
 
     async def relist(self) -> list[Manifest]:
         """List all, and take from it what the watch has not told. Raises ClusterError."""
-        listing = await self._cluster.list(LLAMA_DEPLOYMENT)
+        listing = await self._cluster.list(LLAMA_DEPLOYMENT, reduce=self.reflector.reduced)
         self.reflector.merge(listing)
         return listing.items
 

@@ -85,7 +85,7 @@ class GpuLedger:
             await leader.leading.wait()
             mark = self.mark()
             try:
-                listing = await cluster.list(LLAMA_DEPLOYMENT)
+                listing = await cluster.list(LLAMA_DEPLOYMENT, reduce=_booked)
             except ClusterError as error:
                 log.warning("GPUs that are granted could not be counted", extra={"error": str(error)})
                 await asyncio.sleep(RETRY_SECONDS)
@@ -172,6 +172,13 @@ class GpuLedger:
 def created_of(metadata: Mapping[str, Any]) -> str:
     """When an object was created, as the API server wrote it; compared as text."""
     return str(metadata.get("creationTimestamp", ""))
+
+
+def _booked(document: Manifest) -> Manifest:
+    """What a count needs of a deployment."""
+    metadata, status = document["metadata"], document.get("status") or {}
+    named = {name: metadata.get(name, "") for name in ("namespace", "name", "creationTimestamp")}
+    return {"metadata": named, "status": {"quota": status.get("quota")}}
 
 
 def _owned(view: PolicyView, namespace: str, tenant: str) -> bool:

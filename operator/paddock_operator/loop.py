@@ -154,6 +154,8 @@ class Loop:
             await leader.leading.wait()
             key = await self.queue.take()
             await self._round(key, reconciler)
+            # A round that asks nobody never waits: a thousand of them in a row would keep all else waiting.
+            await asyncio.sleep(0)
 
     async def _round(self, key: Key, reconciler: Reconciler) -> None:
         try:

@@ -1,6 +1,7 @@
 """`paddock-operator`: reads the settings, wires the parts, runs them until SIGTERM."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import sys
@@ -22,17 +23,32 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 180.0
 RESYNCS_TO_MISS = 3
 SET_ASIDE_SECONDS = 120.0
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Of glibc's `mallopt`."""
+LARGE_BYTES = 128 * 1024
 COLLECT_AFTER = 20_000
 """Objects made beyond those freed before the search for garbage: a round makes thousands and frees them by itself."""
 
 
+def _give_back() -> None:
+    """Let the C library give back what is free: pages of lists are large, and what small things are left between them
+    would keep them for good. Other libraries than glibc do as they do."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "mallopt"):
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        library.mallopt(M_ARENA_MAX, 1)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
 async def _set_aside() -> None:
-    """Never returns. What the caches hold is millions of objects that stay: the search for garbage leaves them out,
-    which would otherwise stop the process for a second now and then."""
+    """Never returns. What the caches hold is hundreds of thousands of objects that stay: the search for garbage leaves
+    them out, which would otherwise stop the process for a second now and then."""
     gc.set_threshold(COLLECT_AFTER, 20, 50)
     while True:
         gc.collect()
         gc.freeze()
+        _give_back()
         await asyncio.sleep(SET_ASIDE_SECONDS)
 
 

@@ -1,6 +1,6 @@
 """What the operator needs of the outside: each is a Protocol, its real form in `adapters/`."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +26,15 @@ class Key(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
+Reduce = Callable[[Manifest], Manifest]
+"""Drops what nobody reads."""
+
+
+def whole(manifest: Manifest) -> Manifest:
+    """Drops nothing."""
+    return manifest
+
+
 class Listing(NamedTuple):
     """Objects and the revision at which they were listed."""
 
@@ -46,8 +55,9 @@ class Cluster(Protocol):
     async def get(self, kind: Kind, *, namespace: str | None, name: str) -> Manifest:
         """Read one object. Raises NotFoundError."""
 
-    async def list(self, kind: Kind, *, selector: str = "") -> Listing:
-        """Read all objects of a kind, in all namespaces, that a label selector picks."""
+    async def list(self, kind: Kind, *, selector: str = "", reduce: Reduce = whole) -> Listing:
+        """Read all objects of a kind, in all namespaces, that a label selector picks. `reduce` is given one after the
+        other, and what it leaves of them is told: never are all of them in memory as they came."""
 
     async def events(self, *, namespace: str, about: Mapping[str, str]) -> tuple[Manifest, ...]:
         """Read the Events of a namespace about what these fields of `involvedObject` pick."""

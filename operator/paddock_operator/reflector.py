@@ -8,7 +8,8 @@ from paddock_core.resources import names
 
 from paddock_operator.errors import ClusterError, GoneError, NotFoundError, OverloadedError, SilentError
 from paddock_operator.kinds import Kind
-from paddock_operator.ports import Clock, Cluster, Key, Listing, Manifest, WatchEvent
+from paddock_operator.ports import Clock, Cluster, Key, Listing, Manifest, Reduce, WatchEvent, whole
+from paddock_operator.sharing import Sharing
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Reflector:
         changed: Changed,
         selector: str = names.SELECTOR,
         keeps: Callable[[Manifest], bool] = lambda _manifest: True,
-        reduce: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+        reduce: Reduce = whole,
         optional: bool = False,
         relist_seconds: float = RELIST_SECONDS,
     ) -> None:
@@ -57,6 +58,7 @@ class Reflector:
         self._changed = changed
         self._keeps = keeps
         self._reduce = reduce
+        self._sharing = Sharing()
         self._optional = optional
         self._relist_seconds = relist_seconds
         self._listed_at = 0.0
@@ -96,10 +98,17 @@ class Reflector:
     def found(self, manifest: Manifest) -> None:
         """Note that the API server knows this object, though nothing was heard of it."""
         if self._keeps(manifest):
-            self._keep(manifest)
+            self._keep(self.reduced(manifest))
+
+    def reduced(self, manifest: Manifest) -> Manifest:
+        """An object as it is kept; the one that is kept where it is of the same revision."""
+        before = self._objects.get(_place(manifest))
+        if before is not None and _is_as(before, manifest):
+            return before
+        return self._sharing.shared(self._reduce(manifest))
 
     def merge(self, listing: Listing) -> None:
-        """Note what another list of the same objects says, as far as it is newer than what was heard."""
+        """Note what another list of the same objects, `reduced`, says as far as it is newer than what was heard."""
         found = {_place(manifest): manifest for manifest in listing.items if self._keeps(manifest)}
         for place, known in list(self._objects.items()):
             if place not in found and _revision(known) <= int(listing.revision):
@@ -150,7 +159,7 @@ class Reflector:
         return RETRY_FIRST_SECONDS
 
     async def _replace(self) -> str:
-        listing = await self._cluster.list(self.kind, selector=self.selector)
+        listing = await self._cluster.list(self.kind, selector=self.selector, reduce=self.reduced)
         self._heard_at = self._listed_at = self._clock.boottime()
         found = {_place(manifest): manifest for manifest in listing.items if self._keeps(manifest)}
         for place in set(self._objects) - set(found):
@@ -189,23 +198,22 @@ class Reflector:
         self._heard_at = self._clock.boottime()
         self._missed = 0
         if event.type in ("ADDED", "MODIFIED") and self._keeps(event.object):
-            self._keep(event.object)
+            self._keep(self.reduced(event.object))
         elif event.type == "DELETED":
             self._drop(_place(event.object))
 
     def _is_old(self) -> bool:
         return self._clock.boottime() - self._listed_at >= self._relist_seconds
 
-    def _keep(self, manifest: Manifest) -> None:
-        place, revision = _place(manifest), manifest["metadata"]["resourceVersion"]
+    def _keep(self, reduced: Manifest) -> None:
+        place = _place(reduced)
         before = self._objects.get(place)
-        if before is not None and before["metadata"].get("resourceVersion") == revision:
+        if before is not None and _is_as(before, reduced):
             return
         self._changes += 1
-        reduced = self._reduce(manifest)
         if before is not None and _same(before, reduced):
             # The one that is kept stays the same object, by which others notice that nothing has changed.
-            before["metadata"]["resourceVersion"] = revision
+            before["metadata"]["resourceVersion"] = reduced["metadata"]["resourceVersion"]
             return
         self._forget_owner(place)
         self._objects[place] = reduced
@@ -257,6 +265,11 @@ def _same(before: Manifest, after: Manifest) -> bool:
     """True if two forms of an object differ in their revision alone."""
     revision = {"resourceVersion": before["metadata"].get("resourceVersion")}
     return before == {**after, "metadata": {**after["metadata"], **revision}}
+
+
+def _is_as(before: Manifest, manifest: Manifest) -> bool:
+    """True if both are of one revision."""
+    return bool(before["metadata"].get("resourceVersion") == manifest["metadata"]["resourceVersion"])
 
 
 def _revision(manifest: Manifest) -> int:

@@ -249,7 +249,7 @@ class Process:
             self._process = bare_kubernetes.start(command, output=output, env=self._environment)
         port = self._environment["PADDOCK_OPERATOR_HEALTH_PORT"]
         async with aiohttp.ClientSession() as session:
-            for _ in range(300):
+            for _ in range(1200):
                 with contextlib.suppress(aiohttp.ClientError):
                     if (await session.get(f"http://127.0.0.1:{port}/readyz")).status == 200:
                         return

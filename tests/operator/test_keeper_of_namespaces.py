@@ -11,7 +11,7 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.resources import names
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import LOCAL_QUEUES, NAMESPACE, RESOURCE_QUOTA, ROLE_BINDING, Kind
-from paddock_operator.ports import Listing, Policy, WatchEvent
+from paddock_operator.ports import Listing, Policy, Reduce, WatchEvent, whole
 from paddock_operator.tenancy.keeper import TenancyKeeper
 from paddock_operator.tenancy.wanted import Rules
 
@@ -35,10 +35,10 @@ class Cluster:
         self.applied: list[tuple[str, str]] = []
         self.deleted: list[tuple[str, str, str]] = []
 
-    async def list(self, kind: Kind, *, selector: str = "") -> Listing:
+    async def list(self, kind: Kind, *, selector: str = "", reduce: Reduce = whole) -> Listing:
         if kind in self._lacks:
             raise NotFoundError("no such API", status=404)
-        return Listing(self._objects.get(kind, []), "1")
+        return Listing([reduce(item) for item in self._objects.get(kind, [])], "1")
 
     async def watch(self, kind: Kind, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         await asyncio.Event().wait()

@@ -95,7 +95,9 @@ async def test_from_acceptance_to_registration_to_service_to_the_end(
     assert FILE["sha256"] in variables["PADDOCK_SERVING_CHECKPOINT"]
     # Others may still ask for their own: the tests of other lives share this cluster.
     assert NAME in policy.tokens_issued
-    status = cluster_helpers.get(api, "llamadeployment", "tuned", "-n", "acme")["status"]
+    # The status is written after the Job, at the end of the round.
+    tuned = ("llamadeployment", "tuned", "-n", "acme")
+    status = await eventually(lambda: (cluster_helpers.get(api, *tuned) or {}).get("status"))
     assert (status["license"]["id"], status["plan"]["engine"]) == ("paddock-demo", "LlamaCpp")
 
     api.kubectl("delete", "llamamodel", NAME, "--wait=false")

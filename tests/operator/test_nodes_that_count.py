@@ -20,7 +20,7 @@ from paddock_operator.decide.planned import judge
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import NODE, OPTIONAL
 from paddock_operator.observed import Observed, parse
-from paddock_operator.ports import Key, Listing, Policy, WatchEvent
+from paddock_operator.ports import Key, Listing, Policy, Reduce, WatchEvent, whole
 
 H100, A100 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-40GB"
 GPU_TAINT = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
@@ -86,10 +86,10 @@ class Cluster:
     def __init__(self, *nodes: dict[str, Any]) -> None:
         self.nodes = nodes
 
-    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+    async def list(self, kind: Any, *, selector: str = "", reduce: Reduce = whole) -> Listing:
         if kind in OPTIONAL:
             raise NotFoundError("404 page not found", status=404)
-        return Listing(list(self.nodes) if kind == NODE else [], "1")
+        return Listing([reduce(item) for item in self.nodes if kind == NODE], "1")
 
     async def watch(self, kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         await asyncio.Event().wait()

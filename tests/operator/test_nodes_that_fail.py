@@ -12,7 +12,7 @@ from paddock_operator.decide.node_faults import FaultRules
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import NODE, OPTIONAL, POD
 from paddock_operator.nodes_book import KEEP_SECONDS, FaultBook
-from paddock_operator.ports import Key, Listing, WatchEvent
+from paddock_operator.ports import Key, Listing, Reduce, WatchEvent, whole
 
 START = 1_800_000_000.0
 SINCE = "2027-01-15T07:00:00Z"
@@ -65,10 +65,10 @@ class Cluster:
         self.found = {NODE: nodes, POD: pods}
         self.changes: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+    async def list(self, kind: Any, *, selector: str = "", reduce: Reduce = whole) -> Listing:
         if kind in OPTIONAL:
             raise NotFoundError("404 page not found", status=404)
-        return Listing(self.found.get(kind, []), "1")
+        return Listing([reduce(item) for item in self.found.get(kind, [])], "1")
 
     async def watch(self, kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         while kind == NODE:

@@ -10,7 +10,7 @@ from paddock_operator import reflector
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
-from paddock_operator.ports import Listing, WatchEvent
+from paddock_operator.ports import Listing, Reduce, WatchEvent, whole
 from paddock_operator.reflector import Reflector
 
 
@@ -22,12 +22,12 @@ class Cluster:
         self.asked = 0
         self.ended = asyncio.Event()
 
-    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+    async def list(self, kind: Any, *, selector: str = "", reduce: Reduce = whole) -> Listing:
         self.asked += 1
         if not self.serves:
             raise NotFoundError("404 page not found", status=404)
         metadata = {"namespace": "n", "name": "group", "resourceVersion": "1"}
-        return Listing([{"metadata": metadata}], "1")
+        return Listing([reduce({"metadata": metadata})], "1")
 
     async def watch(self, kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         await self.ended.wait()

@@ -15,7 +15,7 @@ from paddock_operator.adapters.triton import TritonProber, _verdict
 from paddock_operator.errors import ClusterError, GoneError, OverloadedError, SilentError
 from paddock_operator.kinds import NODE, POD
 from paddock_operator.observed import Child
-from paddock_operator.ports import Key, Listing, WatchEvent
+from paddock_operator.ports import Key, Listing, Reduce, WatchEvent, whole
 from paddock_operator.probing import FAILURES_TO_DROP, ProbeBook
 from paddock_operator.reflector import Reflector
 
@@ -36,11 +36,11 @@ class Script:
         self._steps = list(steps)
         self.revisions: list[str] = []
 
-    async def list(self, kind: Any, *, selector: str = "") -> Listing:
+    async def list(self, kind: Any, *, selector: str = "", reduce: Reduce = whole) -> Listing:
         step = self._next()
         if isinstance(step, Exception):
             raise step
-        return Listing(step, "10")
+        return Listing([reduce(item) for item in step], "10")
 
     async def watch(self, kind: Any, *, selector: str = "", revision: str) -> AsyncIterator[WatchEvent]:
         self.revisions.append(revision)

@@ -38,6 +38,7 @@ from paddock_operator.manifests.render import (
 )
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
+from paddock_operator.sharing import Sharing
 
 WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 """Kinds that make the pods of a copy."""
@@ -295,7 +296,7 @@ def _named(inputs: _Inputs, tokenizer: str) -> str:
 
 @lru_cache(maxsize=MOST_KEPT)
 def _shared(inputs: _Inputs) -> tuple[Manifest, ...]:
-    return tuple(render_serving(inputs.taken()))
+    return tuple(_sharing.shared(manifest) for manifest in render_serving(inputs.taken()))
 
 
 @lru_cache(maxsize=MOST_KEPT)
@@ -303,7 +304,8 @@ def _copy(
     template: str, values: tuple[tuple[str, str], ...], avoids: tuple[str, ...], draining_since: str | None
 ) -> tuple[Manifest, ...]:
     made = [filled(manifest, dict(values)) for manifest in json.loads(template)]
-    return tuple(marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made)
+    found = (marked(item, avoids, draining_since) if kind_of(item) in WORKLOADS else item for item in made)
+    return tuple(map(_sharing.shared, found))
 
 
 @lru_cache(maxsize=MOST_KEPT)
@@ -316,6 +318,7 @@ def _tables() -> str:
     return digest_of([repr(table()), repr(sorted(gpu_table().items()))])
 
 
+_sharing = Sharing()
 _bases: dict[int, tuple[ModelEntry, str]] = {}
 _last_config: list[tuple[Any, str]] = []
 
