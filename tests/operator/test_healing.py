@@ -502,7 +502,9 @@ def test_a_copy_that_nobody_makes_anew_is_forgotten() -> None:
     assert sound.look() == Verdict(record=None)
 
 
-DRAINED = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]}
+DRAINED: dict[str, Any] = {
+    "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}]
+}
 
 
 def test_what_ends_after_somebody_else_ended_a_worker_is_no_failure() -> None:

@@ -276,6 +276,53 @@ def test_who_leaves_a_node_that_is_short_of_a_gpu(offers: int, answers: bool, re
     assert (verdict.down or verdict.moves) is leaves
 
 
+@pytest.mark.parametrize(("offers", "told"), [(7, "offers 7 of its GPUs"), (0, "offers none of its GPUs")])
+def test_it_is_told_how_many_gpus_are_left(offers: int, told: str) -> None:
+    verdict = judged(pod("a", restarts=1, left=CRASH), found=NodeFaults(short={"gpu-1": offers}))
+    assert verdict.cause is not None
+    assert told in verdict.cause.message
+
+
+def test_of_a_copy_that_is_gone_pods_on_a_lost_node_are_forced_and_nothing_is_remembered() -> None:
+    hangs = [pod("l", worker=0, going=True), pod("a", worker=1, node="gpu-2", going=True)]
+    patient = Patient(name="chat-r-0", revision="chat-r", size=2, workload=None, pods=hangs)
+    verdict = healing.judge(patient, former=None, now=START, gpu=GPU, faults=LOST, rules=HealingRules())
+    assert (verdict.record, verdict.cause, verdict.silent) == (None, None, False)
+    assert [item.uid for item in verdict.forced] == ["a"]
+
+
+def test_a_doubt_about_its_node_does_not_hide_what_a_copy_failed_of() -> None:
+    doubt = "4 of 7 GPU nodes look lost at once"
+    for found in (
+        NodeFaults(doubted=frozenset({"gpu-1"}), distrusted=doubt),
+        NodeFaults(doubted_gpus=frozenset({"gpu-1"}), distrusted=doubt),
+    ):
+        first = judged(pod("a", restarts=1, left=CRASH), found=found)
+        again = judged(pod("a", restarts=2, left=CRASH), found=found, former=first.record)
+        assert again.cause is not None
+        assert again.cause.reason == "RestartDelayed"
+
+
+def test_only_what_a_group_asks_of_the_node_itself_is_held_against_what_is_left_there() -> None:
+    pods = [pod("l", worker=0), pod("a", worker=1, node="gpu-2")]
+    verdict = judged(*pods, found=NodeFaults(short={"gpu-1": 8}), size=2, answers=True)
+    assert (verdict.down, verdict.moves) == (False, False)
+
+
+def test_what_is_going_from_a_lost_node_is_not_taken_down_again() -> None:
+    hangs = pod("a", node="gpu-2")
+    verdict = judged(hangs, found=LOST, made=workload(going=True))
+    assert (verdict.down, verdict.silent) == (False, True)
+    assert verdict.forced == (hangs,)
+
+
+def test_a_copy_without_gpus_that_ends_on_a_node_short_of_one_stays_there() -> None:
+    ends = pod("a", restarts=1, left=CRASH)
+    ends.manifest["spec"]["containers"] = [{"resources": {"limits": {"memory": "1Gi"}}}]
+    verdict = judged(ends, found=NodeFaults(short={"gpu-1": 7}))
+    assert (verdict.down, verdict.moves, verdict.cause) == (False, False, None)
+
+
 def test_one_that_finds_no_node_is_made_anew_once_the_node_that_it_avoids_is_mended() -> None:
     waits = unplaced("a", worker=0, since=START)
     sound, doubted = NodeFaults(), NodeFaults(distrusted="nodes were not heard of lately")
@@ -284,6 +331,12 @@ def test_one_that_finds_no_node_is_made_anew_once_the_node_that_it_avoids_is_men
     assert not judged(waits, found=BROKEN, avoids=("gpu-1",)).down
     assert not judged(waits, found=doubted, avoids=("gpu-1",)).down
     assert not judged(pod("a"), found=sound, avoids=("gpu-1",)).down
+
+
+def test_one_that_the_scheduler_has_not_looked_at_or_that_is_placed_in_part_is_not_made_anew() -> None:
+    assert not judged(pod("a", node=None), found=NodeFaults(), avoids=("gpu-9",)).down
+    partly = [pod("l", worker=0), unplaced("a", worker=1, since=START)]
+    assert not judged(*partly, found=NodeFaults(), size=2, avoids=("gpu-9",)).down
 
 
 def test_no_copy_is_made_anew_for_a_node_that_is_only_its_last_choice() -> None:

@@ -225,6 +225,7 @@ def test_the_cache_adds_copies() -> None:
     assert "95 percent of the key-value cache is used, 50 are allowed" in after(full).reason
     assert full.look_after_seconds == CACHE_SECONDS
     assert look(asked(1), scaling=by_kv, before=was(2), answering=copies(2, kv_use=0.54)).desired == 2
+    assert look(None, scaling=by_kv, before=was(2), answering=()).look_after_seconds is None, "there is no cache yet"
 
 
 def test_a_cache_that_is_not_known_moves_nothing() -> None:
@@ -269,6 +270,8 @@ def test_what_was_saved_is_counted_at_changes_and_now_and_then() -> None:
         asked(0, held=1), scaling=TO_ZERO, before=after(counted), answering=(), replicas=2, gpus=8, now=T0 + 700
     )
     assert (woken.desired, after(woken).saved_gpu_seconds) == (1, 5 + 2 * 8 * 700)
+    full = was(2, saved_until="2027-01-15T08:00:00Z", saved_gpu_seconds=5)
+    assert after(look(asked(20), before=full, replicas=2, gpus=8, now=T0 + 9000)).saved_until == full.saved_until
     more = look(asked(90), scaling=TO_ZERO, before=was(3), replicas=2, gpus=8)
     assert after(more).saved_gpu_seconds == 0
 
