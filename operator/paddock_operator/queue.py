@@ -27,6 +27,8 @@ class _Wish(NamedTuple):
     """Its turn among those that are due: the earliest goes first."""
 
 
+SHORTEST_SECONDS = 0.001
+"""A timer may come a hair too early by our clock: without a shortest sleep a worker would spin until then."""
 NEVER = _Wish(math.inf, math.inf)
 
 
@@ -146,7 +148,7 @@ class WorkQueue:
         return None
 
     async def _sleep_until_next(self) -> None:
-        delay = None if not self._coming else max(0.0, self._coming[0][0].at - self._time())
+        delay = None if not self._coming else max(SHORTEST_SECONDS, self._coming[0][0].at - self._time())
         # Not wait_for: it makes a task of its own, for which kopf waits five seconds when the process ends.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
