@@ -264,6 +264,13 @@ def test_a_copy_that_has_answered_for_long_is_forgiven() -> None:
     assert case.failures == 0
 
 
+def test_a_pod_that_still_answers_while_it_is_deleted_is_not_forgiven() -> None:
+    case = Case()
+    case.look(pod("a", restarts=1, left=CRASH))
+    case.after(3600).look(pod("a", restarts=1, left=CRASH, ready_since=START, going=True), answers=True)
+    assert case.failures == 1
+
+
 def test_an_engine_that_is_ready_without_answering_is_not_forgiven() -> None:
     case = Case()
     case.look(pod("a", restarts=1, left=CRASH))
@@ -532,6 +539,17 @@ def test_a_record_of_six_other_words_counts_nothing_twice() -> None:
     case.record = CopyStatus(name="chat-r-0", revision="chat-r", failures=3, failed_at="", seen="w a many - failed -")
     case.look(pod("a", restarts=5, left=CRASH))
     assert case.failures == 0
+
+
+def test_where_a_copy_was_that_a_lost_node_took_is_told_for_a_while() -> None:
+    case = Case(faults=NodeFaults(lost={"gpu-1": "node gpu-1 has not answered for 61 s"}))
+    assert case.look(pod("a")).down
+    case.made, case.faults = None, NO_FAULTS
+    told = case.after(RULES.moving_seconds - 1).look()
+    assert not told.held
+    assert told.cause is not None
+    assert told.cause.reason == "NodeLost"
+    assert case.after(1).look() == Verdict(record=None)
 
 
 words = st.text(alphabet="abc-0", max_size=6).filter(lambda word: word != "-")

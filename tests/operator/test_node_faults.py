@@ -219,6 +219,21 @@ def test_pods_of_a_former_workload_that_hang_on_a_lost_node_are_forced_and_nothi
     assert [item.uid for item in verdict.forced] == ["a"]
 
 
+def test_a_pod_of_a_former_workload_that_nobody_has_deleted_is_not_forced() -> None:
+    stays = pod("a", worker=1, node="gpu-2", born=START - 600)
+    assert judged(*group("l2", "b"), stays, found=LOST, size=2).forced == ()
+
+
+def test_of_a_copy_that_is_being_drained_only_what_a_lost_node_holds_is_forced() -> None:
+    hangs, sound = pod("a", node="gpu-2"), pod("b")
+    gone = Patient(name="chat-r-0", revision="chat-r", size=1, workload=None, pods=[hangs, sound])
+    assert healing.judge_leaving(gone, faults=LOST) == Verdict(record=None, forced=(hangs,))
+    there = replace(gone, workload=workload(), pods=[sound])
+    assert healing.judge_leaving(there, faults=LOST) == Verdict(record=None)
+    lost = healing.judge_leaving(replace(there, pods=[hangs]), faults=LOST)
+    assert (lost.down, lost.forced, lost.record, lost.cause) == (True, (hangs,), None, None)
+
+
 def test_what_was_told_of_a_node_stays_as_it_was_from_round_to_round() -> None:
     first = judged(pod("a", node="gpu-2"), found=LOST).record
     patient = Patient(name="chat-r-0", revision="chat-r", size=1, workload=workload(), pods=[pod("a", node="gpu-2")])
@@ -314,6 +329,7 @@ def test_what_is_going_from_a_lost_node_is_not_taken_down_again() -> None:
     verdict = judged(hangs, found=LOST, made=workload(going=True))
     assert (verdict.down, verdict.silent) == (False, True)
     assert verdict.forced == (hangs,)
+    assert not judged(pod("a"), found=BROKEN, made=workload(going=True), answers=True).moves
 
 
 def test_a_copy_without_gpus_that_ends_on_a_node_short_of_one_stays_there() -> None:
