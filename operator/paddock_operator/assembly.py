@@ -306,6 +306,7 @@ def _reconciler(ground: _Ground, heard: _Heard, *, gatherer: Gatherer, denials: 
             cache=heard.cache,
             documents=heard.documents,
             config=ground.config,
+            ended=gatherer.lost.ended,
             time=ground.clock.boottime,
         ),
         reporter=Reporter(cluster=ground.cluster, documents=heard.documents, gateway_url=ground.settings.gateway_url),

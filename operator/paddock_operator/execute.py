@@ -55,7 +55,10 @@ class Done(NamedTuple):
 
 
 class Executor:
-    """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done."""
+    """Performs actions. Raises ClusterError or ControlPlaneError; what was done before stays done.
+
+    `ended` hears the uid of each object that was deleted.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Executor:
         cache: Cache,
         documents: Documents,
         config: Config,
+        ended: Callable[[str], None] = lambda _uid: None,
         time: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cluster = cluster
@@ -72,11 +76,12 @@ class Executor:
         self._cache = cache
         self._documents = documents
         self._config = config
+        self._ended = ended
         self._time = time
         self._written: dict[tuple[str, str], tuple[str, float]] = {}
         self._told: dict[Refer, float] = {}
-        self._compared: dict[tuple[Kind, tuple[str, str]], tuple[Manifest, bytes]] = {}
-        """What was found to hold a rendering, and that rendering's digest."""
+        self._compared: dict[tuple[Kind, tuple[str, str]], tuple[Manifest, Manifest, bytes]] = {}
+        """What was found to hold a rendering, the rendering, and its digest."""
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
         """Perform all actions in order. What pods serve without stops nothing, nor does a copy that Kubernetes refuses
@@ -142,14 +147,18 @@ class Executor:
 
     def _contains(self, kind: Kind, place: tuple[str, str], live: Manifest, manifest: Manifest) -> bool:
         """Compared once: a cached object that has changed is another object."""
-        digest, known = hashlib.blake2b(msgspec.json.encode(manifest)).digest(), self._compared.get((kind, place))
-        if known is not None and known[0] is live and known[1] == digest:
+        known = self._compared.get((kind, place))
+        if known is not None and known[0] is live and known[1] is manifest:
+            # What is rendered of the same things is kept, and is the same object in every round.
+            return True
+        digest = hashlib.blake2b(msgspec.json.encode(manifest)).digest()
+        if known is not None and known[0] is live and known[2] == digest:
             return True
         found = contains(live, manifest)
         if found:
             if len(self._compared) >= MOST_COMPARED:
                 self._compared.clear()
-            self._compared[(kind, place)] = (live, digest)
+            self._compared[(kind, place)] = (live, manifest, digest)
         return found
 
     async def _delete(self, action: Delete) -> None:
@@ -160,6 +169,8 @@ class Executor:
             uid=action.uid,
             grace_seconds=0 if action.forced else None,
         )
+        if action.uid is not None:
+            self._ended(action.uid)
         if not found and action.uid is not None:
             # The event of its end was lost: without it, the next round would delete it again.
             self._cache.gone(action.kind, namespace=action.namespace, name=action.name, uid=action.uid)

@@ -22,6 +22,7 @@ from paddock_operator.decide.scaling_advice import Demand
 from paddock_operator.documents import Documents
 from paddock_operator.gateways import Gateways
 from paddock_operator.gpu_quota import GpuLedger, created_of
+from paddock_operator.lost import LostBook
 from paddock_operator.observed import Charged, Child, Observed, WeightsJob, label_of, parse
 from paddock_operator.ports import Clock, Cluster, Key, Manifest, PolicySource
 from paddock_operator.probing import ProbeBook
@@ -67,6 +68,7 @@ class Gatherer:
         self._clock = clock
         self._platform_key = platform_key
         self._events = EventBook(cluster=cluster, clock=clock)
+        self.lost = LostBook(cluster=cluster, clock=clock)
 
     async def gather(self, key: Key) -> Observed:
         """One look. Raises ClusterError where the API server does not answer.
@@ -74,7 +76,8 @@ class Gatherer:
         What is granted is looked up last, with no `await` before the caller can book what it decides from that.
         """
         await self._ledger.counted()
-        children, document = self._cache.children(key), self._documents.get(key)
+        children = await self._children(key)
+        document = self._documents.get(key)
         if document is None:
             self._seen.pop(key, None)
             return Observed(
@@ -84,7 +87,7 @@ class Gatherer:
                 policy=self._policy.current(),
                 children=children,
             )
-        self._seen[key] = _revisions(document, children)
+        self._seen[key] = _revisions(document, self._cache.children(key))
         deployment, problem = parse(document)
         looked = Observed(
             key=key,
@@ -104,6 +107,10 @@ class Gatherer:
         document = self._documents.get(key)
         return document is not None and self._seen.get(key) == _revisions(document, self._cache.children(key))
 
+    async def _children(self, key: Key) -> tuple[Child, ...]:
+        """All objects of a deployment, with those whose labels were taken off."""
+        return await self.lost.look(lambda: self._cache.children(key))
+
     async def _with_probes(self, looked: Observed) -> Observed:
         looked = await self._with_answers(looked)
         weights, model = await self._weights(looked), names.model_label(looked.live.spec.model.id)
@@ -112,13 +119,14 @@ class Gatherer:
             *of_jobs(weights, self._cache.engines(model), now=looked.now),
         )
         warned = await self._events.ask(() if looked.deleting else stuck)
-        gateways = self._signals.about(looked.uid)
         # All that was asked takes time: the caches may know better by now.
+        children = await self._children(looked.key)
+        gateways = self._signals.about(looked.uid)
         return replace(
             looked,
             now=self._clock.now(),
             policy=self._policy.current(),
-            children=self._cache.children(looked.key),
+            children=children,
             weights=weights,
             engines=self._cache.engines(model),
             warned=warned,

@@ -35,13 +35,6 @@ LEFT_OUT = (POD, SECRET)
 WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 IMMUTABLE = ("selector", "roleRef")
 """What the API server lets nobody change."""
-NOT_MENDED = {
-    "ReplicaSet": (MARK, names.MANAGED_BY),
-    "LeaderWorkerSet": (MARK, names.MANAGED_BY),
-}
-"""A workload without this label is none of the operator's any more."""
-NOT_LOOKED_AT = ("ConfigMap",)
-"""A revision is written once; nobody may change its data, and what others write beside that stays."""
 PAIR: dict[str, Any] = {
     "model": {"id": GPU_MODEL}, "engine": {"type": "LLMAPI"}, "parallelism": {"tensor": 1, "pipeline": 2},
 }  # fmt: skip
@@ -198,9 +191,9 @@ def _changed(world: World, place: Place, live: Manifest, path: Path) -> Edit:
 
 def _ours(live: Manifest) -> Iterator[Path]:
     """Fields that may be changed, of which the operator says what they are."""
-    for part in () if live["kind"] in NOT_LOOKED_AT else ("labels", "annotations"):
+    for part in ("labels", "annotations"):
         for name in live["metadata"].get(part) or ():
-            if name not in NOT_MENDED.get(live["kind"], (MARK,)):
+            if name != MARK:
                 yield "metadata", part, name
     if not live.get("immutable"):
         for part in set(live) - {"apiVersion", "kind", "metadata", "status"} - set(IMMUTABLE):

@@ -129,10 +129,14 @@ def of(observed: Observed, *, namespace: str | None = None) -> tuple[Revision, .
     return tuple(sorted((item for item in known if item is not None), key=lambda item: (item.created_at, item.name)))
 
 
+def name_in(manifest: Manifest) -> str:
+    """The name of the revision in that of its ConfigMap: the label that says it too may be changed by others."""
+    return str(manifest["metadata"]["name"]).rpartition("-")[2]
+
+
 def read(manifest: Manifest) -> Revision | None:
     """The revision that a ConfigMap holds; None where it holds none that this program can read."""
-    data = manifest.get("data") or {}
-    name = str((manifest["metadata"].get("labels") or {}).get(names.REVISION, ""))
+    data, name = manifest.get("data") or {}, name_in(manifest)
     if not name or TEMPLATE_KEY not in data:
         return None
     try:
@@ -140,6 +144,13 @@ def read(manifest: Manifest) -> Revision | None:
     except msgspec.DecodeError:
         return None
     return Revision(name=name, facts=facts, template=str(data[TEMPLATE_KEY]), manifest=manifest)
+
+
+def rendered_by(observed: Observed, revision: Revision) -> str:
+    """Version of the operator that rendered it, as the status noted it when it was made: others may have changed what
+    its ConfigMap says."""
+    noted = (item.rendered_by for item in observed.live.status.revisions if item.name == revision.name)
+    return next((version for version in noted if version), revision.rendered_by)
 
 
 def failed(observed: Observed) -> dict[str, str]:

@@ -65,7 +65,7 @@ def _revisions(observed: Observed, course: Course, seen: Seen, step: Step) -> tu
                 name=standing.revision,
                 state=standing.state.value,
                 created_at=noted or created,
-                rendered_by="" if revision is None else revision.rendered_by,
+                rendered_by="" if revision is None else revisions.rendered_by(observed, revision),
                 replicas=len(own),
                 ready_replicas=sum(1 for copy in own if copy.answering and not copy.draining),
                 message=standing.message,

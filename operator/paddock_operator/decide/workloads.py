@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from paddock_core.resources import names
 
+from paddock_operator.comparing import contains
+from paddock_operator.decide import revisions
 from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.revisions import RENDERED_BY, WISH, Revision
@@ -63,7 +65,7 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
     secrets = [manifest for manifest in changes.shared if kind_of(manifest) == SECRET]
     others = [manifest for manifest in changes.shared if kind_of(manifest) != SECRET]
     # The Secret comes after the revision, by which it is found again when all of it is taken away.
-    applied: list[Manifest] = [*others, *_pinned(changes), *secrets]
+    applied: list[Manifest] = [*others, *_pinned(observed, changes), *secrets]
     for copy in copies:
         if not copy.going and copy.name not in deleted and copy.revision in known:
             since = _since(observed, copy) if copy.name in changes.draining else "" if copy.draining else None
@@ -81,13 +83,17 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
     )
 
 
-def _pinned(changes: Changes) -> Iterable[Manifest]:
-    """ConfigMaps that are not there yet, and the present wish on that of the revision that answers it."""
+def _pinned(observed: Observed, changes: Changes) -> Iterable[Manifest]:
+    """ConfigMaps that are not there yet, and those that lack what is to stand on them: the present wish on that of the
+    revision that answers it, and what others changed."""
     for revision in changes.needed:
         if not revision.created_at:
             yield revision.manifest
-        elif revision.name == changes.target.name and revision.wish != changes.wish:
-            yield noted(revision, wish=changes.wish)
+        elif not revision.going:
+            wish = changes.wish if revision.name == changes.target.name else revision.wish
+            wanted = noted(observed, revision, wish=wish)
+            if not contains(revision.manifest["metadata"], wanted["metadata"]):
+                yield wanted
 
 
 def _unpinned(observed: Observed, copies: Sequence[Copy], changes: Changes, known: set[str]) -> Iterable[Action]:
@@ -104,17 +110,27 @@ def _unpinned(observed: Observed, copies: Sequence[Copy], changes: Changes, know
             )
 
 
-def noted(revision: Revision, *, wish: str) -> Manifest:
-    """Its ConfigMap with another wish that it answers; all else is as it was made."""
-    metadata = revision.manifest["metadata"]
-    kept = {name: metadata[name] for name in ("name", "namespace", "labels")}
-    annotations = {WISH: wish} | {
-        name: value for name, value in (metadata.get("annotations") or {}).items() if name == RENDERED_BY
-    }
+def noted(observed: Observed, revision: Revision, *, wish: str) -> Manifest:
+    """Its ConfigMap with the wish that it answers now, and with what was written on it when it was made."""
+    metadata, key = revision.manifest["metadata"], observed.key
+    namespace = str(metadata["namespace"])
+    labels = names.deployment_labels(
+        namespace=key.namespace,
+        name=key.name,
+        uid=observed.uid,
+        tenant=names.tenant_served_in(namespace) or "",
+        model=revision.facts.model,
+    )
+    annotations = {WISH: wish, RENDERED_BY: revisions.rendered_by(observed, revision)}
     return {
         "apiVersion": CONFIG_MAP.api_version,
         "kind": CONFIG_MAP.name,
-        "metadata": {**kept, "annotations": annotations},
+        "metadata": {
+            "name": metadata["name"],
+            "namespace": namespace,
+            "labels": {**labels, names.REVISION: revision.name},
+            "annotations": {name: value for name, value in annotations.items() if value},
+        },
         "immutable": True,
         "data": revision.manifest["data"],
     }
@@ -132,10 +148,10 @@ def _left_over(
     running = {copy.revision for copy in copies}
     for child in observed.children:
         if child.namespace == namespace and not child.going and (child.kind.name, child.name) not in kept:
-            copy, revision = label_of(child, names.COPY), label_of(child, names.REVISION)
+            copy = label_of(child, names.COPY)
             guards = bool(copy) and child.kind in _GUARDS and copy not in present
             shared = not copy and child.kind in _SHARED
-            pinned = child.kind == CONFIG_MAP and revision not in needed | running
+            pinned = child.kind == CONFIG_MAP and revisions.name_in(child.manifest) not in needed | running
             claims = child.kind == RESOURCE_CLAIM_TEMPLATE and running <= needed
             if guards or shared or pinned or claims:
                 yield child
