@@ -1,7 +1,8 @@
 """Events of what does not get on, read only then: why a volume is not mounted stands in no status.
 
 Events are read for few objects and rarely: for a pod that has a node and no containers, and for a group or Job that has
-no pods, each after a while. Only an object's newest event counts: what went on since has nothing to complain about.
+no pods, each after a while. Only an object's newest event counts: what went on since has nothing to complain about. And
+for a pod of which a container was killed: that a probe failed stands in no status either.
 """
 
 import logging
@@ -11,7 +12,7 @@ from typing import Any
 
 from paddock_core.resources import names
 
-from paddock_operator.decide.causes import is_creating
+from paddock_operator.decide.causes import UNHEALTHY, is_creating, killed_since
 from paddock_operator.errors import ClusterError
 from paddock_operator.forgetting import Remembered
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
@@ -37,6 +38,8 @@ class Stuck:
     namespace: str
     about: tuple[tuple[str, str], ...]
     """Fields of `involvedObject`, and their values."""
+    killed: float | None = None
+    """Where it is asked who killed a container: when that had begun, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class EventBook:
         if known is not None and now - known.asked_at < INTERVAL_SECONDS:
             return known.answer
         try:
-            answer = newest(await self._cluster.events(namespace=item.namespace, about=dict(item.about)))
+            events = await self._cluster.events(namespace=item.namespace, about=dict(item.about))
+            answer = newest(events) if item.killed is None else failed_probe(events, since=item.killed)
         except ClusterError as error:
             log.warning("events are not read", extra={"namespace": item.namespace, "error": str(error)})
             answer = None if known is None else known.answer
@@ -84,11 +88,30 @@ def newest(events: Iterable[Manifest]) -> Warned | None:
     return Warned(reason=str(event.get("reason", "")), message=str(event.get("message", "")))
 
 
+def failed_probe(events: Iterable[Manifest], *, since: float) -> Warned | None:
+    """The probe for which the kubelet killed a container last, in its words, and what that probe found; None where it
+    has killed none for that since then."""
+    told = sorted((event for event in events if _told_at(event) >= since), key=_told_at)
+    killed = next((event for event in reversed(told) if event.get("reason") == "Killing"), None)
+    words = "" if killed is None else str(killed.get("message", ""))
+    if " probe" not in words:
+        # Somebody else ended it: a deletion, a node that shuts down.
+        return None
+    kind = words.partition(" probe")[0].rpartition(" ")[2]
+    probed = [str(event.get("message", "")) for event in told if event.get("reason") == UNHEALTHY]
+    found = next((text for text in reversed(probed) if text.lower().startswith(kind.lower())), "")
+    return Warned(reason=UNHEALTHY, message=f"{words}: {found}" if found else words)
+
+
 def of_children(children: Iterable[Child], *, now: float) -> Iterator[Stuck]:
-    """Serving pods that have a node and no containers, and groups that lack pods."""
+    """Serving pods that have a node and no containers or one that was killed, and groups that lack pods."""
     found = [child for child in children if not child.going]
     pods = [child for child in found if child.kind == POD]
     yield from of_pods((pod.manifest for pod in pods), now=now)
+    for pod in pods:
+        since = killed_since(pod.manifest)
+        if since is not None:
+            yield Stuck(pod.uid, pod.namespace, (("uid", pod.uid),), killed=since)
     for group in found:
         if group.kind == LEADER_WORKER_SET and _age(group.manifest["metadata"], now) >= STUCK_SECONDS:
             own = [pod for pod in pods if label_of(pod, names.GROUP) == group.name]

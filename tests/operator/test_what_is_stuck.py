@@ -11,7 +11,16 @@ from paddock_operator.decide.causes import root_cause
 from paddock_operator.errors import ClusterError
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child, EngineJob, Warned, WeightsJob
-from paddock_operator.stuck import INTERVAL_SECONDS, EventBook, Stuck, newest, of_children, of_jobs, of_pods
+from paddock_operator.stuck import (
+    INTERVAL_SECONDS,
+    EventBook,
+    Stuck,
+    failed_probe,
+    newest,
+    of_children,
+    of_jobs,
+    of_pods,
+)
 from paddock_operator.times import format_time, parse_time
 
 START = "2026-01-01T00:00:00Z"
@@ -93,6 +102,67 @@ def test_a_job_without_pods_is_asked_about_until_it_ends() -> None:
     assert [item.uid for item in of_jobs(WeightsJob(job=open_job, pods=(creating(),)), (), now=LATE)] == ["p"]
     assert list(of_jobs(WeightsJob(job=over), (), now=LATE)) == []
     assert list(of_jobs(WeightsJob(job=open_job), (), now=EARLY)) == []
+
+
+def killed(code: int = 137, *, words: str = "", reason: str = "Error", ready: bool = False) -> dict[str, Any]:
+    ended = {"exitCode": code, "reason": reason, "message": words, "startedAt": START}
+    status = {"name": "triton", "ready": ready, "state": {"running": {}}, "lastState": {"terminated": ended}}
+    metadata = {"name": "p", "namespace": NAMESPACE, "uid": "p"}
+    return {"metadata": metadata, "status": {"startTime": START, "containerStatuses": [status]}}
+
+
+ENDED_BY = "Container triton failed startup probe, will be restarted"
+
+
+def probed(kind: str, at: str) -> dict[str, Any]:
+    return {**told("Unhealthy", at), "message": f"{kind} probe failed: HTTP probe failed with statuscode: 503"}
+
+
+def ended_by(words: str, at: str) -> dict[str, Any]:
+    return {**told("Killing", at, kind="Normal"), "message": words}
+
+
+@pytest.mark.parametrize(
+    ("pod", "asked"),
+    [
+        (killed(), True),
+        (killed(143, words="the last line of its log"), True),
+        (killed(1), False),
+        (killed(reason="OOMKilled"), False),
+        (killed(words="EnvironmentNotReady: no mpirun in this image"), False),
+        (killed(ready=True), False),
+    ],
+    ids=["killed", "ended", "failed", "out of memory", "a reason of its own", "ready again"],
+)
+def test_of_a_container_that_was_killed_it_is_asked_who_did(pod: dict[str, Any], asked: bool) -> None:
+    found = list(of_children([Child(kind=POD, manifest=pod)], now=LATE))
+    assert found == ([Stuck("p", NAMESPACE, (("uid", "p"),), killed=parse_time(START))] if asked else [])
+
+
+def test_a_probe_that_failed_is_told_with_what_it_found() -> None:
+    since = parse_time(START)
+    late, later, last = (f"2026-01-01T00:0{minute}:00Z" for minute in (1, 2, 3))
+    events = [probed("Startup", late), ended_by(ENDED_BY, later), probed("Liveness", late), told("BackOff", last)]
+    found = failed_probe(events, since=since)
+    text = f"{ENDED_BY}: Startup probe failed: HTTP probe failed with statuscode: 503"
+    assert found == Warned(reason="Unhealthy", message=text)
+    assert failed_probe([ended_by(ENDED_BY, later)], since=since) == Warned(reason="Unhealthy", message=ENDED_BY)
+    assert failed_probe(events, since=parse_time(last)) is None, "that was of the run before"
+    assert failed_probe([*events, ended_by("Stopping container triton", last)], since=since) is None
+    assert failed_probe([probed("Startup", late)], since=since) is None, "that alone kills nobody"
+
+
+def test_the_probe_stands_in_the_cause_of_what_it_killed() -> None:
+    event = Warned(reason="Unhealthy", message=ENDED_BY)
+    cause = root_cause([killed()], warned={"p": event})
+    assert cause is not None
+    assert cause.reason == "CrashLooping"
+    assert cause.message == (
+        f"container triton of pod p: {ENDED_BY}; it ended with exit code 137 (Error) and left no words: read its log"
+    )
+    failed = root_cause([killed(1, words="no such file")], warned={"p": event})
+    assert failed is not None
+    assert failed.message == "container triton of pod p: ended with exit code 1 (Error): no such file"
 
 
 class Clock:

@@ -14,6 +14,7 @@ from paddock_core.resources.reasons import advice
 
 from paddock_operator.kinds import KUEUE_QUEUE
 from paddock_operator.observed import Warned
+from paddock_operator.times import parse_time
 
 MAX_WORDS = 800
 OVER = ("Succeeded", "Failed")
@@ -52,6 +53,12 @@ WARNINGS = {
     "FailedCreate": ConditionReason.PODS_REFUSED,
 }
 """Reasons of Events about what is stuck."""
+
+UNHEALTHY = "Unhealthy"
+"""Reason of an Event about a probe that fails."""
+
+KILLED = (137, 143)
+"""Exit codes of what was ended by SIGKILL or SIGTERM."""
 
 _MEMORY_WORDS = ("out of memory", "outofmemory", "memoryallocation", "bad_alloc")
 """Parts of what CUDA, TensorRT-LLM and the C++ library say where an allocation fails; read without regard to case."""
@@ -165,7 +172,7 @@ def of_events(manifest: dict[str, Any], *, warned: Mapping[str, Warned]) -> Caus
 
 
 def _cause(pod: dict[str, Any], gpu: str, warned: Mapping[str, Warned]) -> Cause | None:
-    cause = unplaced(pod, gpu=gpu) or _of_containers(pod) or _of_node(pod)
+    cause = unplaced(pod, gpu=gpu) or _of_containers(pod, warned) or _of_node(pod)
     return cause or (of_events(pod, warned=warned) if is_creating(pod) else None)
 
 
@@ -185,11 +192,14 @@ def _lacking(text: str, gpu: str) -> ConditionReason:
     return ConditionReason.INSUFFICIENT_RESOURCES if lacks else ConditionReason.UNSCHEDULABLE
 
 
-def _of_containers(pod: dict[str, Any]) -> Cause | None:
+def _of_containers(pod: dict[str, Any], warned: Mapping[str, Warned]) -> Cause | None:
     for status in _statuses(pod):
         if status.get("ready"):
             continue
         reason, text = _of_container(status)
+        event = warned.get(str(pod["metadata"].get("uid", "")))
+        if event is not None and event.reason == UNHEALTHY and _is_killed(status):
+            text = f"{event.message}; it {text}"
         if reason is not None:
             return Cause(reason=reason, message=f"container {status['name']} of {placed(pod)}: {text}"[:MAX_WORDS])
     return None
@@ -230,6 +240,24 @@ def _of_node(pod: dict[str, Any]) -> Cause | None:
         return None
     text = f"{placed(pod)}: {status['reason']}: {status.get('message', '')}"
     return Cause(reason=ConditionReason.POD_EVICTED, message=text[:MAX_WORDS])
+
+
+def killed_since(pod: dict[str, Any]) -> float | None:
+    """When a container had begun that somebody killed and that is not ready since, Unix seconds, 0 where that is not
+    known; None where there is none. Want of memory kills too, and says so."""
+    for status in _statuses(pod):
+        if not status.get("ready") and _is_killed(status):
+            begun = next(_endings(status)).get("startedAt")
+            return parse_time(str(begun)) if begun else 0.0
+    return None
+
+
+def _is_killed(status: dict[str, Any]) -> bool:
+    """True if the container was killed when it ended last, and left no reason of its own."""
+    ended = next(_endings(status), None)
+    if ended is None or ended.get("exitCode") not in KILLED:
+        return False
+    return of_ending(ended)[0] is ConditionReason.CRASH_LOOPING
 
 
 def _failed(ended: dict[str, Any]) -> bool:
