@@ -19,7 +19,7 @@ from paddock_core.resources.conditions import FALSE, TRUE, ConditionReason, Cond
 from paddock_core.resources.llamadeployment import QuotaStatus
 from paddock_operator.decide.actions import Action, Apply
 from paddock_operator.decide.outcome import Life, Outcome
-from paddock_operator.decide.quota import Judgement, held, judge, settle
+from paddock_operator.decide.quota import Judgement, foreseen, held, judge, settle
 from paddock_operator.gpu_quota import GpuLedger, Mark
 from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.observed import Charged, Child, Observed, parse
@@ -216,6 +216,39 @@ def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
     assert applied(after()) == ["a"]
     none = settle(look(charged=Charged()), outcome(actions=(Apply(manifest=copy("cpu", gpus=0)),)))
     assert applied(none) == ["cpu"]
+
+
+@pytest.mark.parametrize(("phase", "made"), [("Running", []), ("Succeeded", ["a"]), ("Failed", ["a"])])
+def test_a_pod_that_is_over_keeps_nobody_out(phase: str, made: list[str]) -> None:
+    over = pod("gone-x", gpus=8)
+    over.manifest["status"] = {"phase": phase}
+    observed = look(charged=Charged(granted=8), limit=8, children=(over,))
+    found = judged(observed)
+    wanted = (Apply(manifest=copy("a", gpus=8)),)
+    assert applied(settle(observed, outcome(found.finding, quota=found.status, actions=wanted))) == made
+
+
+def test_of_a_deployment_that_is_gone_what_is_left_is_charged_until_it_goes() -> None:
+    left = look(charged=GRANTED, status=NOTED, children=(Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),))
+    assert settle(replace(left, deployment=None), outcome()).life.quota == QuotaStatus(gpus=8, limit=0)
+    assert settle(replace(left, deployment=None, children=()), outcome()).life.quota is None
+
+
+@pytest.mark.parametrize(
+    ("granted", "others", "words"),
+    [
+        (16, 64, None),
+        (0, 0, None),
+        (0, 1, "Until there is room nothing is created for it"),
+        (8, 1, "It keeps the 8 that it has"),
+    ],
+)
+def test_what_is_about_to_be_stored_is_told_what_it_lacks(granted: int, others: int, words: str | None) -> None:
+    spec = look(charged=Charged(), replicas=2).live.spec
+    tenant = Tenant(id="acme", entity="acme", gpus=16)
+    told = foreseen(spec, plan=EIGHT, tenant=tenant, given=0, granted=granted, others=others)
+    assert (told is None) is (words is None)
+    assert (words or "") in (told or "")
 
 
 def test_what_ran_before_there_were_quotas_is_charged_and_goes_on() -> None:

@@ -356,6 +356,14 @@ def test_a_ranks_end_and_the_new_group_after_it_are_one_failure() -> None:
     assert case.failures == 1
 
 
+def test_a_rank_that_ends_while_its_leader_is_not_there_is_one_failure() -> None:
+    case = answering_group()
+    case.look(pod("a", worker=1, restarts=1, left=OOM))
+    assert case.failures == 1
+    case.after(60).look(*group("l2", "a2", born=START + 60))
+    assert case.failures == 1
+
+
 def test_a_group_that_we_made_anew_has_not_failed() -> None:
     case = answering_group()
     case.made = workload("w2", born=START + 60)

@@ -334,7 +334,7 @@ def test_what_is_going_from_a_lost_node_is_not_taken_down_again() -> None:
 
 def test_a_copy_without_gpus_that_ends_on_a_node_short_of_one_stays_there() -> None:
     ends = pod("a", restarts=1, left=CRASH)
-    ends.manifest["spec"]["containers"] = [{"resources": {"limits": {"memory": "1Gi"}}}]
+    ends.manifest["spec"]["containers"] = [{"resources": {"limits": {"memory": "1Gi", "cpu": "4"}}}, {}]
     verdict = judged(ends, found=NodeFaults(short={"gpu-1": 7}))
     assert (verdict.down, verdict.moves, verdict.cause) == (False, False, None)
 
