@@ -17,7 +17,7 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.resources import names
 from paddock_core.resources.conditions import FALSE, TRUE, ConditionReason, ConditionType, fails, unknown
 from paddock_core.resources.llamadeployment import QuotaStatus
-from paddock_operator.decide.actions import Action, Apply
+from paddock_operator.decide.actions import Action, Apply, Delete
 from paddock_operator.decide.outcome import Life, Outcome
 from paddock_operator.decide.quota import Judgement, foreseen, held, judge, settle
 from paddock_operator.gpu_quota import GpuLedger, Mark
@@ -125,6 +125,12 @@ def test_a_refusal_says_the_numbers_and_the_command() -> None:
         assert part in found.finding.message
     assert found.status == QuotaStatus(gpus=0, limit=16, wanted=16)
     assert found.copies == 0
+    assert "16 GPUs; tenant acme" in found.finding.message
+    assert "Nothing is created for it" in found.finding.message
+    one = (Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),)
+    runs = judged(look(charged=Charged(others=12), replicas=2, children=one)).finding
+    assert runs is not None
+    assert "What runs goes on, and nothing is created in its place" in runs.message
     part_of_gpu = judged(look(charged=Charged(others=12), replicas=2), replace(EIGHT, mig_profile="3g.40gb")).finding
     assert part_of_gpu is not None
     assert "parts 3g.40gb, each of which counts as a GPU" in part_of_gpu.message
@@ -216,6 +222,30 @@ def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
     assert applied(after()) == ["a"]
     none = settle(look(charged=Charged()), outcome(actions=(Apply(manifest=copy("cpu", gpus=0)),)))
     assert applied(none) == ["cpu"]
+
+
+def test_a_leader_may_take_other_gpus_than_its_workers_and_what_says_nothing_takes_none() -> None:
+    group = Child(kind=LEADER_WORKER_SET, manifest=copy("g", gpus=8, size=3))
+    templates = group.manifest["spec"]["leaderWorkerTemplate"]
+    templates["workerTemplate"] = {"metadata": {"annotations": {names.GPUS: "4"}}}
+    assert held((group,)) == 16
+    del templates["leaderTemplate"]
+    assert held((group,)) == 12
+    silent = pod("a", gpus=8)
+    del silent.manifest["metadata"]["annotations"]
+    assert held((silent,)) == 0
+
+
+def test_what_was_refused_keeps_its_place_and_what_is_deleted_is_charged_until_it_is_gone() -> None:
+    refused = look(charged=Charged(others=12), replicas=2)
+    found = judged(refused)
+    waiting = QuotaStatus(gpus=0, limit=16, wanted=16)
+    assert settle(refused, outcome(found.finding, quota=found.status)).life.quota == waiting
+    there = look(charged=GRANTED, children=(Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),))
+    goes = Delete(kind=REPLICA_SET, namespace="paddock-serving-acme", name="a", uid="a")
+    after = settle(there, outcome(judged(there).finding, quota=QuotaStatus(gpus=0, limit=16), actions=(goes,)))
+    assert after.life.quota == QuotaStatus(gpus=8, limit=16)
+    assert after.actions == (goes,)
 
 
 @pytest.mark.parametrize(("phase", "made"), [("Running", []), ("Succeeded", ["a"]), ("Failed", ["a"])])

@@ -12,7 +12,7 @@ from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import counted, healing
 from paddock_operator.decide.healing import HealingRules
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
-from paddock_operator.decide.patients import Patient
+from paddock_operator.decide.patients import Patient, quiet_since
 from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.kinds import LEADER_WORKER_SET, POD
 from paddock_operator.observed import Child
@@ -138,6 +138,7 @@ def answering_group() -> Case:
 def test_a_copy_that_never_failed_leaves_no_trace() -> None:
     case = Case()
     assert case.look(pod("a")) == Verdict(record=None)
+    assert not case.look(pod("a")).failed_for_good
     assert case.after(3600).look(pod("a", ready_since=START), answers=True) == Verdict(record=None)
 
 
@@ -300,6 +301,21 @@ def test_what_others_end_is_no_failure_of_a_group(taken: dict[str, Any]) -> None
     assert case.failures == 0
     case.look(*group("l2", "a2", born=START + 60))
     assert case.failures == 0
+
+
+def test_the_pod_that_stands_in_for_one_that_is_over_is_the_one_that_counts() -> None:
+    case = Case()
+    over = pod("a", phase="Failed", reason="Evicted")
+    case.look(over, pod("b", born=START + 60, restarts=1, left=CRASH))
+    assert case.failures == 1
+
+
+def test_since_when_a_pod_could_answer_and_is_silent() -> None:
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": format_time(START + 9)}
+    assert quiet_since(pod("a", node=None, conditions=[unready])) == START + 9
+    placed = {"type": "PodScheduled", "status": "True", "lastTransitionTime": format_time(START + 30)}
+    assert quiet_since(pod("a", conditions=[unready, placed])) == START + 30
+    assert quiet_since(pod("a", ready_since=START)) is None
 
 
 def test_a_pod_alone_that_is_replaced_has_not_failed() -> None:
@@ -557,6 +573,7 @@ def test_where_a_copy_was_that_a_lost_node_took_is_told_for_a_while() -> None:
     assert not told.held
     assert told.cause is not None
     assert told.cause.reason == "NodeLost"
+    assert "has failed" not in told.cause.message
     assert case.after(1).look() == Verdict(record=None)
 
 
