@@ -60,8 +60,8 @@ class Documents:
         return listing.items
 
     def wrote(self, document: Manifest) -> None:
-        """Note what the API server answered to a write of ours."""
-        self._written[key_of(document)] = _slim(document)
+        """Note what the API server answered to a write of ours. What was heard before the answer is not kept twice."""
+        self._written[key_of(document)] = self.reflector.reduced(document)
 
     def revision_after(self, key: Key, *, uid: str, seen: str) -> str:
         """The revision that our own write, made on the one that was seen, has led to; that one itself if there was

@@ -183,6 +183,16 @@ async def test_a_read_makes_known_what_nobody_told_of_and_a_deletion_still_ends_
         assert documents.get(KEY) is None
 
 
+async def test_what_was_heard_before_the_answer_is_not_kept_twice() -> None:
+    server = Server(document(5))
+    async with followed(server) as (made, told):
+        server.events.put_nowait(WatchEvent("MODIFIED", document(9)))
+        await heard(told, 2)
+        made.wrote(document(9))
+        assert made._written[KEY] is made.reflector.get(namespace=KEY.namespace, name=KEY.name)
+        assert made.revision_after(KEY, uid="u", seen="5") == "9"
+
+
 async def test_another_list_tells_what_the_watch_has_not() -> None:
     server = Server(document(5))
     async with followed(server) as (made, told):
