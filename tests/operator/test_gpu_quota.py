@@ -95,7 +95,10 @@ def test_it_is_charged_for_the_most_copies_of_the_plan() -> None:
     found = judged(look(charged=Charged(), replicas=2))
     assert found.status == QuotaStatus(gpus=16, limit=16)
     assert (found.copies, found.spare) == (2, 0)
-    assert judged(look(charged=Charged(), replicas=1)).spare == 1
+    one = judged(look(charged=Charged(), replicas=1))
+    assert one.spare == 1
+    assert one.finding is not None
+    assert "1 copy of 8 takes 8 GPUs" in one.finding.message
     assert judged(look(charged=Charged(), limit=64, replicas=2), GROUP).status == QuotaStatus(gpus=32, limit=64)
     scaled = look(charged=Charged(), replicas=1, scaling={"minReplicas": 0, "maxReplicas": 2})
     assert judged(scaled).status == QuotaStatus(gpus=16, limit=16)

@@ -206,6 +206,7 @@ def test_a_spent_budget_is_final_and_keeps_the_evidence_after_the_pods() -> None
     assert (left.pod, left.container, left.node) == ("chat-p", "triton", "gpu-1")
     assert (left.reason, left.exit_code) == ("CrashLooping", 1)
     assert "no such file: /weights/x" in left.message
+    assert "container triton of pod chat-p on gpu-1: CrashLooping: " in verdict.cause.message
     assert "no such file: /weights/x" in verdict.cause.message
 
 
