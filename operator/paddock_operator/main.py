@@ -3,6 +3,7 @@
 import asyncio
 import ctypes
 import gc
+import itertools
 import logging
 import sys
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 SILENT_SECONDS = 180.0
 RESYNCS_TO_MISS = 3
 SET_ASIDE_SECONDS = 120.0
+LOOK_AT_ALL_EVERY = 30
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Of glibc's `mallopt`."""
 LARGE_BYTES = 128 * 1024
@@ -45,7 +47,10 @@ async def _set_aside() -> None:
     """Never returns. What the caches hold is hundreds of thousands of objects that stay: the search for garbage leaves
     them out, which would otherwise stop the process for a second now and then."""
     gc.set_threshold(COLLECT_AFTER, 20, 50)
-    while True:
+    for turn in itertools.count(1):
+        if turn % LOOK_AT_ALL_EVERY == 0:
+            # What was set aside and went since, in a circle, is found by no other search.
+            gc.unfreeze()
         gc.collect()
         gc.freeze()
         _give_back()
