@@ -14,10 +14,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
-import uvicorn
 from paddock_core import signals
 
-from paddock_gateway.protocol import Server, bounded
+from paddock_gateway.protocol import bounded, server_of
 from paddock_gateway.secrets import SecretFile
 from paddock_gateway.signals import Signals
 
@@ -123,20 +122,12 @@ async def internal_port(*, book: Signals, token: SecretFile, host: str, port: in
     api = InternalApi(book=book, token=token)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
-    config = uvicorn.Config(
+    server = server_of(
         api,
-        http=bounded(max_head_bytes=MOST_HEAD_BYTES, head_seconds=HEAD_SECONDS, most_connections=MOST_CONNECTIONS),
-        ws="none",
-        proxy_headers=False,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=_KEEP_SECONDS,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+        protocol=bounded(max_head_bytes=MOST_HEAD_BYTES, head_seconds=HEAD_SECONDS, most_connections=MOST_CONNECTIONS),
+        keep_alive_seconds=_KEEP_SECONDS,
+        stop_seconds=_STOP_SECONDS,
     )
-    server = Server(config)
     serving = asyncio.create_task(server.serve([listening]))
     try:
         yield

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import uvicorn
 import uvloop
 from pydantic import ValidationError
 
@@ -25,7 +24,7 @@ from paddock_gateway.export import Exported, start_export
 from paddock_gateway.internal import internal_port
 from paddock_gateway.journal import Journal
 from paddock_gateway.logs import configure_logging
-from paddock_gateway.protocol import Server, bounded
+from paddock_gateway.protocol import bounded, server_of
 from paddock_gateway.recover import left_open
 from paddock_gateway.refused import RefusedRecords
 from paddock_gateway.secrets import SecretFile, presenting
@@ -61,23 +60,14 @@ async def serve(settings: Settings, *, clock: Clock = SYSTEM) -> None:
     """Run until SIGTERM or SIGINT, then finish, settle and ship what is left."""
     _log.info("starting", extra={"settings": settings.described()})
     async with running(settings, clock=clock) as app:
-        server = Server(
-            uvicorn.Config(
-                app,
-                host=settings.host,
-                port=settings.port,
-                http=bounded(max_head_bytes=settings.max_header_bytes, head_seconds=settings.body_timeout_seconds),
-                ws="none",
-                proxy_headers=False,
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                date_header=False,
-                backlog=4096,
-                timeout_keep_alive=75,
-                timeout_graceful_shutdown=int(settings.shutdown_seconds) + 6,
-            )
+        server = server_of(
+            app,
+            protocol=bounded(max_head_bytes=settings.max_header_bytes, head_seconds=settings.body_timeout_seconds),
+            keep_alive_seconds=75,
+            stop_seconds=int(settings.shutdown_seconds) + 6,
+            host=settings.host,
+            port=settings.port,
+            backlog=4096,
         )
         loop = asyncio.get_running_loop()
         stopping = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,3 +106,34 @@ def bounded(*, max_head_bytes: int, head_seconds: float, most_connections: int =
         "most_connections": most_connections,
     }
     return type("Bounded", (BoundedProtocol,), attributes)
+
+
+def server_of(
+    app: Callable[..., Any],
+    *,
+    protocol: type[BoundedProtocol],
+    keep_alive_seconds: int,
+    stop_seconds: int,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    backlog: int = 2048,
+) -> Server:
+    """A server of one of the gateway's ports: it says nothing of itself, and writes no log of its own. Where it is
+    given a listening socket, address and backlog are that one's."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=protocol,
+        ws="none",
+        proxy_headers=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        backlog=backlog,
+        timeout_keep_alive=keep_alive_seconds,
+        timeout_graceful_shutdown=stop_seconds,
+    )
+    return Server(config)

@@ -11,6 +11,8 @@ from paddock_operator.kinds import CONFIG_MAP, LEADER_WORKER_SET, POD, REPLICA_S
 from paddock_operator.lost import AGAIN_SECONDS, LostBook
 from paddock_operator.observed import Child
 
+from tests.operator.clocks import Clock
+
 SERVING = "paddock-serving-acme"
 REVISION = "0a1b2c3d"
 COPY = names.copy_name(namespace="acme", name="chat", revision=REVISION, index=0)
@@ -18,19 +20,6 @@ PINNED = names.revision_name(namespace="acme", name="chat", revision=REVISION)
 OWN = names.deployment_labels(namespace="acme", name="chat", uid="u1", tenant="acme", model="m")
 LABELS = {**OWN, names.REVISION: REVISION, names.COPY: COPY}
 GROUPED = {**LABELS, names.GROUP: COPY}
-
-
-class Clock:
-    """Stands still unless it is set."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def now(self) -> float:
-        return self.at
-
-    def boottime(self) -> float:
-        return self.at
 
 
 class Api:
@@ -155,8 +144,9 @@ async def test_what_is_not_there_is_asked_for_once_a_minute_and_what_was_deleted
     api, clock = Api(), Clock()
     asking = LostBook(cluster=api, clock=clock)  # type: ignore[arg-type]
     children = (pod(), REVISION_THERE)
+    begin = clock.boot
     for at, times in ((0.0, 1), (AGAIN_SECONDS - 1, 1), (AGAIN_SECONDS, 2)):
-        clock.at = at
+        clock.boot = begin + at
         assert await asking.look(lambda: children) == children
         assert len(api.asked) == times
     asking.ended("r9")

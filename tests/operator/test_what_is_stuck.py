@@ -23,6 +23,8 @@ from paddock_operator.stuck import (
 )
 from paddock_operator.times import format_time, parse_time
 
+from tests.operator.clocks import Clock
+
 START = "2026-01-01T00:00:00Z"
 LATE = parse_time(START) + 60.0
 EARLY = parse_time(START) + 5.0
@@ -165,19 +167,6 @@ def test_the_probe_stands_in_the_cause_of_what_it_killed() -> None:
     assert failed.message == "container triton of pod p: ended with exit code 1 (Error): no such file"
 
 
-class Clock:
-    """Stands still unless it is set."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def now(self) -> float:
-        return self.at
-
-    def boottime(self) -> float:
-        return self.at
-
-
 class Failing:
     """An API server that answers at first and then no more."""
 
@@ -199,7 +188,7 @@ async def test_events_are_asked_for_once_an_interval_and_their_loss_changes_noth
     assert await book.ask([item]) == expected
     assert await book.ask([item]) == expected
     assert cluster.asked == 1
-    clock.at = INTERVAL_SECONDS
+    clock.boot += INTERVAL_SECONDS
     assert await book.ask([item]) == expected
     assert cluster.asked == 2
     assert await book.ask([]) == {}
