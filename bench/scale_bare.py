@@ -1,4 +1,4 @@
-"""The bare client of `bench/scale.py` and its work: what the operator wrote, to be written again."""
+"""The bare client of `bench/scale.py` and its work: the operator's writes, once more."""
 
 import contextlib
 import json
@@ -15,7 +15,19 @@ from paddock_local.bare_kubernetes import start
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import ALL as KINDS
 from paddock_operator.kinds import JOB, LLAMA_DEPLOYMENT, NAMESPACE, POD, Kind, kind_of
-from scale_parts import GROUP_EVERY, Result, World, deployment, now, running, side_by_side, since, standing, until
+from scale_parts import (
+    GROUP_EVERY,
+    Place,
+    Result,
+    World,
+    deployment,
+    now,
+    running,
+    side_by_side,
+    since,
+    standing,
+    until,
+)
 from scale_world import requests
 
 AT_ONCE = (8, 32)
@@ -23,22 +35,22 @@ AT_ONCE = (8, 32)
 PROGRAM = Path(__file__).with_name("scale_writer.py")
 
 
-async def children(world: World) -> list[list[dict[str, Any]]]:
-    """What the operator wrote for each deployment, ready to be written again: the bare client's work."""
-    by_owner: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    shared: list[dict[str, Any]] = []
+async def work(world: World, result: Result) -> list[list[dict[str, Any]]]:
+    """What the operator wrote for each deployment until all served, in its order: the patch of the deployment that
+    brings the finalizer (here an annotation, which nobody has to take off again), the status in which its GPUs are
+    granted, the objects, and each status after that. What deployments share is there and stays."""
+    by_owner: dict[Place, list[dict[str, Any]]] = {}
     for kind in KINDS:
         for item in await _listed(world, kind):
             labels = item["metadata"].get("labels") or {}
             owner = labels.get(names.DEPLOYMENT_NAMESPACE, ""), labels.get(names.DEPLOYMENT_NAME, "")
             if kind not in (POD, JOB, NAMESPACE) and not item["metadata"].get("ownerReferences"):
-                if all(owner):
-                    by_owner.setdefault(owner, []).append(_again(item))
-                elif item["metadata"].get("namespace") != names.WEIGHTS_NAMESPACE:
-                    shared.append(_again(item))
-    statuses = {place: item.get("status", {}) for place, item in world.deployments.objects.items()}
-    found = [[*items, _status(owner, statuses[owner])] for owner, items in by_owner.items() if owner in statuses]
-    return [shared, *found]
+                by_owner.setdefault(owner, []).append(_again(item))
+    found: list[list[dict[str, Any]]] = []
+    for owner in by_owner.keys() & result.statuses.keys():
+        first, *others = (_status(owner, status) for status in result.statuses[owner])
+        found.append([_marked(owner), first, *by_owner[owner], *others])
+    return found
 
 
 async def _listed(world: World, kind: Kind) -> list[dict[str, Any]]:
@@ -54,24 +66,22 @@ def _again(item: dict[str, Any]) -> dict[str, Any]:
     return {**bare, "metadata": {name: value for name, value in metadata.items() if value}}
 
 
-def _status(owner: tuple[str, str], status: dict[str, Any]) -> dict[str, Any]:
-    metadata = {"namespace": owner[0], "name": owner[1]}
-    kind = {"apiVersion": LLAMA_DEPLOYMENT.api_version, "kind": LLAMA_DEPLOYMENT.name}
-    return {**kind, "metadata": metadata, "status": status}
+def _deployment(owner: Place, **more: Any) -> dict[str, Any]:
+    metadata = {"namespace": owner[0], "name": owner[1], **more}
+    return {"apiVersion": LLAMA_DEPLOYMENT.api_version, "kind": LLAMA_DEPLOYMENT.name, "metadata": metadata}
 
 
-def _on_it(world: World, item: dict[str, Any]) -> dict[str, Any]:
-    """A status names the revision that it replaces, as the operator's does."""
-    if kind_of(item) != LLAMA_DEPLOYMENT:
-        return item
-    place = item["metadata"]["namespace"], item["metadata"]["name"]
-    seen = world.deployments.objects[place]["metadata"]["resourceVersion"]
-    return {**item, "metadata": {**item["metadata"], "resourceVersion": seen}}
+def _marked(owner: Place) -> dict[str, Any]:
+    return _deployment(owner, annotations={"bench.paddock.dev/marked": "yes"})
+
+
+def _status(owner: Place, status: dict[str, Any]) -> dict[str, Any]:
+    return {**_deployment(owner), "status": status}
 
 
 async def measure(world: World, result: Result, work: list[list[dict[str, Any]]]) -> None:
-    """The same objects by a process that thinks nothing, once for each of AT_ONCE; the fastest run counts. Of the
-    custom resources, which are there before it begins, it writes the last status once."""
+    """The same writes by a process that thinks nothing and waits for nothing, once for each of AT_ONCE; the fastest run
+    counts. The custom resources are there before it begins."""
     for writers in AT_ONCE:
         await _run(world, result, work, writers=writers)
     process.note(f"bare client: {result.bare:.1f} s with {result.bare_writers} requests at once")
@@ -82,7 +92,7 @@ async def _run(world: World, result: Result, work: list[list[dict[str, Any]]], *
     await side_by_side(lambda n=n: world.admin.create(deployment(size, n)) for n in range(size))  # type: ignore[misc]
     groups = sum(1 for number in range(size) if number % GROUP_EVERY == GROUP_EVERY - 1)
     await until(lambda: len(world.deployments.objects) >= size, what="the deployments to be heard of")
-    with _client(world, [_on_it(world, item) for items in work for item in items], writers=writers) as client:
+    with _client(world, work, writers=writers) as client:
         await until(client.is_ready, what="the bare client to be ready")
         at, cpu, begin = now(), process.cpu_of_all(), time.monotonic()
         client.go()
@@ -96,7 +106,13 @@ async def _run(world: World, result: Result, work: list[list[dict[str, Any]]], *
     process.note(f"bare client, {writers} at once: {took:.1f} s, {asked / size:.1f} requests each")
     if not result.bare or took < result.bare:
         result.bare, result.bare_writers, result.bare_cpu_of, result.bare_requests = took, writers, spent, asked
-    await _remove(world, [item for items in work[1:] for item in items])
+    await _remove(world, [item for items in work for item in _once(items)])
+
+
+def _once(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first write of each object."""
+    by_place = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]): item for item in items}
+    return list(by_place.values())
 
 
 async def _remove(world: World, items: list[dict[str, Any]]) -> None:
@@ -135,7 +151,7 @@ class _Client:
 
 
 @contextlib.contextmanager
-def _client(world: World, work: list[dict[str, Any]], *, writers: int) -> Iterator[_Client]:
+def _client(world: World, work: list[list[dict[str, Any]]], *, writers: int) -> Iterator[_Client]:
     objects, log = world.folder / "bare-work.json", world.folder / f"bare-{writers}.log"
     objects.write_text(json.dumps(work))
     command = [sys.executable, str(PROGRAM), str(world.api.kubeconfigs["bare"]), str(objects), str(writers)]

@@ -21,7 +21,34 @@ GROUP_EVERY = 50
 MODEL = "bench-model"
 SECONDS = 600.0
 LOOK_SECONDS = 0.25
-"""How often what is waited for is looked at: each time costs a hundredth of a second of what is measured."""
+"""How often what is waited for is looked at."""
+
+
+Place = tuple[str, str]
+"""Namespace and name."""
+
+
+class Told:
+    """What deployments' statuses say: which of them serve, and all that was written, in its order.
+
+    Looking at all of them again and again would be a fiftieth of the CPU that is measured.
+    """
+
+    def __init__(self) -> None:
+        self.serving: set[Place] = set()
+        self.statuses: dict[Place, list[dict[str, Any]]] = {}
+
+    def hear(self, item: dict[str, Any], gone: bool) -> None:  # noqa: FBT001 - as followers tell
+        """A deployment changed."""
+        place = item["metadata"]["namespace"], item["metadata"]["name"]
+        if gone:
+            self.statuses.pop(place, None)
+            self.serving.discard(place)
+            return
+        status, known = item.get("status"), self.statuses.setdefault(place, [])
+        if status and (not known or known[-1] != status):
+            known.append(status)
+        (self.serving.add if converged(item) else self.serving.discard)(place)
 
 
 @dataclass(kw_only=True)
@@ -40,6 +67,8 @@ class Result:
     bare_writers: int = 0
     """How many requests it had under way in that run."""
     gone: float = 0.0
+    statuses: dict[Place, list[dict[str, Any]]] = field(default_factory=dict)
+    """All that were written from the first apply until all serve, by deployment."""
     rounds: int = 0
     resident_mb: float = 0.0
     """Of the operator, at its highest from the first apply until all were gone again, storm included; 10^6 bytes."""
@@ -63,6 +92,7 @@ class World:
     deployments: players.Follower
     pods: players.Follower
     gateway: players.Gateway
+    told: Told
 
 
 def deployment(size: int, number: int) -> dict[str, Any]:
@@ -84,9 +114,9 @@ def since(before: dict[str, float]) -> dict[str, float]:
 
 
 def standing(world: World) -> str:
-    found = list(world.deployments.objects.values())
-    pods = sum(1 for pod in world.pods.objects.values() if ready(pod))
-    return f"{sum(map(converged, found))} of {len(found)} serve, {pods} of {len(world.pods.objects)} pods ready"
+    pods, deployments = world.pods.objects, world.deployments.objects
+    ready_pods = sum(1 for pod in pods.values() if ready(pod))
+    return f"{len(world.told.serving)} of {len(deployments)} serve, {ready_pods} of {len(pods)} pods ready"
 
 
 def converged(item: dict[str, Any]) -> bool:
@@ -94,10 +124,6 @@ def converged(item: dict[str, Any]) -> bool:
     found = {condition["type"]: condition["status"] for condition in status.get("conditions", ())}
     whole = status.get("observedGeneration") == item["metadata"]["generation"]
     return whole and found.get("Serving") == "True" and found.get("Routable") == "True"
-
-
-def served(world: World, count: int) -> bool:
-    return sum(converged(item) for item in world.deployments.objects.values()) >= count
 
 
 def running(world: World) -> int:

@@ -17,7 +17,7 @@ from paddock_core.resources import names
 from paddock_local.bare_kubernetes import free_ports
 from paddock_operator.adapters.cluster import LightkubeCluster, connect
 from paddock_operator.kinds import LLAMA_DEPLOYMENT, POD
-from scale_parts import Result, World, counted, deployment, now, served, side_by_side, since, standing, until
+from scale_parts import Result, Told, World, counted, deployment, now, side_by_side, since, standing, until
 from scale_world import load, requests
 
 SETTLE_SECONDS = 10.0
@@ -61,11 +61,11 @@ async def run(
                 results.append(await _size(world, size))
                 if size == max(sizes):
                     extra = await after.largest(world, size, storm_seconds=storm_seconds)
-                children = await bare.children(world)
+                work = await bare.work(world, results[-1])
                 results[-1].gone = await _delete(world, size)
                 await operator.stop()
                 results[-1].resident_mb = operator.take_most_mb()
-                await bare.measure(world, results[-1], children)
+                await bare.measure(world, results[-1], work)
                 await operator.start()
     return results, extra
 
@@ -76,13 +76,20 @@ async def _world(
 ) -> AsyncIterator[World]:
     admin = LightkubeCluster(connect(api.kubeconfigs["bench"]), may_write=lambda: None)
     deployments = players.Follower(admin, LLAMA_DEPLOYMENT)
-    deployments.heard = gateway.hear
+    told = Told()
+
+    def hear(item: dict[str, Any], gone: bool) -> None:  # noqa: FBT001 - as followers tell
+        gateway.hear(item, gone)
+        told.hear(item, gone)
+
+    deployments.heard = hear
     pods = players.Follower(admin, POD, selector=names.SELECTOR)
     tasks = [asyncio.create_task(follower.run()) for follower in (deployments, pods)]
     try:
         yield World(
-            api=api, folder=folder, admin=admin, operator=operator, deployments=deployments, pods=pods, gateway=gateway
-        )
+            api=api, folder=folder, admin=admin, operator=operator, deployments=deployments, pods=pods, gateway=gateway,
+            told=told,
+        )  # fmt: skip
     finally:
         for task in tasks:
             task.cancel()
@@ -97,8 +104,13 @@ async def _size(world: World, size: int) -> Result:
     begin = time.monotonic()
     await side_by_side(lambda n=n: world.admin.create(deployment(size, n)) for n in range(size))  # type: ignore[misc]
     applied = time.monotonic()
-    await until(lambda: served(world, size), what=f"{size} deployments to serve", progress=lambda: standing(world))
+    await until(
+        lambda: len(world.told.serving) >= size,
+        what=f"{size} deployments to serve",
+        progress=lambda: standing(world),
+    )
     done = time.monotonic()
+    result.statuses = {place: list(found) for place, found in world.told.statuses.items()}
     result.applied, result.converged, result.whole = applied - begin, done - applied, done - begin
     result.cpu_of = since(cpu)
     await until(lambda: _tried(world, size), what="their benchmarks", progress=lambda: standing(world))

@@ -13,7 +13,7 @@ from paddock_core.policy.documents import Acceptance, Entity, Namespace, Registe
 from paddock_core.resources import names
 from paddock_local import gpu_nodes
 from paddock_operator.kinds import NODE
-from scale_parts import MODEL, NAMESPACES, SECONDS, World, deployment, ready, served, side_by_side, until
+from scale_parts import MODEL, NAMESPACES, SECONDS, World, deployment, ready, side_by_side, until
 from scale_world import load
 
 
@@ -66,4 +66,4 @@ async def prepare(world: World) -> None:
     patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
     done = await asyncio.to_thread(world.api.kubectl, "patch", "pod", name, "-n", namespace, *patch)
     assert done.returncode == 0, done.stderr
-    await until(lambda: served(world, 1), what="the first deployment to serve")
+    await until(lambda: bool(world.told.serving), what="the first deployment to serve")

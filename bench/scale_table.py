@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scale_after import CHILD_EVENTS, KEY_AGE, RESYNC
+from scale_after import CHILD_EVENTS, COLD_START, FILES, KEY_AGE, LAG, RESYNC
 from scale_parts import Result
 
 NO_TARGET = ("", "")
@@ -31,6 +31,9 @@ TARGETS = {
     REQUESTS: Target(words="<= 25", met=lambda value: value <= 25),
     CHILD_EVENTS: Target(words=">= 10,000", met=lambda value: value >= 10_000),
     KEY_AGE: Target(words="< 5", met=lambda value: value < 5),
+    LAG: Target(words="<= 0.1", met=lambda value: value <= 0.1),
+    COLD_START: Target(words="<= 60", met=lambda value: value <= 60),
+    FILES: Target(words="<= 256", met=lambda value: value <= 256),
     RESYNC: Target(words="< 2", met=lambda value: value < 2),
 }
 

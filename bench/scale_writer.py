@@ -1,7 +1,8 @@
 """The bare client of `bench/scale.py`: writes objects to an API server by the operator's own HTTP client, and no more.
 
-It takes the next object as soon as it has a request free. It prints `ready` once all is read, begins when a line comes
-in, prints `written` at the end, and stays until its input ends, so that its CPU time can be read.
+What belongs together is written in its order, the next as soon as a request is free. It prints `ready` once all is
+read, begins when a line comes in, prints `written` at the end, and stays until its input ends, so that its CPU time can
+be read.
 
 Usage: python bench/scale_writer.py KUBECONFIG FILE REQUESTS-AT-ONCE
 """
@@ -20,11 +21,11 @@ from paddock_operator.kinds import LLAMA_DEPLOYMENT, kind_of
 
 async def main(kubeconfig: str, file: str, at_once: str) -> None:
     """Write everything once."""
-    objects: list[dict[str, Any]] = json.loads(await asyncio.to_thread(Path(file).read_text))
+    work: list[list[dict[str, Any]]] = json.loads(await asyncio.to_thread(Path(file).read_text))
     cluster = LightkubeCluster(connect(Path(kubeconfig)), may_write=lambda: None)
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    rest = iter(objects)
+    rest = iter(work)
     async with asyncio.TaskGroup() as writers:
         for _ in range(int(at_once)):
             writers.create_task(_write(cluster, rest))
@@ -33,12 +34,23 @@ async def main(kubeconfig: str, file: str, at_once: str) -> None:
     await cluster.close()
 
 
-async def _write(cluster: LightkubeCluster, rest: Iterator[dict[str, Any]]) -> None:
-    for item in rest:
-        if kind_of(item) == LLAMA_DEPLOYMENT:
-            await cluster.replace(item, subresource="status")
-        else:
-            await cluster.apply(item)
+async def _write(cluster: LightkubeCluster, rest: Iterator[list[dict[str, Any]]]) -> None:
+    for items in rest:
+        revision = ""
+        for item in items:
+            if kind_of(item) != LLAMA_DEPLOYMENT:
+                await cluster.apply(item)
+                continue
+            metadata = item["metadata"]
+            if "status" in item:
+                # It names the revision that it replaces, as the operator's does.
+                new = {**item, "metadata": {**metadata, "resourceVersion": revision}}
+                stored = await cluster.replace(new, subresource="status")
+            else:
+                place = {"namespace": metadata["namespace"], "name": metadata["name"]}
+                patch = {"metadata": {"annotations": metadata["annotations"]}}
+                stored = await cluster.merge(LLAMA_DEPLOYMENT, **place, patch=patch)
+            revision = stored["metadata"]["resourceVersion"]
 
 
 if __name__ == "__main__":

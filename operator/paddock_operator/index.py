@@ -10,6 +10,7 @@ from paddock_core.policy.documents import Acceptance, Entity, Grant, RegisteredM
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_core.resources import names
+from paddock_core.resources.conditions import TRUE, ConditionType
 
 from paddock_operator.ports import Key, Manifest
 
@@ -90,6 +91,13 @@ OF_ENTITIES = ("entity", "acceptance", "statement", "grant")
 """Kinds that bear on the decisions of the entities that they name."""
 NOT_OURS = frozenset({"api_key"})
 """Kinds that bear on no decision of the operator."""
+
+
+def is_at_rest(manifest: Manifest) -> bool:
+    """Whether the status says that all is as asked: it serves, requests reach it, and nothing is under way."""
+    found = {str(item["type"]): item["status"] for item in manifest.get("status", {}).get("conditions", ())}
+    reached = found.get(ConditionType.SERVING) == TRUE and found.get(ConditionType.ROUTABLE) == TRUE
+    return reached and ConditionType.PROGRESSING not in found
 
 
 def concerned(changes: Iterable[Change], *, before: PolicyView, after: PolicyView) -> set[str] | None:

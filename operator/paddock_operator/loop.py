@@ -9,7 +9,7 @@ from paddock_core.policy.wire import Change
 
 from paddock_operator.cache import Cache
 from paddock_operator.errors import ClusterError, ConflictError, NotLeadingError, OperatorError
-from paddock_operator.index import Index, concerned, key_of
+from paddock_operator.index import Index, concerned, is_at_rest, key_of
 from paddock_operator.leader import LeaderElector
 from paddock_operator.ports import Clock, Key, Manifest
 from paddock_operator.queue import BACKOFF_MAX_SECONDS, WorkQueue
@@ -62,7 +62,8 @@ class Loop:
 
     def heard(self, manifest: Manifest, gone: bool) -> None:  # noqa: FBT001 - as caches tell
         """A LlamaDeployment came, changed, or went. A change of its status is our own write, as a rule: what follows
-        from it is what its children and gateways tell, a moment later."""
+        from it is what its children and gateways tell, a moment later. From one that says that all is as asked
+        nothing follows: that is looked at when nobody waits for a round."""
         key = key_of(manifest)
         if gone:
             self._index.drop(key)
@@ -72,7 +73,8 @@ class Loop:
         if self._index.put(manifest):
             self.queue.add(key, patience_seconds=BEGIN_SECONDS if came else 0.0)
         else:
-            self.queue.add(key, after_seconds=CHILD_SECONDS)
+            patience = BEGIN_SECONDS if is_at_rest(manifest) else 0.0
+            self.queue.add(key, after_seconds=CHILD_SECONDS, patience_seconds=patience)
 
     def child_changed(self, key: Key) -> None:
         """Something that belongs to a deployment changed: a moment later, since such changes rarely come alone."""

@@ -131,8 +131,8 @@ def news(observed: Observed, new: Status) -> list[Condition]:
 
 
 def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Condition]:
-    """What is worth an Event: troubles, that one is over, and that it serves. What merely comes about by itself stands
-    in the status, and would be a dozen Events for every deployment that comes up."""
+    """What is worth an Event: troubles, and that one is over. What merely comes about by itself, as that it serves,
+    stands in the status, and would be a dozen Events for every deployment that comes up."""
     before = {item.type: item for item in old}
     return [item for item in new if _is_news(item, before.get(item.type))]
 
@@ -144,7 +144,7 @@ def _is_news(item: Condition, former: Condition | None) -> bool:
     if former is not None and (former.status, former.reason) == (item.status, item.reason):
         return False
     if is_well(item):
-        return item.type == ConditionType.SERVING or (former is not None and _is_trouble(former))
+        return former is not None and _is_trouble(former)
     return _is_trouble(item)
 
 

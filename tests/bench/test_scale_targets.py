@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
-TARGETS = ("converged", "ratio", "memory", "requests", "events", "age", "resync")
+TARGETS = ("converged", "ratio", "memory", "requests", "events", "age", "lag", "start", "files", "resync")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,9 @@ def figures(scale: Any, *, worse: str = "") -> tuple[list[Any], dict[str, float]
         table.CHILD_EVENTS: 9_999.0 if worse == "events" else 10_000.0,
         table.KEY_AGE: 5.0 if worse == "age" else 4.9,
         table.RESYNC: 2.0 if worse == "resync" else 1.9,
-        "file descriptors": 20.0,
+        table.LAG: 0.125 if worse == "lag" else 0.1,
+        table.COLD_START: 60.1 if worse == "start" else 60.0,
+        table.FILES: 257.0 if worse == "files" else 256.0,
     }
     return [small, large], extra
 
@@ -87,3 +89,23 @@ def test_a_deployment_that_does_not_say_it_is_routable_has_not_converged(scale: 
     assert converged(serving, routable)
     assert not converged(serving)
     assert not converged(serving, {**routable, "status": "False"})
+
+
+def test_each_status_is_told_once_in_its_order_and_forgotten_with_its_deployment(scale: Any) -> None:
+    told = scale[0].Told()
+    serves = [{"type": kind, "status": "True"} for kind in ("Serving", "Routable")]
+    statuses: list[dict[str, Any]] = [
+        {"observedGeneration": 1, "conditions": []},
+        {"observedGeneration": 1, "conditions": serves},
+        {"observedGeneration": 1, "conditions": serves[:1]},
+    ]
+    place, metadata = ("acme", "chat"), {"namespace": "acme", "name": "chat", "generation": 1}
+    told.hear({"metadata": metadata, "status": {}}, False)
+    for status, serving in zip(statuses, (set(), {place}, set()), strict=True):
+        for _ in range(2):
+            told.hear({"metadata": metadata, "status": status}, False)
+            assert told.serving == serving
+    assert told.statuses == {place: statuses}
+    told.hear({"metadata": metadata, "status": statuses[1]}, False)
+    told.hear({"metadata": metadata, "status": statuses[1]}, True)
+    assert (told.statuses, told.serving) == ({}, set())

@@ -100,7 +100,7 @@ def test_events_tell_transitions_once() -> None:
     assert told["metadata"]["name"] == event(look, changed[0])["metadata"]["name"]
 
 
-def test_what_comes_about_by_itself_is_no_event_until_it_serves() -> None:
+def test_what_comes_about_by_itself_is_no_event_not_even_that_it_serves() -> None:
     look = observed({})
     kind = ConditionType
     stages = [
@@ -117,8 +117,8 @@ def test_what_comes_about_by_itself_is_no_event_until_it_serves() -> None:
         after = status_of(look, Outcome(findings=stage), gateway_url="").conditions
         told.append([item.reason for item in transitions(before, after)])
         before = after
-    over = ["Scheduled", "Serving"]
-    assert told == [[], [], [], ["Serving"], ["CrashLooping"], ["InsufficientGPU"], over], "troubles, and their end"
+    over = ["Scheduled"]
+    assert told == [[], [], [], [], ["CrashLooping"], ["InsufficientGPU"], over], "troubles, and their end"
 
 
 ACCEPTANCE = Acceptance(id="a1", entity="acme-inc", license="l", role="deployer", canonical="c", at=0.0)

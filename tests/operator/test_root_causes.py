@@ -358,5 +358,5 @@ def test_degraded_is_a_warning_and_progressing_no_event() -> None:
     degraded = holds(ConditionType.DEGRADED, "EngineOOM", "pod x")
     status = status_of(observed, Outcome(findings=(SERVES, degraded), ready_replicas=1), gateway_url="")
     events = {item.type: event(observed, item)["type"] for item in transitions((), status.conditions)}
-    assert events == {"Serving": "Normal", "Degraded": "Warning"}
+    assert events == {"Degraded": "Warning"}
     assert [is_well(item) for item in status.conditions] == [True, False, False]

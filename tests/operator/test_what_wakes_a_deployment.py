@@ -63,6 +63,42 @@ async def test_its_own_status_is_looked_at_a_moment_later() -> None:
     assert is_due(loop, clock)
 
 
+def told(key: Key, **conditions: str) -> Manifest:
+    """A deployment of whose specification nothing is new, with a status of these conditions."""
+    found = [{"type": kind, "status": status} for kind, status in conditions.items()]
+    return {**manifest(key, resourceVersion="2"), "status": {"conditions": found}}
+
+
+async def test_a_status_by_which_all_is_as_asked_lets_those_go_first_that_came() -> None:
+    loop, clock = made()
+    await looked_at(loop, OLD)
+    loop.heard(manifest(NEW), False)
+    loop.heard(told(OLD, Serving="True", Routable="True"), False)
+    clock.now += CHILD_SECONDS
+    await looked_at(loop, NEW)
+    await looked_at(loop, OLD)
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        {},
+        {"Serving": "False", "Routable": "True"},
+        {"Serving": "True", "Routable": "False"},
+        {"Serving": "True"},
+        {"Serving": "True", "Routable": "True", "Progressing": "True"},
+        {"Serving": "True", "Routable": "True", "Progressing": "False"},
+    ],
+)
+async def test_any_other_status_does_not(conditions: dict[str, str]) -> None:
+    loop, clock = made()
+    await looked_at(loop, OLD)
+    loop.heard(manifest(NEW), False)
+    loop.heard(told(OLD, **conditions), False)
+    clock.now += CHILD_SECONDS
+    await looked_at(loop, OLD)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
