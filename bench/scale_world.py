@@ -41,7 +41,7 @@ CONTROLLERS_ON = (
 )  # fmt: skip
 """Whoever acts on what the operator makes, or on nodes. The others would only keep lists of what is not there; those of
 endpoints would refuse the loopback addresses of groups' pods for ever."""
-GARBAGE = {"GOGC": "800"}
+GARBAGE = {"GOGC": "400"}
 """Of the programs in Go: there is memory, and collecting it at the default pace takes an eighth of their time."""
 AUDITED = ("paddock-operator", "bare-client")
 AUDIT_POLICY = {

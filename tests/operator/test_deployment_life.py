@@ -149,7 +149,7 @@ async def test_from_acceptance_to_serving_to_revocation_and_back(
         await served(api, eventually, cluster_helpers, name, address)
     events = cluster_helpers.get(api, "events", "-n", "acme")["items"]
     reasons = {item["reason"] for item in events if item["involvedObject"]["name"] == name}
-    assert {"AcceptanceMissing", "Serving", "Draining"} <= reasons
+    assert {"AcceptanceMissing", "Allowed", "Draining"} <= reasons
     await remove(api, eventually, cluster_helpers, name)
 
 
