@@ -24,6 +24,10 @@ class Health:
         """Add a check whose failure will pass by itself."""
         self._ready[name] = check
 
+    def unready(self) -> dict[str, str]:
+        """What keeps this instance from being ready, by the name of the check: what is not alive is not ready."""
+        return _problems({**self._alive, **self._ready})
+
     async def serve(self, *, host: str, port: int) -> web.AppRunner:
         """Start listening; the caller cleans the runner up."""
         app = web.Application()
@@ -36,14 +40,17 @@ class Health:
         return runner
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return _answer(self._alive)
+        return _answer(_problems(self._alive))
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _answer({**self._alive, **self._ready})
+        return _answer(self.unready())
 
 
-def _answer(checks: dict[str, Check]) -> web.Response:
-    problems = {name: problem for name, check in checks.items() if (problem := check()) is not None}
+def _problems(checks: dict[str, Check]) -> dict[str, str]:
+    return {name: problem for name, check in checks.items() if (problem := check()) is not None}
+
+
+def _answer(problems: dict[str, str]) -> web.Response:
     return web.json_response({"ok": not problems, "problems": problems}, status=503 if problems else 200)
 
 

@@ -68,7 +68,8 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     health.alive(
         "resync", lambda: "resync is overdue" if _leads(operator) and loop.resync_age_seconds() > late else None
     )
-    health.ready("policy", lambda: "the policy is expired" if operator.policy.current().expired else None)
+    # The webhook is reached on ready pods alone: with an expired policy it still answers, and warns of that.
+    health.ready("policy", lambda: None if operator.policy.known else "no policy was read yet")
     telemetry.gauge("paddock_operator_queue_depth", "Keys that wait", lambda: float(len(loop.queue)))
     telemetry.gauge("paddock_operator_queue_age", "Age of the oldest due key, s", loop.queue.oldest_age_seconds)
     telemetry.gauge(
@@ -79,7 +80,9 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
     telemetry.gauge(
         "paddock_operator_deletions_overdue",
         "Objects that were to be deleted long ago and are still there",
-        lambda: float(overdue(operator.deletable(), now=operator.clock.now())),
+        lambda: float(
+            overdue(operator.deletable(), now=operator.clock.now(), drain_limit_seconds=settings.drain_limit_seconds)
+        ),
     )
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
     telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))

@@ -451,6 +451,27 @@ def test_an_older_one_that_fits_goes_first_whoever_is_looked_at_first() -> None:
     assert (world.copies[KEYS[0]], world.copies[KEYS[1]]) == (1, 0)
 
 
+@pytest.mark.parametrize("how", ["asks for nothing", "is deleted", "is in no list"])
+def test_who_gives_up_its_place_in_the_line_wakes_those_behind_it(how: str) -> None:
+    world = World(view=view_of(acme=0))
+    older, younger = KEYS[:2]
+    for number, key in enumerate((older, younger)):
+        world.created[key], world.wishes[key] = f"2026-01-01T00:00:0{number}Z", 1
+        world.round(key)
+    world.view = view_of(acme=8)
+    world.round(younger)
+    assert world.copies[younger] == 0, "the place is kept for the older one"
+    assert world.woken == set()
+    if how == "asks for nothing":
+        world.wishes[older] = 0
+    else:
+        del world.wishes[older]
+    if how == "is in no list":
+        world.ledger.listed([world.manifest(younger)], world.ledger.mark())
+    world.settle_all([] if how == "is in no list" else [older])
+    assert world.copies[younger] == 1
+
+
 def test_tenants_do_not_share() -> None:
     world = World(view=view_of(acme=8, globex=8))
     for key in (Key("acme", "a"), Key("globex", "a"), Key("acme-2", "b")):

@@ -37,7 +37,8 @@ def play(stage: Stage, size: int) -> Outcome:
 
             def counted_now() -> int:
                 assert life.operator is not None
-                return overdue(life.operator.deletable(), now=world.clock.now())
+                limit = life.operator.settings.drain_limit_seconds
+                return overdue(life.operator.deletable(), now=world.clock.now(), drain_limit_seconds=limit)
 
             world.store.delete(MODEL, by="people")
             await world.until(lambda: tries, "the first try")

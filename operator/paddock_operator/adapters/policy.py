@@ -54,6 +54,11 @@ class PolicyFollower:
         at = 0.0 if self._fresh is None else self._fresh.unix(now=self._clock.boottime())
         return Policy(view=self._view, expired=self._expired(), at=at)
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a copy, however old."""
+        return self._fresh is not None
+
     def age_seconds(self) -> float:
         """Seconds since the control plane last confirmed the copy; infinite if it never did."""
         return float("inf") if self._fresh is None else self._clock.boottime() - self._fresh.renewed_at
