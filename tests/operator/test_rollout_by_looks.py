@@ -84,8 +84,35 @@ class TestFromWhereToWhere:
         assert step.verdict is Verdict.ROLLING
         assert State.CURRENT not in [item.state for item in step.standings if item.revision == "b"]
 
+    def test_a_copy_that_is_given_up_fails_nothing_where_nothing_changes(self) -> None:
+        step = next_step(look(*copies(a=2), silent("a-2", failed=True), target="a"))
+        assert (step.verdict, step.standings[0].state) == (Verdict.STEADY, State.CURRENT)
+
+    def test_what_failed_once_is_forgotten_with_its_last_copy(self) -> None:
+        assert states(look(*copies(a=3), target="a", failed={"c": "why"})) == [("a", State.CURRENT)]
+        seen = next_step(look(*copies(a=3, c=1), target="a", failed={"c": "why"}))
+        assert [(item.revision, item.message) for item in seen.standings] == [("a", ""), ("c", "why")]
+
+    def test_how_far_it_is_is_told_and_remembered(self) -> None:
+        step = next_step(look(*copies(a=3, b=1)))
+        assert step.message == "1 of 3 copies are of the new revision"
+        canary = next_step(look(*copies(a=3, b=1), spec=RolloutSpec(strategy="Canary"))).rollout
+        assert canary is not None
+        assert (canary.step, canary.step_since, canary.message[:18]) == (0, format_time(NOW), "step 1 of 3, 10 %:")
+
 
 class TestTheWayBack:
+    def test_it_ends_once_all_copies_answer(self) -> None:
+        back = going_on(former="b", target="a")
+        assert next_step(look(*copies(a=3), target="a", rollout=back)).verdict is Verdict.STEADY
+        assert next_step(look(*copies(a=3), failed=FAILED, rollout=back)).verdict is Verdict.ROLLED_BACK
+
+    def test_one_that_failed_is_left_though_nothing_is_remembered_of_the_change(self) -> None:
+        step = next_step(look(*copies(a=2), silent("b-0"), failed=FAILED))
+        assert step.rollout is not None
+        assert step.rollout.former == "b"
+        assert step.message.startswith("answers failed;")
+
     def test_a_change_that_its_author_takes_back_is_one_from_it(self) -> None:
         step = next_step(look(*copies(a=2), silent("b-0"), target="a", rollout=going_on()))
         assert step.verdict is Verdict.GOING_BACK
@@ -155,6 +182,22 @@ class TestStopped:
         assert next_step(self.stopped(*copies(a=3, b=1))).drain == frozenset()
         assert next_step(self.stopped(*copies(a=4, b=1))).drain == {"a-3"}
 
+    def test_former_copies_stay_though_more_new_ones_are_there_than_may_be(self) -> None:
+        spec = RolloutSpec(max_unavailable=1, rollback=False)
+        seen = self.stopped(*copies(a=3), silent("b-0"), silent("b-1"), spec=spec)
+        assert next_step(seen).drain == frozenset()
+
+    def test_its_time_takes_it_no_further(self) -> None:
+        known = going_on(strategy="Canary", step_since=format_time(NOW - 500.0))
+        spec = RolloutSpec(strategy="Canary", rollback=False)
+        seen = self.stopped(*copies(a=3, b=2), rollout=known, spec=spec, told={"a": 90, "b": 10})
+        assert next_step(seen).weights == {"a": 90, "b": 10}
+        known = going_on(strategy="BlueGreen", step=1, step_since=format_time(NOW - 500.0))
+        spec = RolloutSpec(strategy="BlueGreen", rollback=False)
+        step = next_step(self.stopped(*copies(a=3, b=3), rollout=known, spec=spec, told={"b": 100}))
+        assert step.rollout is not None
+        assert (step.rollout.step, step.drain) == (1, frozenset())
+
     def test_where_it_was_is_remembered(self) -> None:
         known = going_on(strategy="Canary", step=1)
         seen = self.stopped(*copies(a=3, b=3), rollout=known, spec=RolloutSpec(strategy="Canary", rollback=False))
@@ -169,6 +212,7 @@ class TestWhatIsToldAndRemembered:
         [
             (look(*copies(a=3)), False),
             (look(*copies(a=1), wanted=1, spec=RolloutSpec(max_surge=0)), True),
+            (look(*copies(a=1), wanted=1, spec=RolloutSpec(strategy="Canary", max_unavailable=1)), True),
             (look(*copies(a=1), wanted=1, target="a", spec=RolloutSpec(max_surge=0)), False),
             (look(*copies(a=1), wanted=1, failed=FAILED, spec=RolloutSpec(max_surge=0)), False),
             (look(silent("a-0"), silent("a-1"), silent("a-2")), True),
@@ -177,6 +221,7 @@ class TestWhatIsToldAndRemembered:
         ids=[
             "others answer",
             "the only one goes",
+            "the only one may go",
             "no change",
             "taken back",
             "none answers",
@@ -210,14 +255,18 @@ class TestShares:
             ({"a": 1, "x": 2}, 0, 1, {"a": 100}),
             ({"x": 2}, 200, 4, {"x": 100}),
             ({"x": 2}, 200, 0, {"x": 100}),
+            ({"a": 1, "x": 2}, None, 4, {"a": 33, "x": 67}),
+            ({"a": 1, "x": 2}, None, 1, {"a": 100}),
         ],
     )
     def test_what_failed_helps_where_it_answers_more_than_is_lacking(
-        self, answers: dict[str, int], failing: int, floor: int, weights: dict[str, int]
+        self, answers: dict[str, int], failing: int | None, floor: int, weights: dict[str, int]
     ) -> None:
-        """Of four wanted copies three are lacking."""
-        seen = look(wanted=4, failed={"x": "why"}, health={"x": Health(requests=200, errors=failing)})
-        assert by_copies(seen, goal="a", floor=floor)(Counter(answers)) == weights
+        """Of four wanted copies three are lacking; of 200 answers so many failed."""
+        known = [{}, {"x": Health()}] if failing is None else [{"x": Health(requests=200, errors=failing)}]
+        for health in known:
+            seen = look(wanted=4, failed={"x": "why"}, health=health)
+            assert by_copies(seen, goal="a", floor=floor)(Counter(answers)) == weights
 
     def test_the_goal_counts_whether_it_failed_or_not(self) -> None:
         rule = by_copies(look(failed=FAILED), goal="b", floor=1)
@@ -256,6 +305,8 @@ class TestShares:
             (3, {"b": 100}, {"a": 3, "b": 1}, {"a": 100}),
             (3, {"a": 90, "b": 10}, {"a": 2, "b": 1}, {"a": 90, "b": 10}),
             (3, {"a": 100}, {"a": 2, "b": 1}, {"a": 100}),
+            (3, {"a": 99, "b": 1}, {"a": 2, "b": 1}, {"a": 99, "b": 1}),
+            (2, {"a": 90, "b": 10}, {"a": 1, "b": 1}, {"a": 90, "b": 10}),
             (3, {"a": 50, "b": 50}, {"a": 2, "b": 1}, {"a": 67, "b": 33}),
             (3, {"b": 100}, {"a": 2, "b": 1}, {"a": 67, "b": 33}),
             (4, {"a": 90, "b": 10}, {"a": 2, "b": 1, "c": 1}, {"a": 66, "b": 17, "c": 17}),
@@ -276,15 +327,19 @@ class TestShares:
         [
             ({"a": 40, "b": 60}, 0, 50, {"a": 1, "b": 2}, {"a": 40, "b": 60}),
             ({"a": 30, "b": 70}, 0, 50, {"a": 1, "b": 2}, {"a": 34, "b": 66}),
-            ({"a": 40, "b": 60}, 0, 50, {"a": 2, "b": 2}, {"a": 50, "b": 50}),
+            ({"a": 40, "b": 60}, 0, 50, {"a": 2, "b": 3}, {"a": 40, "b": 60}),
+            ({"a": 40, "b": 60}, 0, 50, {"a": 3, "b": 4}, {"a": 50, "b": 50}),
+            ({"a": 90, "b": 10}, 0, 50, {"a": 1, "b": 2}, {"a": 50, "b": 50}),
             ({"a": 70, "b": 30}, 30, 10, {"a": 4, "b": 1}, {"a": 70, "b": 30}),
             ({"a": 90, "b": 10}, 30, 10, {"a": 4, "b": 1}, {"a": 90, "b": 10}),
+            ({"a": 50, "b": 50}, 30, 40, {"a": 4, "b": 1}, {"a": 70, "b": 30}),
+            ({"a": 70, "b": 30}, 30, 40, {"a": 4}, {"a": 100}),
             ({"a": 100}, 0, 100, {"a": 2, "b": 2}, {"b": 100}),
         ],
     )
     def test_a_canary_gives_back_what_others_cannot_bear_only_as_they_come(
         self, told: dict[str, int], before: int, step: int, answers: dict[str, int], weights: dict[str, int]
     ) -> None:
-        """Of four wanted copies two are needed for the step."""
-        rule = stepped(look(wanted=4, told=told), goal="b", before=before, step=step, copies=2)
+        """Of five wanted copies two are needed for the step."""
+        rule = stepped(look(wanted=5, told=told), goal="b", before=before, step=step, copies=2)
         assert rule(Counter(answers)) == weights

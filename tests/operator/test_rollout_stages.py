@@ -9,6 +9,7 @@ from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
 from paddock_operator.decide.rollout.settle import Aim, Settled, settle
 from paddock_operator.decide.rollout.stages import Course, blue_green, bounds, canary, replacing
 from paddock_operator.decide.rollout.types import CopyLook, Health, NewCopy
+from paddock_operator.times import format_time
 
 from tests.operator.rehearsing import BAD, GOOD, benchmark
 from tests.operator.test_rollout_by_looks import NOW, copies, look, silent
@@ -85,6 +86,12 @@ class TestBlueGreen:
         assert stage.look_after_seconds is None
         assert stage.weigh(Counter(a=3, b=3)) == {"a": 100}
 
+    @pytest.mark.parametrize("lacks", [True, False])
+    def test_what_it_waits_for_is_told(self, lacks: bool) -> None:
+        message = blue_green(course(*copies(a=3, b=1), silent("b-1", starved=lacks))).message
+        assert message.startswith("1 of 3 copies of the new revision answer")
+        assert ("Devices are lacking" in message) is lacks
+
     def test_where_no_former_copy_is_there_none_is_kept(self) -> None:
         assert blue_green(course(silent("b-0"))).aim == replace(self.BOTH, former=0)
 
@@ -107,7 +114,9 @@ class TestBlueGreen:
 
     @pytest.mark.parametrize(("since", "after"), [(None, 5.0), (30.0, 5.0), (57.0, 3.0), (59.5, 1.0)])
     def test_the_former_set_stays_for_a_while(self, since: float | None, after: float) -> None:
-        stage = blue_green(course(*copies(a=3, b=3), step=1, since=since))
+        stage = blue_green(course(*copies(a=3, b=3), step=1, since=since, benchmarked=True))
+        until = format_time(NOW - (since or 0.0) + 60.0)
+        assert stage.message == f"all requests go to the new revision; the former copies stay until {until}"
         assert (stage.aim, stage.step, stage.last, stage.failure) == (self.BOTH, 1, False, "")
         assert (stage.since, stage.look_after_seconds) == (NOW - (since or 0.0), after)
         assert stage.weigh(Counter(a=3, b=3)) == {"b": 100}
@@ -162,6 +171,37 @@ class TestCanary:
         assert stage.aim.old == old
         assert ("Devices are lacking" in stage.message) is (wanted == 1)
 
+    def test_what_made_room_does_not_come_back_meanwhile(self) -> None:
+        spec = RolloutSpec(steps=(RolloutStep(weight_percent=50, seconds=60),))
+        aim = canary(course(*copies(a=2), silent("b-0", starved=True), wanted=4, spec=spec)).aim
+        assert (aim.old, aim.former) == (1, 1)
+
+    @pytest.mark.parametrize(("wanted", "lacks"), [(3, True), (1, False)])
+    def test_where_others_can_make_room_or_none_is_needed_nobody_is_asked_for_devices(
+        self, wanted: int, lacks: bool
+    ) -> None:
+        seen = (*copies(a=wanted), silent("b-0", starved=lacks))
+        stage = canary(course(*seen, wanted=wanted, spec=RolloutSpec(max_unavailable=3)))
+        assert stage.aim.floor == 0
+        assert stage.message == "step 1 of 3, 10 %: 0 of 1 new copies answer"
+
+    def test_the_outcome_of_a_trial_is_waited_for_and_no_failure(self) -> None:
+        steps = (RolloutStep(weight_percent=20, seconds=30), RolloutStep(weight_percent=100, seconds=30))
+        spec = RolloutSpec(steps=steps)
+        for since, benchmarked, text in ((50.0, True, "the outcome"), (29.0, False, f"until {format_time(NOW + 1.0)}")):
+            stage = canary(course(*copies(a=3, b=1), since=since, benchmarked=benchmarked, spec=spec))
+            assert (stage.step, stage.failure) == (0, "")
+            assert stage.message.startswith(f"step 1 of 2, 20 %: {text}")
+
+    def test_before_its_copies_answer_it_has_no_more_than_in_the_step_before(self) -> None:
+        spec = RolloutSpec(steps=(RolloutStep(weight_percent=20), RolloutStep(weight_percent=100)))
+        told = {"a": 60, "b": 40}
+        second = canary(course(*copies(a=3, b=1), step=1, spec=spec, told=told))
+        assert second.weigh(Counter(a=9, b=1)) == {"a": 80, "b": 20}
+        spec = RolloutSpec(steps=(RolloutStep(weight_percent=50), RolloutStep(weight_percent=100)))
+        first = canary(course(*copies(a=3, b=1), spec=spec, told=told))
+        assert first.weigh(Counter(a=9, b=1)) == {"a": 90, "b": 10}
+
     def test_without_surge_there_is_no_room_beside(self) -> None:
         assert canary(course(*copies(a=4), wanted=4, spec=RolloutSpec(max_surge=0))).aim.old == 3
 
@@ -180,9 +220,6 @@ class TestCanary:
         assert stage.step == step
         if step:
             assert (stage.since, stage.aim.new) == (None, 3)
-            told = replace(course(*copies(a=3, b=1), step=1), look=look(*copies(a=3, b=1), told={"a": 80, "b": 20}))
-            held = canary(replace(told, look=replace(told.look, spec=RolloutSpec(steps=steps))))
-            assert held.weigh(Counter(a=9, b=1)) == {"a": 80, "b": 20}, "what it has of the step before"
         else:
             assert stage.look_after_seconds == max(1.0, 30.0 - since)
 
@@ -234,7 +271,7 @@ class TestSettling:
             (replace(silent("b-0"), failed=True, born_at=NOW - 99.0), silent("b-1")),
             (replace(silent("b-0"), born_at=NOW - 5.0), silent("b-1")),
             (replace(silent("b-1"), answering=True, born_at=0.0), replace(silent("b-0"), answering=True)),
-            (silent("b-0"), replace(silent("b-1"), answering=None)),
+            (replace(silent("b-0"), born_at=0.0), replace(silent("b-1"), answering=None)),
         ],
         ids=["silent", "given up", "younger", "higher index", "known to be silent"],
     )
@@ -245,11 +282,12 @@ class TestSettling:
     def test_what_serves_goes_only_down_to_the_floor(self) -> None:
         aim = Aim(new=1, limit=9, floor=3)
         assert self.settled(*copies(a=3, b=1), aim=aim).drain == {"a-2"}
+        assert self.settled(*copies(a=3, b=1), aim=replace(aim, floor=2)).drain == {"a-1", "a-2"}
         assert self.settled(*copies(a=2, b=1), aim=aim).drain == frozenset()
         assert self.settled(*copies(a=2, b=1), aim=aim, weighted=("b",)).drain == {"a-0", "a-1"}
 
     def test_copies_of_a_third_revision_go_before_those_of_the_former_one(self) -> None:
-        found = self.settled(*copies(a=2, c=2), aim=Aim(new=0, limit=9, floor=3), weighted=("a", "c"))
+        found = self.settled(*copies(c=2, a=2), aim=Aim(new=0, limit=9, floor=3), weighted=("a", "c"))
         assert found.drain == {"c-1"}
 
     @pytest.mark.parametrize(
@@ -257,7 +295,8 @@ class TestSettling:
         [
             (("a",), 0, {"a-2", "a-3", "c-0"}),
             (("b",), 0, {"a-1", "a-2", "a-3", "c-0"}),
-            (("b",), 3, {"a-3", "c-0"}),
+            (("b",), 2, {"a-2", "a-3", "c-0"}),
+            (("b",), 9, {"a-3", "c-0"}),
         ],
     )
     def test_former_copies_are_taken_back_for_the_floor_or_by_number(
@@ -275,6 +314,38 @@ class TestSettling:
         aim = Aim(new=0, old=1, former=1, limit=9, floor=1)
         assert self.settled(*seen, aim=aim).drain == {"b-0"}
         assert self.settled(*seen, aim=aim, weighted=("b",)).drain == frozenset()
+        seen = (replace(former, draining=True), *copies(b=2))
+        assert self.settled(*seen, aim=replace(aim, floor=2)).drain == {"b-1"}
+        assert self.settled(*seen, aim=aim, weighted=("b",)).drain == {"b-1"}
+
+    def test_none_is_taken_back_where_enough_are_there(self) -> None:
+        first, second, *others = copies(a=4)
+        seen = (first, second, *(replace(copy, draining=True) for copy in others))
+        assert self.settled(*seen, aim=Aim(new=0, old=2, limit=9, floor=1)).drain == {"a-2", "a-3"}
+
+    def test_what_drains_or_is_silent_does_not_count_for_the_floor(self) -> None:
+        first, second, third = copies(a=3)
+        aim = Aim(new=0, limit=9, floor=1)
+        assert self.settled(first, second, replace(third, draining=True), aim=aim).drain == {"a-1", "a-2"}
+        assert self.settled(first, second, silent("a-2"), aim=replace(aim, floor=2)).drain == {"a-2"}
+        assert self.settled(first, replace(second, answering=None), aim=replace(aim, floor=0)).drain == {"a-0"}
+
+    def test_indices_far_up_make_no_copy_too_many(self) -> None:
+        def far(revision: str, count: int) -> list[CopyLook]:
+            return [silent(f"{revision}-{index}") for index in range(5, 5 + count)]
+
+        aim = Aim(new=2, limit=9, floor=0)
+        assert self.settled(*far("b", 1), aim=aim).create == (NewCopy(revision="b", index=0),)
+        assert self.settled(*far("b", 3), aim=replace(aim, new=3, limit=2)).create == ()
+        assert self.settled(*far("a", 3), aim=replace(aim, new=0, old=3, former=2)).create == ()
+
+    def test_copies_that_go_stand_for_none(self) -> None:
+        found = self.settled(silent("a-0", draining=True), aim=Aim(new=0, old=2, former=2, limit=9, floor=0))
+        assert [new.index for new in found.create] == [1, 2]
+
+    def test_no_copy_is_made_twice_where_the_goal_is_the_former_one(self) -> None:
+        aim = Aim(new=1, old=1, former=1, limit=9, floor=0)
+        assert self.settled(aim=aim, former="b").create == (NewCopy(revision="b", index=0),)
 
     def test_new_copies_come_before_former_ones_and_none_beyond_the_limit(self) -> None:
         aim = Aim(new=2, old=2, former=2, limit=3, floor=0)
