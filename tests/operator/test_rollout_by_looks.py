@@ -163,6 +163,10 @@ class TestStopped:
         assert step.verdict is Verdict.STOPPED
         assert step.message.startswith("answers failed; nothing more is replaced")
 
+    def test_one_that_failed_does_not_become_current_though_no_other_is_left(self) -> None:
+        step = next_step(self.stopped(*copies(b=3)))
+        assert (step.verdict, step.standings[0].state) == (Verdict.STOPPED, State.FAILED)
+
     def test_only_copies_that_the_new_ones_do_not_stand_for_come_back(self) -> None:
         made = next_step(self.stopped(*copies(b=2, a=1), wanted=4)).create
         assert [(new.revision, new.index) for new in made] == [("a", 1)]

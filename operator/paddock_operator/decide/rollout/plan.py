@@ -103,16 +103,14 @@ def _at_once(course: Course) -> Stage:
 def _stopped(course: Course) -> Stage:
     """Nothing more is replaced, and requests go where they went. Copies that are lost come back as the former's."""
     look = course.look
-    there = alive(look)
-    own = sum(1 for copy in there if copy.revision == course.goal)
+    own = sum(1 for copy in alive(look) if copy.revision == course.goal)
     stage = STRATEGIES[look.spec.strategy](replace(course, stopped=True))
     former = look.wanted - course.serving[course.goal]
     if look.spec.strategy == "BlueGreen" and course.step == 0:
         former = look.wanted
     # Fewer may be wanted by now: what is more than a change may have at once goes, but nothing that is needed to serve.
     new = min(own, look.wanted)
-    old = max(former, min(len(there) - own, stage.aim.limit - new))
-    aim = replace(stage.aim, new=new, old=max(0, old), former=former)
+    aim = replace(stage.aim, new=new, old=max(former, stage.aim.limit - new), former=former)
     return replace(stage, aim=aim, step=course.step, since=course.since, last=False)
 
 
@@ -139,7 +137,7 @@ def _step(look: Look, way: _Way, stage: Stage) -> Step:
         drain=settled.drain,
         delete=settled.delete,
         weights=weights,
-        hold=under_way and look.wanted > 0 and (stage.aim.floor == 0 or not weights),
+        hold=under_way and (stage.aim.floor == 0 or not weights),
         rollout=_status(look, way, stage, message) if under_way and way.former else None,
         standings=_standings(look, way, done=done),
         verdict=verdict,
@@ -150,7 +148,7 @@ def _step(look: Look, way: _Way, stage: Stage) -> Step:
 
 def _done(look: Look, way: _Way, stage: Stage) -> bool:
     """True if the goal has taken the place of what was there before."""
-    if way.goal == look.current or way.verdict is Verdict.STOPPED or look.wanted == 0:
+    if way.goal == look.current or look.wanted == 0:
         return False
     if any(copy.revision != way.goal for copy in alive(look)):
         return False

@@ -82,7 +82,7 @@ def _worth(copy: CopyLook) -> tuple[bool, int, bool, float]:
 
 
 def _counts(copy: CopyLook, weighted: Collection[str]) -> bool:
-    return copy.answering is True and not copy.going and copy.revision in weighted
+    return copy.answering is True and copy.revision in weighted
 
 
 def _made(
@@ -90,7 +90,7 @@ def _made(
 ) -> tuple[NewCopy, ...]:
     """Copies to make: the goal's before the former revision's, and none beyond the limit."""
     room = max(0, aim.limit - len(alive(look)))
-    new = _free(look, goal, min(room, max(0, aim.new - kept)))
+    new = _free(look, goal, min(room, aim.new - kept))
     if former is None or former == goal:
         return new
     return (*new, *_free(look, former, min(room - len(new), max(0, aim.former - len(old)))))

@@ -183,7 +183,7 @@ def canary(course: Course) -> Stage:
     step = steps[course.step]
     aim, done = _share(course, step), course.serving[course.goal]
     since = look.now if course.since is None and done >= aim.new else course.since
-    opinion = replace(course, since=since).opinion(errors_alone=since is None)
+    opinion = course.opinion(errors_alone=since is None)
     left = step.seconds if since is None else since + step.seconds - look.now
     if since is not None and left <= 0 and opinion.passed is Passed.YES and not course.stopped:
         return canary(replace(course, step=course.step + 1, since=None))
@@ -208,7 +208,7 @@ def _share(course: Course, step: RolloutStep) -> Aim:
     """The copies that a canary's step needs. Of the former revision one always stays while it has any share."""
     look, wanted = course.look, course.look.wanted
     limit, floor = bounds(course)
-    new = min(wanted, max(1, math.ceil(wanted * step.weight_percent / 100)))
+    new = math.ceil(wanted * step.weight_percent / 100)
     old = min(math.ceil(wanted * (100 - step.weight_percent) / 100), limit - new)
     if course.starved and old > 1:
         old -= 1

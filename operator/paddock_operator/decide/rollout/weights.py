@@ -24,7 +24,7 @@ def by_copies(look: Look, *, goal: str, floor: int) -> Rule:
         sound = {name: count for name, count in found.items() if name == goal or name not in look.failed}
         number = sum(sound.values())
         lacking = 100.0 * (1 - number / look.wanted) if number < floor else 0.0
-        helping = {name: count for name, count in found.items() if name not in sound and _fails(look, name) < lacking}
+        helping = {name: count for name, count in found.items() if _fails(look, name) < lacking}
         return _shares({**sound, **helping} or dict(found), 100)
 
     return rule
