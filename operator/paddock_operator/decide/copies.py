@@ -52,12 +52,6 @@ class Copy:
         return self.draining_since is not None
 
     @property
-    def placed(self) -> bool:
-        """True if all its pods have a node."""
-        alive = [pod for pod in self.pods if not causes.is_over(pod.manifest)]
-        return len(alive) >= self.size and all((pod.manifest.get("spec") or {}).get("nodeName") for pod in alive)
-
-    @property
     def starved(self) -> bool:
         """True if it has no nodes: devices are lacking, memory, its turn in a queue. Another copy may hold it."""
         return self.unplaced is not None
@@ -66,12 +60,6 @@ class Copy:
     def queued(self) -> bool:
         """True if it waits for its turn, and not for anything to be mended."""
         return self.unplaced is not None and self.unplaced.reason == ConditionReason.QUEUED
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """Names of the nodes that its pods have."""
-        found = ((pod.manifest.get("spec") or {}).get("nodeName") for pod in (*self.pods, *self.leaving))
-        return frozenset(str(name) for name in found if name)
 
     @property
     def url(self) -> str:
