@@ -27,7 +27,8 @@ bench: ## measure all that docs/performance.md shows, and write it there
 
 faults: ## kill, stop and cut off every part under load, at full length, and compare the ledger with what clients got
 	@$(IN_ENVIRONMENT) sh -c '$(BIN)/paddock local build || exit 1; failed=0; \
-		$(BIN)/python -m faults cluster || failed=1; $(BIN)/python -m faults || failed=1; \
+		$(BIN)/python -m faults cluster || failed=1; $(BIN)/python -m faults bugs || failed=1; \
+		$(BIN)/python -m faults || failed=1; \
 		PADDOCK_QUOTA_RACES=1000 $(BIN)/pytest -q -s -o cache_dir=.paddock/cache/pytest tests/quotas || failed=1; \
 		exit $$failed'
 

@@ -1,4 +1,5 @@
-"""`python -m faults bugs`: past bugs against the commits that had them. Each must fail there, and pass here.
+"""`python -m faults bugs`: past bugs against the commits that had them. Each must fail there, and pass here. Writes the
+table of them into docs/reliability.md.
 
 Usage: python -m faults bugs [NAME ...]
 
@@ -12,13 +13,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 from paddock_local.paths import find_checkout
+
+from faults.section import Section, cells, commit, played_now
 
 REGISTER = Path("faults", "bugs.yaml")
 MENDED_PARTS = ("operator", "core")
@@ -27,6 +30,13 @@ SEED = "7"
 SECONDS = 600
 """A scenario that takes longer is none of its short form."""
 NOT_PLAYED = re.compile(r"^E +(ImportError|ModuleNotFoundError|TypeError|AttributeError|NameError)\b", re.MULTILINE)
+
+SECTION = Section(
+    name="past bugs",
+    columns=("bug", "what was wrong", "scenario", "with the bug", "here", "proven", "played"),
+    line=re.compile(r"^\| *`(?P<name>[\w-]+)` *\|"),
+    foot="The last column says of each when it was played, with which commit as *here*, which seed, on which machine.",
+)
 
 
 class Bug(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +73,21 @@ class Replay:
     def proves(self) -> bool:
         """Whether the scenario finds the bug, and the bug is gone."""
         return (self.there, self.here) == (Result.FAILS, Result.PASSES)
+
+
+def row(bug: Bug, found: Replay | None, *, when: str) -> str:
+    """Its line of the table; None: it was not replayed."""
+    about = (f"`{bug.name}`", bug.bug, f"`{bug.scenario}`")
+    if found is None:
+        return cells(*about, f"not replayed: {bug.not_replayed}", "", "", "")
+    return cells(*about, found.there, found.here, "yes" if found.proves else "**no**", when)
+
+
+def with_rows(page: str, rows: dict[str, str], *, order: Iterable[str]) -> str:
+    """The page with these rows in place of older ones of the same bugs, and none of a bug that is not in `order`.
+    Raises ValueError without the marks."""
+    lines = SECTION.lines(page) | rows
+    return SECTION.written(page, [lines[name] for name in order if name in lines])
 
 
 def register(checkout: Path) -> list[Bug]:
@@ -136,17 +161,22 @@ def main(arguments: list[str]) -> int:
     bugs = {bug.name: bug for bug in register(checkout)}
     parser = argparse.ArgumentParser(prog="python -m faults bugs", description="past bugs, replayed")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(bugs)} (all)")
+    parser.add_argument("--page", type=Path, default=checkout / "docs" / "reliability.md", help="page to write")
     chosen = parser.parse_args(arguments)
     unknown = set(chosen.names) - set(bugs)
     if unknown:
         parser.error(f"no bug {', '.join(sorted(unknown))}: choose from {', '.join(bugs)}")
-    all_proven = True
+    with_rows(chosen.page.read_text(), {}, order=bugs)
+    code, all_proven = commit(), True
     for name in chosen.names or bugs:
         bug = bugs[name]
-        if bug.not_replayed:
+        found = None if bug.not_replayed else replay(bug, checkout=checkout)
+        if found is None:
             print(f"{name}: not replayed: {bug.not_replayed}", flush=True)
-            continue
-        found = replay(bug, checkout=checkout)
-        all_proven = all_proven and found.proves
-        print(f"{name}: {found.there} there, {found.here} here{'' if found.proves else ' (!)'}", flush=True)
+        else:
+            all_proven = all_proven and found.proves
+            print(f"{name}: {found.there} there, {found.here} here{'' if found.proves else ' (!)'}", flush=True)
+        # Each by itself: a run that is stopped leaves what it has seen.
+        line = row(bug, found, when=played_now(code=code, seed=SEED))
+        chosen.page.write_text(with_rows(chosen.page.read_text(), {name: line}, order=bugs))
     return 0 if all_proven else 1

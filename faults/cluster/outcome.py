@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Protocol
 
+from faults.section import cells
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -26,8 +28,8 @@ class Row:
     def line(self) -> str:
         """As Markdown."""
         what = self.kind.WHAT.format(size=f"{self.size:,}")
-        cells = (self.kind.ROW, f"`{self.name}`", what, self.kind.PASS, self.outcome.measured, _said(self.outcome))
-        return "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        told = (self.outcome.measured, _said(self.outcome))
+        return cells(self.kind.ROW, f"`{self.name}`", what, self.kind.PASS, *told)
 
 
 class Kind(Protocol):

@@ -5,16 +5,12 @@ Usage: python -m faults cluster [--short] [--seed N] [NAME ...]
 
 import argparse
 import importlib
-import os
 import pkgutil
-import platform
 import random
 import re
-import subprocess
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
@@ -23,12 +19,15 @@ from paddock_local.paths import find_checkout
 import faults.cluster.kinds
 from faults.cluster.outcome import Outcome, Row
 from faults.cluster.stage import Stage, stage
+from faults.section import Section, commit, machine, played_now
 
-COLUMNS = ("row", "fault", "what is done", "passes if", "measured", "passed", "played")
-BEGIN, END = "<!-- cluster faults -->", "<!-- /cluster faults -->"
-_LINE = re.compile(r"^\| *\d+ *\| *`(?P<name>\w+)` *\|")
+SECTION = Section(
+    name="cluster faults",
+    columns=("row", "fault", "what is done", "passes if", "measured", "passed", "played"),
+    line=re.compile(r"^\| *\d+ *\| *`(?P<name>\w+)` *\|"),
+    foot="The last column says of each row when, of which commit, with which seed and on which machine it was played.",
+)
 _CELL = re.compile(r"(?<!\\)\|")
-FOOT = "The last column says of each row when, of which commit, with which seed and on which machine it was played."
 NOT_NOTED = "not noted"
 
 
@@ -54,43 +53,15 @@ def play(stage: Stage, name: str, *, short: bool) -> Row:
 def with_rows(page: str, rows: list[Row], *, played: str) -> str:
     """The page with these rows in place of older ones of the same faults; `played` says when and how they were. Raises
     ValueError without the markers."""
-    if BEGIN not in page or END not in page:
-        raise ValueError(f"the page has no section {BEGIN} ... {END}")
-    before, _, rest = page.partition(BEGIN)
-    old, _, after = rest.partition(END)
-    lines = {found["name"]: _whole(line) for line in old.splitlines() if (found := _LINE.match(line))}
+    lines = {name: _whole(line) for name, line in SECTION.lines(page).items()}
     lines |= {row.name: f"{row.line()} {played} |" for row in rows}
-    order = [name for name in kinds() if name in lines]
-    table = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *(lines[name] for name in order)]
-    return before + "\n".join((BEGIN, *table, "", FOOT, END)) + after
+    return SECTION.written(page, [lines[name] for name in kinds() if name in lines])
 
 
 def _whole(line: str) -> str:
     """A row from before its play was noted has a cell less."""
     cells = len(_CELL.split(line.strip())) - 2
-    return line if cells == len(COLUMNS) else f"{line} {NOT_NOTED} |"
-
-
-def commit() -> str:
-    """What is played: the commit, and whether files differ from it. Empty where there is no git."""
-
-    def git(*arguments: str) -> str:
-        asked = ("git", "-C", str(find_checkout()), *arguments)
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        # The page that is written meanwhile is no part of what is played.
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs")
-        return git("rev-parse", "--short=10", "HEAD") + (" and changes" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "of no commit"
-
-
-def machine() -> str:
-    """What ran it, in words."""
-    cores, load = os.cpu_count(), os.getloadavg()[1]
-    kernel, python = platform.release(), platform.python_version()
-    return f"{platform.machine()}, {cores} cores, load {load:.1f}, Linux {kernel}, Python {python}"
+    return line if cells == len(SECTION.columns) else f"{line} {NOT_NOTED} |"
 
 
 def main(arguments: list[str]) -> int:
@@ -107,10 +78,7 @@ def main(arguments: list[str]) -> int:
     if not chosen.short:
         with_rows(chosen.page.read_text(), [], played="")
     code = commit()
-    print(
-        f"{machine()}; commit {code}, seed {chosen.seed}\n\n| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|",
-        flush=True,
-    )
+    print(f"{machine()}; commit {code}, seed {chosen.seed}\n", *SECTION.head(), sep="\n", flush=True)
     rows = list[Row]()
     with stage(seed=chosen.seed) as played:
         for name in chosen.names or kinds():
@@ -118,8 +86,7 @@ def main(arguments: list[str]) -> int:
             print(rows[-1].line(), f"{rows[-1].seconds:.1f} s", flush=True)
             if not chosen.short:
                 # Each by itself: a run of hours that is stopped leaves what it has seen.
-                day = datetime.now(UTC).date().isoformat()
-                about = f"{day}, {code}, seed {chosen.seed}, {machine()}"
+                about = played_now(code=code, seed=chosen.seed)
                 chosen.page.write_text(with_rows(chosen.page.read_text(), rows[-1:], played=about))
     return 0 if all(row.outcome.passed for row in rows) else 1
 

@@ -8,9 +8,10 @@ import pytest
 from faults.cluster import table
 from faults.cluster.outcome import Outcome, Row
 from faults.cluster.stage import Stage, stage
-from faults.cluster.table import BEGIN, END, NOT_NOTED, kinds, play, with_rows
+from faults.cluster.table import NOT_NOTED, SECTION, kinds, play, with_rows
 
 SEED = 7
+BEGIN, END = SECTION.begin, SECTION.end
 
 
 @pytest.fixture(scope="module")

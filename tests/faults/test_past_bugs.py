@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from paddock_local.paths import find_checkout
 
-from faults.bugs import Bug, Result, of_fault, of_test, register, replay
+from faults import bugs
+from faults.bugs import SECTION, Bug, Replay, Result, main, of_fault, of_test, register, replay, row, with_rows
 from faults.cluster.table import kinds
 
 ROOT = find_checkout()
@@ -79,3 +80,49 @@ def test_what_is_no_failure_of_the_bug_is_none() -> None:
     assert of_fault(1, "| 2 | `x` | not played: AssertionError('waited 9 s') | **no** |") == Result.FAILS
     assert of_fault(1, "| 2 | `x` | not played: ImportError() | **no** |") == Result.NOT_PLAYED
     assert of_fault(2, "") == Result.NOT_PLAYED
+
+
+def test_a_row_that_is_played_anew_takes_the_place_of_the_older_one() -> None:
+    page = f"before\n{SECTION.begin}\n{SECTION.end}\nafter\n"
+    first, second = (Bug(name=name, bug="a | b", scenario="x", mended="") for name in ("a-first", "b-second"))
+    proven, vain = Replay(there=Result.FAILS, here=Result.PASSES), Replay(there=Result.PASSES, here=Result.PASSES)
+    lines = {bug.name: row(bug, proven, when="then") for bug in (second, first)}
+    page = with_rows(page, lines, order=("a-first", "b-second"))
+    page = with_rows(page, {"a-first": row(first, vain, when="now")}, order=("a-first", "b-second"))
+    assert page.startswith("before\n")
+    assert page.endswith("\nafter\n")
+    assert "| `a-first` | a \\| b | `x` | passes | passes | **no** | now |" in page
+    assert "| `b-second` | a \\| b | `x` | fails | passes | yes | then |" in page
+    assert page.index("a-first") < page.index("b-second")
+    assert "a-first" not in with_rows(page, {}, order=("b-second",)), "a bug that is no longer in the register"
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_each_bug_is_written_as_soon_as_it_was_replayed(
+    proven: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = (bug for bug in BUGS if not bug.not_replayed)
+    never = next(bug for bug in BUGS if bug.not_replayed)
+    page = tmp_path / "page.md"
+    page.write_text(f"{SECTION.begin}\n{SECTION.end}")
+
+    def replayed(bug: Bug, *, checkout: Path) -> Replay:
+        assert checkout == ROOT
+        if bug.name == second.name:
+            raise KeyboardInterrupt
+        return Replay(there=Result.FAILS if proven else Result.PASSES, here=Result.PASSES)
+
+    monkeypatch.setattr(bugs, "replay", replayed)
+    with pytest.raises(KeyboardInterrupt):
+        main([never.name, first.name, second.name, "--page", str(page)])
+    lines = SECTION.lines(page.read_text())
+    assert set(lines) == {never.name, first.name}
+    assert f"not replayed: {never.not_replayed}" in lines[never.name]
+    assert ("| yes |" if proven else "| **no** |") in lines[first.name]
+    assert main([first.name, "--page", str(page)]) == (0 if proven else 1)
+
+
+def test_make_faults_replays_them_and_the_page_has_a_place_for_it() -> None:
+    said = subprocess.run(["make", "-n", "faults"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "-m faults bugs ||" in said
+    assert set(SECTION.lines((ROOT / "docs" / "reliability.md").read_text())) <= {bug.name for bug in BUGS}

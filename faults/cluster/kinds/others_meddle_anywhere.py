@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,13 +83,21 @@ def play(stage: Stage, size: int) -> Outcome:
                 await world.until(lambda: serve(world), f"both to serve after: {edit.what}", seconds=900)
                 if edit.place.kind in WORKLOADS:
                     await asyncio.sleep(FORGET_SECONDS)
-        told = ", ".join(f"{what} {count}" for what, count in sorted(done.items()))
-        text = f"{sum(done.values())} times ({told}): restored within {latest:.1f} s ({slowest}); {len(wrong)} wrong"
+        text = f"{_summary(done)}: restored within {latest:.1f} s ({slowest}); {len(wrong)} wrong"
         bad = wrong + world.errors
         passed = not bad and latest <= LIMIT_SECONDS
         return Outcome(measured=text + "".join(f"; {item}" for item in bad[:3]), passed=passed)
 
     return world_of(stage.empty("meddled"), scenario)
+
+
+def _summary(done: Mapping[str, int]) -> str:
+    """How often what was meddled with: each way is `<kind> <what was done>`."""
+    kinds = Counter[str]()
+    for way, count in done.items():
+        kinds[way.split()[0]] += count
+    told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+    return f"{sum(done.values())} times in {len(done)} ways ({told})"
 
 
 def serve(world: World) -> bool:
