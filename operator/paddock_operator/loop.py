@@ -59,6 +59,7 @@ class Loop:
         self._clock = clock
         self._resync_seconds = resync_seconds
         self._resynced_at = clock.boottime()
+        self._turn = asyncio.Lock()
 
     def heard(self, manifest: Manifest, gone: bool) -> None:  # noqa: FBT001 - as caches tell
         """A LlamaDeployment came, changed, or went. A change of its status is our own write, as a rule: what follows
@@ -155,9 +156,14 @@ class Loop:
         while True:
             await leader.leading.wait()
             key = await self.queue.take()
+            await self._its_turn()
             await self._round(key, reconciler)
-            # A round that asks nobody never waits: a thousand of them in a row would keep all else waiting.
-            await asyncio.sleep(0)
+
+    async def _its_turn(self) -> None:
+        """One round begins each time the event loop comes around. A round that asks nobody never waits: those of all
+        workers in a row, or a thousand of one, would keep all else waiting."""
+        await self._turn.acquire()
+        asyncio.get_running_loop().call_soon(self._turn.release)
 
     async def _round(self, key: Key, reconciler: Reconciler) -> None:
         try:

@@ -1,5 +1,6 @@
 """What is asked of a deployment is looked at at once, what it tells of itself a moment later, what came last of all."""
 
+import asyncio
 import random
 from typing import Any
 
@@ -159,6 +160,32 @@ async def test_a_confirmed_routing_is_waited_for_where_it_has_endpoints() -> Non
     assert not is_due(loop, clock)
     loop.confirmed(OLD, serves=True)
     assert is_due(loop, clock)
+
+
+async def test_between_two_rounds_all_else_has_its_turn() -> None:
+    loop, _ = made()
+    for number in range(20):
+        loop.wanted(Key("acme", f"d{number}"))
+    begun: list[int] = []
+    passes = 0
+
+    class Reconciler:
+        async def reconcile(self, _key: Key) -> None:
+            begun.append(passes)
+
+    class Leader:
+        leading = asyncio.Event()
+
+    Leader.leading.set()
+    who: Any = (Reconciler(), Leader())
+    workers = [asyncio.create_task(loop.work(*who)) for _ in range(8)]
+    while len(begun) < 20:
+        await asyncio.sleep(0)
+        passes += 1
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+    assert len(set(begun)) == len(begun), "no two rounds begin in one pass of the event loop"
 
 
 def test_gateways_that_follow_another_routing_are_told_apart_from_requests_that_wait() -> None:
