@@ -19,11 +19,13 @@ from paddock_core.resources.conditions import (
     Finding,
     fails,
 )
-from paddock_core.resources.llamadeployment import PlanStatus, QuotaStatus
+from paddock_core.resources.llamadeployment import QuotaStatus
 
 from paddock_operator.decide import (
     accept,
+    former,
     license,  # noqa: A004
+    patience,
     planned,
     quota,
     revisions,
@@ -64,8 +66,8 @@ def decide(observed: Observed, config: Config) -> Outcome:
     if observed.deleting:
         text = "the object is being deleted: its pods and their resources go first"
         gone = fails(ConditionType.ACCEPTED, ConditionReason.DELETING, text)
-        return teardown.withdraw(observed, config, (gone,))
-    return _decide_live(observed, config)
+        return patience.within(observed, teardown.withdraw(observed, config, (gone,)))
+    return patience.within(observed, _decide_live(observed, config))
 
 
 def _decide_live(observed: Observed, config: Config) -> Outcome:
@@ -74,9 +76,11 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
         return teardown.stop(observed, config, (accepted,))
     judgement = license.judge(observed)
     found = (accepted, judgement.finding)
+    left = [child for child in observed.children if owner_uid(child.manifest) != observed.uid]
     if judgement.finding.status == FALSE:
-        outcome = teardown.stop(observed, config, found)
-    elif left := [child for child in observed.children if owner_uid(child.manifest) != observed.uid]:
+        stays = None if left or not judgement.of_wish else former.licensed(observed, config, judgement.finding)
+        outcome = teardown.stop(observed, config, found) if stays is None else _stay(observed, config, accepted, stays)
+    elif left:
         outcome = _without(observed, config, found, left=left)
     elif judgement.finding.status != TRUE or observed.tenant is None:
         outcome = _hold(observed, config, found)
@@ -86,6 +90,16 @@ def _decide_live(observed: Observed, config: Config) -> Outcome:
     if judgement.valid_until is None:
         return outcome
     return _look_within(outcome, judgement.valid_until - observed.policy.at)
+
+
+def _stay(observed: Observed, config: Config, accepted: Finding, stays: former.Licensed) -> Outcome:
+    """What is asked for may not be served, so nothing of it stays; what served last goes on by its own license."""
+    found = (accepted, stays.finding)
+    outcome = _go_on(observed, config, found, held=stays.held, prepared=stays.prepared, tenant=stays.tenant)
+    outcome = replace(outcome, license=stays.own.status, plan=planned.status_of(stays.revision.facts.plan))
+    if stays.own.valid_until is None:
+        return outcome
+    return _look_within(outcome, stays.own.valid_until - observed.policy.at)
 
 
 def _without(observed: Observed, config: Config, found: tuple[Finding, ...], *, left: Sequence[Child]) -> Outcome:
@@ -133,7 +147,7 @@ def _decide_licensed(observed: Observed, config: Config, found: tuple[Finding, .
     if plan is None or finding.status != TRUE:
         # Nodes are heard of, but move nobody: one that waits for some looks again by itself.
         outcome = _look_after(observed, config, found, held=held, tenant=tenant)
-        outcome = outcome if plan is None else replace(outcome, plan=_plan_status(plan))
+        outcome = outcome if plan is None else replace(outcome, plan=planned.status_of(plan))
         return _look_within(outcome, LACK_SECONDS)
     charged = quota.judge(observed, tenant=tenant, plan=plan, given=config.given_gpus)
     found = (*found, charged.finding) if charged.finding is not None else found
@@ -190,9 +204,11 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
         rotation=SECRET_ROTATION,
         drifted=prepared.drifted,
         taken_back=prepared.taken_back,
+        denied=held.denied,
+        unmet=bool(prepared.wish) and prepared.wish != held.wish,
     )
     outcome = running.run(observed, config, course)
-    if course.wish != held.wish:
+    if course.unmet:
         outcome = _of_former(outcome, target.name)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
     elsewhere = [child for child in observed.children if child.namespace != namespace]
@@ -217,7 +233,7 @@ def _in_use(observed: Observed, course: Course) -> list[Refer]:
     having = {copy.revision for copy in copies_of.of(observed, namespace=course.namespace)}
     having |= {course.target.name, served_last(observed)}
     found = {name: course.known[name].facts for name in sorted(having) if name in course.known}
-    denied = denied_models(observed, {name: facts.model for name, facts in found.items()})
+    denied = denied_models(observed, {name: facts.model for name, facts in found.items()}, course.denied)
     needed = {(facts.model, facts.weights): facts for name, facts in found.items() if name not in denied}
     return [
         weights.refer(observed, facts.model, weights.Result(tokenizer=facts.tokenizer, weights=facts.weights, bytes=0))
@@ -234,11 +250,20 @@ def _look_after(
     observed: Observed, config: Config, found: tuple[Finding, ...], *, held: Pinned, tenant: Tenant
 ) -> Outcome:
     """What runs goes on as it was, though the present wish cannot come true."""
-    former = kept(observed, config, held)
-    if former is None or former.target is None:
+    prepared = kept(observed, config, held)
+    if prepared is None:
         return _hold(observed, config, found)
-    charged = quota.judge(observed, tenant=tenant, plan=former.target.facts.plan, given=config.given_gpus)
-    outcome = _run(observed, config, held=held, prepared=former, charged=charged)
+    return _go_on(observed, config, found, held=held, prepared=prepared, tenant=tenant)
+
+
+def _go_on(
+    observed: Observed, config: Config, found: tuple[Finding, ...], *, held: Pinned, prepared: Prepared, tenant: Tenant
+) -> Outcome:
+    """The copies of what served last, with the grant that they have."""
+    if prepared.target is None:
+        raise LookupError("there is no revision to run")
+    charged = quota.judge(observed, tenant=tenant, plan=prepared.target.facts.plan, given=config.given_gpus)
+    outcome = _run(observed, config, held=held, prepared=prepared, charged=charged)
     return replace(outcome, findings=(*found, *outcome.findings), life=replace(outcome.life, quota=charged.status))
 
 
@@ -289,7 +314,7 @@ def _in_line(outcome: Outcome, refused: quota.Judgement) -> Outcome:
 
 
 def _charged(outcome: Outcome, charged: quota.Judgement, plan: Plan) -> Outcome:
-    return replace(outcome, life=replace(outcome.life, quota=charged.status), plan=_plan_status(plan))
+    return replace(outcome, life=replace(outcome.life, quota=charged.status), plan=planned.status_of(plan))
 
 
 def _finalizer_first(observed: Observed) -> tuple[AddFinalizer, ...]:
@@ -306,27 +331,3 @@ def _look_within(outcome: Outcome, seconds: float) -> Outcome:
 
 def _again(children: tuple[Child, ...]) -> float | None:
     return 1.0 if children else None
-
-
-def _plan_status(plan: Plan) -> PlanStatus:
-    return PlanStatus(
-        engine=plan.engine.value,
-        tensor_parallel=plan.tensor_parallel,
-        pipeline_parallel=plan.pipeline_parallel,
-        gpus_per_pod=plan.gpus_per_pod,
-        pods_per_group=plan.pods_per_group,
-        context_length=plan.context_length,
-        max_concurrency=plan.max_concurrency,
-        weights_bytes=plan.weights_bytes,
-        kv_cache_bytes=plan.kv_cache_bytes,
-        explanation=plan.explanation,
-        precision=plan.precision,
-        kv_precision=plan.kv_precision,
-        gpu=plan.gpu or "",
-        resource=plan.resource if plan.gpus_per_pod and plan.device_class is None else "",
-        device_class=plan.device_class or "",
-        kv_tokens=plan.kv_tokens,
-        max_sequences=plan.max_sequences,
-        max_batch_size=plan.max_batch_size,
-        max_num_tokens=plan.max_num_tokens,
-    )

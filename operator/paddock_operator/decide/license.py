@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import msgspec
 from paddock_core.catalog.loader import Catalog
+from paddock_core.catalog.types import ModelEntry
 from paddock_core.licensing.decide import decide
+from paddock_core.licensing.lineage import resolve
 from paddock_core.licensing.registration import hidden, may_deploy
 from paddock_core.licensing.types import Decision, Reason, Request, Role, Verb
 from paddock_core.policy.documents import Tenant
@@ -31,6 +33,8 @@ class Judgement:
     finding: Finding
     status: LicenseStatus | None = None
     valid_until: float | None = None
+    of_wish: bool = False
+    """True where it denies what is asked for now: of what serves, if that is something else, it says nothing."""
 
 
 def judge(observed: Observed) -> Judgement:
@@ -57,7 +61,7 @@ def judge(observed: Observed) -> Judgement:
     decision = ask(spec=spec, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.policy.at)
     if not decision.allowed:
         finding = fails(kind, decision.reason.value, decision.message)
-        return Judgement(finding=finding, valid_until=decision.valid_until)
+        return Judgement(finding=finding, valid_until=decision.valid_until, of_wish=True)
     return _agree_with_record(observed, spec, decision)
 
 
@@ -86,15 +90,37 @@ def denied_former(observed: Observed, model: str) -> str | None:
 
     A policy that is too old denies nothing here: gateways deny by it themselves.
     """
-    spec, tenant = observed.live.spec, observed.tenant
-    if spec.model.id == model or observed.policy.expired or tenant is None:
+    tenant = observed.tenant
+    if observed.live.spec.model.id == model or observed.policy.expired or tenant is None:
         return None
-    # What the specification says of the license is about the model that it asks for now.
-    former = msgspec.structs.replace(spec, model=ModelSpec(id=model), license=LicenseSpec(use=spec.license.use))
-    decision = ask(
-        spec=former, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.policy.at
-    )
+    decision = _ask_of_former(observed, model, tenant)
     return None if decision.allowed else decision.message
+
+
+def of_former(observed: Observed, model: str) -> Judgement | None:
+    """What served last, judged by itself while what is asked for now is denied; None where it may not serve either, or
+    where it is not known on what it rests.
+
+    It is judged without what the specification says of the license. Where that alone is another one, the model being
+    the same, the record must still be the one that the status has noted: what was written may have been right once.
+    """
+    tenant, entry = (
+        observed.tenant,
+        resolve(model=model, registered=observed.policy.view.models, catalog=observed.catalog),
+    )
+    if observed.policy.expired or tenant is None or entry is None:
+        return None
+    decision = _ask_of_former(observed, model, tenant)
+    judgement = _allowed(entry, decision)
+    changed = observed.live.spec.model.id == model and judgement.status != observed.live.status.license
+    return None if changed or not decision.allowed else judgement
+
+
+def _ask_of_former(observed: Observed, model: str, tenant: Tenant) -> Decision:
+    """What the specification says of the license is about the model that it asks for now; the use is that of both."""
+    spec = observed.live.spec
+    former = msgspec.structs.replace(spec, model=ModelSpec(id=model), license=LicenseSpec(use=spec.license.use))
+    return ask(spec=former, tenant=tenant, view=observed.policy.view, catalog=observed.catalog, at=observed.policy.at)
 
 
 def mismatch(spec: Spec, decision: Decision, view: PolicyView) -> str | None:
@@ -117,8 +143,11 @@ def _agree_with_record(observed: Observed, spec: Spec, decision: Decision) -> Ju
     problem = mismatch(spec, decision, observed.policy.view)
     if problem is not None:
         finding = fails(ConditionType.LICENSE_ACCEPTED, ConditionReason.RECORD_MISMATCH, problem)
-        return Judgement(finding=finding, valid_until=decision.valid_until)
-    model = observed.model
+        return Judgement(finding=finding, valid_until=decision.valid_until, of_wish=True)
+    return _allowed(observed.model, decision)
+
+
+def _allowed(model: ModelEntry | None, decision: Decision) -> Judgement:
     acceptance = next(iter(decision.acceptances), None)
     return Judgement(
         finding=holds(ConditionType.LICENSE_ACCEPTED, decision.reason.value, decision.message),

@@ -4,7 +4,7 @@ from paddock_core.licensing.registration import hidden, unserved
 from paddock_core.planning.fit import plan
 from paddock_core.planning.types import Ask, Inventory, Plan, Refusal
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
-from paddock_core.resources.llamadeployment import Spec
+from paddock_core.resources.llamadeployment import PlanStatus, Spec
 
 from paddock_operator.decide import needs
 from paddock_operator.decide.outcome import Config
@@ -65,3 +65,28 @@ def _with_alternatives(refusal: Refusal) -> str:
     if not refusal.alternatives:
         return refusal.message
     return f"{refusal.message}; it would fit: {' or '.join(refusal.alternatives)}"
+
+
+def status_of(plan: Plan) -> PlanStatus:
+    """What the status says of a plan."""
+    return PlanStatus(
+        engine=plan.engine.value,
+        tensor_parallel=plan.tensor_parallel,
+        pipeline_parallel=plan.pipeline_parallel,
+        gpus_per_pod=plan.gpus_per_pod,
+        pods_per_group=plan.pods_per_group,
+        context_length=plan.context_length,
+        max_concurrency=plan.max_concurrency,
+        weights_bytes=plan.weights_bytes,
+        kv_cache_bytes=plan.kv_cache_bytes,
+        explanation=plan.explanation,
+        precision=plan.precision,
+        kv_precision=plan.kv_precision,
+        gpu=plan.gpu or "",
+        resource=plan.resource if plan.gpus_per_pod and plan.device_class is None else "",
+        device_class=plan.device_class or "",
+        kv_tokens=plan.kv_tokens,
+        max_sequences=plan.max_sequences,
+        max_batch_size=plan.max_batch_size,
+        max_num_tokens=plan.max_num_tokens,
+    )

@@ -42,6 +42,8 @@ class Pinned:
     chosen: Revision | None
     """The revision that answers the present wish."""
     failed: Mapping[str, str]
+    denied: Mapping[str, str] = field(default_factory=dict)
+    """Models that the specification names and that may not be used, and why."""
 
     @property
     def plan(self) -> Plan | None:

@@ -29,6 +29,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         wanted=wanted,
         spec=_within(observed.live.spec.rollout, status.rollout, wanted, _spare(course.quota, wanted)),
         target=course.target.name,
+        unmet=course.unmet,
         current=current if known else None,
         failed=failed,
         recalled=frozenset(tried),
@@ -56,7 +57,7 @@ def _spare(quota: Quota, wanted: int) -> int | None:
 
 
 def _refused(status: Status) -> str:
-    """Why Kubernetes refused copies in the last round, as that round wrote it down."""
+    """Why Kubernetes refused copies, or what they need, in the last round, as that round wrote it down."""
     progressing = next((item for item in status.conditions if item.type == ConditionType.PROGRESSING), None)
     stuck = progressing is not None and progressing.reason == ConditionReason.APPLY_FAILED
     return progressing.message if progressing is not None and stuck else ""

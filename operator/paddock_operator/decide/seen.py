@@ -1,7 +1,7 @@
 """The copies of a round, and what was found of each: healing, drains, and what may not be used any more."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paddock_core.resources import names
 
@@ -17,6 +17,8 @@ from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.manifests.placement import VOLCANO
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Manifest
+
+UNKNOWN_MODEL = "nobody knows which model it runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,10 @@ class Course:
     drifted: bool = False
     taken_back: str = ""
     """Why what differs is not tried again."""
+    denied: Mapping[str, str] = field(default_factory=dict)
+    """Models that the specification names and that may not be used, and why."""
+    unmet: bool = False
+    """True where the target answers a former wish, since the present one cannot come true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +82,10 @@ class Seen:
 def seen_of(observed: Observed, config: Config, course: Course) -> Seen:
     """What there is, judged."""
     found = copies_of.of(observed, namespace=course.namespace, gpu=course.target.facts.plan.resource)
-    denied = denied_models(observed, {name: item.facts.model for name, item in course.known.items()})
+    denied = denied_models(observed, {name: item.facts.model for name, item in course.known.items()}, course.denied)
+    if course.denied:
+        # One of which nobody knows what it runs may run just that.
+        denied |= {copy.revision: UNKNOWN_MODEL for copy in found if copy.revision not in course.known}
     draining = [copy for copy in found if copy.draining and not copy.going]
     return Seen(
         copies=found,
@@ -128,7 +137,11 @@ def _patient(copy: Copy, *, gang: bool) -> Patient:
     )
 
 
-def denied_models(observed: Observed, models: Mapping[str, str]) -> dict[str, str]:
-    """Of revisions, by name with their models, those whose model may no longer be used, and why."""
-    found = {name: license.denied_former(observed, model) for name, model in models.items()}
+def denied_models(
+    observed: Observed, models: Mapping[str, str], denied: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Of revisions, by name with their models, those whose model may no longer be used, and why. `denied`: models of
+    which that is known."""
+    known = denied or {}
+    found = {name: known.get(model) or license.denied_former(observed, model) for name, model in models.items()}
     return {name: why for name, why in found.items() if why is not None}

@@ -23,6 +23,8 @@ RETRIED = (
 )
 """What ends a change that failed."""
 
+UNMET = "what the specification asks for cannot be served: the conditions that are False say why"
+
 
 def next_step(look: Look) -> Step:
     """What to do now. Total: any look has an answer."""
@@ -83,7 +85,7 @@ def _back(look: Look, *, goal: str, message: str) -> _Way:
         goal=goal,
         former=look.target if failed else left,
         stage=_at_once if at_once else _steady,
-        message=message or look.failed.get(left or "", ""),
+        message=message or look.failed.get(left or "", "") or (UNMET if look.unmet else ""),
     )
 
 

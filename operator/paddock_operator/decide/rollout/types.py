@@ -63,6 +63,8 @@ class Look:
     spec: RolloutSpec
     target: str
     """Name of the revision that the specification asks for."""
+    unmet: bool = False
+    """True where the target is what served last only because what is asked for cannot be served."""
     current: str | None = None
     """The last revision that served wholly: the one whose state is Current in the status. None if none ever did."""
     failed: dict[str, str] = field(default_factory=dict)
