@@ -41,6 +41,8 @@ DENY = "deny"
 MAX_OBJECT_BYTES = 64 * 1024
 """As JSON, without status and the record of field managers. Each operator holds all objects of all tenants."""
 
+UNTIL = "it does not run; what served before goes on while its own license holds"
+"""What becomes of a specification whose license does not hold yet."""
 TENANT_UNKNOWN = "TenantUnknown"
 """First word of a warning that is no condition: who is let in later is nothing that keeps a deployment back."""
 FEWER_THAN_AVAILABLE = "MinAvailable"
@@ -63,7 +65,7 @@ class _Found:
     refusal: str | None = None
     """What no later act can mend."""
     lacking: tuple[str, ...] = ()
-    """What may still come true; until then nothing runs."""
+    """What may still come true; until then nothing new runs."""
     notes: tuple[str, ...] = ()
     """What holds for now."""
 
@@ -180,7 +182,8 @@ def _impossible(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -
 def _licensed(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> _Found:
     spec = deployment.spec
     if spec.license.accept is False:
-        return _lacks(ConditionReason.ACCEPT_DECLINED, "spec.license.accept is false: the model will not be served")
+        text = "spec.license.accept is false: the model will not be served, and what runs is stopped"
+        return _lacks(ConditionReason.ACCEPT_DECLINED, text)
     if policy.expired:
         return _cut_off()
     namespace = deployment.metadata["namespace"]
@@ -190,9 +193,10 @@ def _licensed(deployment: LlamaDeployment, policy: Policy, catalog: Catalog) -> 
         return _lacks(ConditionReason.NAMESPACE_UNKNOWN, text)
     decision = ask(spec=spec, tenant=tenant, view=policy.view, catalog=catalog, at=policy.at)
     if not decision.allowed:
-        return _denied(decision, until="nothing runs")
+        return _denied(decision, until=UNTIL)
     problem = mismatch(spec, decision, policy.view)
-    found = _lacks(ConditionReason.RECORD_MISMATCH, problem) if problem else _Found(notes=_notes(decision))
+    lacks = f"{problem}. Until then {UNTIL}"
+    found = _lacks(ConditionReason.RECORD_MISMATCH, lacks) if problem else _Found(notes=_notes(decision))
     return found.and_lacking(_unserved(spec.model.id, policy, catalog))
 
 

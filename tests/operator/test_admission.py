@@ -94,6 +94,19 @@ def test_what_may_come_true_is_admitted_with_a_warning(policy: Policy, new: dict
     assert answer.warnings[0].startswith(f"{reason}: ")
 
 
+@pytest.mark.parametrize(
+    ("changed", "what_runs"),
+    [
+        ({"model": {"id": "not-yet"}}, "what served before goes on while its own license holds"),
+        ({"license": {"acceptanceRef": "other"}}, "what served before goes on while its own license holds"),
+        ({"license": {"accept": False}}, "what runs is stopped"),
+    ],
+)
+def test_a_warning_says_what_becomes_of_what_runs(policy: Policy, changed: dict[str, Any], what_runs: str) -> None:
+    answer = judged(policy, document(**changed), document())
+    assert " ".join(answer.warnings).endswith(what_runs)
+
+
 def test_access_for_tenants_that_nobody_knows_is_admitted_with_a_warning(policy: Policy) -> None:
     answer = judged(policy, document(access={"tenants": ["globex", "globx", "initech"]}))
     assert answer.refusal is None
