@@ -10,8 +10,8 @@ from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionTy
 from paddock_core.resources.llamadeployment import Condition, Status
 from paddock_core.resources.reasons import of_event
 
+from paddock_operator.decide import patience
 from paddock_operator.decide.outcome import Outcome
-from paddock_operator.decide.progress import progressing
 from paddock_operator.decide.rollout.types import State
 from paddock_operator.documents import Documents
 from paddock_operator.errors import ClusterError, ConflictError
@@ -44,7 +44,7 @@ ON_THE_WAY = frozenset(
 def status_of(observed: Observed, outcome: Outcome, *, gateway_url: str) -> Status:
     """The whole status after a round."""
     old = observed.live.status
-    found = (*outcome.findings, *progressing(outcome))
+    found = (*outcome.findings, *patience.judge(observed, outcome))
     conditions = merge(old=old.conditions, found=found, generation=observed.generation, now=format_time(observed.now))
     selector = names.pod_selector(namespace=observed.key.namespace, name=observed.key.name)
     if outcome.plan is not None and outcome.plan.pods_per_group > 1:

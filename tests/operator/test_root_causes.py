@@ -293,7 +293,7 @@ def test_a_volume_that_is_not_mounted_is_told() -> None:
     assert 'chat-x: FailedMount: configmap "chat" not found' in serving.message
     recovered = found(judged(replace(observed, warned={})), ConditionType.SERVING)
     assert recovered is not None
-    assert recovered.reason == "Loading"
+    assert recovered.reason == "PodsPending", "no engine loads where no container runs"
 
 
 def test_claims_that_cannot_be_met_are_gpus() -> None:
@@ -360,3 +360,14 @@ def test_degraded_is_a_warning_and_progressing_no_event() -> None:
     events = {item.type: event(observed, item)["type"] for item in transitions((), status.conditions)}
     assert events == {"Degraded": "Warning"}
     assert [is_well(item) for item in status.conditions] == [True, False, False]
+
+
+def test_an_end_of_a_change_that_no_other_condition_tells_is_an_event_once() -> None:
+    observed, refused = looked(), Outcome(findings=(SERVES,), ready_replicas=1, wanted=1, refused="denied by policy")
+    status = status_of(observed, refused, gateway_url="")
+    assert [(item.type, item.reason) for item in transitions((), status.conditions)] == [("Progressing", "ApplyFailed")]
+    assert transitions(status.conditions, status.conditions) == []
+    both = status_of(
+        observed, replace(refused, findings=(fails(ConditionType.SERVING, "ApplyFailed", ""),)), gateway_url=""
+    )
+    assert [item.type for item in transitions((), both.conditions)] == ["Serving"], "told once"

@@ -109,6 +109,7 @@ class ConditionReason(StrEnum):
     GATEWAY_BEHIND = "GatewayBehind"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"
     ROLLING_OUT = "RollingOut"
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     ROLLOUT_FAILED = "RolloutFailed"
     ROLLED_BACK = "RolledBack"
     SCALED_TO_ZERO = "ScaledToZero"

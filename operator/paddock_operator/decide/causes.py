@@ -265,8 +265,16 @@ def _failed(ended: dict[str, Any]) -> bool:
 
 
 def _statuses(pod: dict[str, Any]) -> list[dict[str, Any]]:
-    statuses: list[dict[str, Any]] = pod.get("status", {}).get("containerStatuses") or []
-    return statuses
+    """Of its containers, those first that run before the others: admission webhooks put some there (meshes, vaults).
+    One of these that ended well has nothing more to say."""
+    status = pod.get("status", {})
+    first = [item for item in status.get("initContainerStatuses") or () if not _ended_well(item)]
+    return [*first, *(status.get("containerStatuses") or ())]
+
+
+def _ended_well(status: dict[str, Any]) -> bool:
+    ended = (status.get("state") or {}).get("terminated")
+    return ended is not None and not _failed(ended)
 
 
 def _endings(status: dict[str, Any]) -> Iterator[dict[str, Any]]:

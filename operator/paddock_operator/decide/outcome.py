@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from paddock_core.catalog.images import EngineImage, packaged_images
 from paddock_core.resources import names
-from paddock_core.resources.conditions import Finding
+from paddock_core.resources.conditions import ConditionReason, Finding
 from paddock_core.resources.llamadeployment import (
     CopyStatus,
     LicenseStatus,
@@ -105,6 +105,19 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """What a copy waits for that comes up."""
+
+    reason: ConditionReason
+    """Loading or PodsPending."""
+    text: str
+    since: float
+    """When something happened to it last: a pod was made, got a node, a container began. Unix seconds."""
+    patience_seconds: float = 0.0
+    """For so long its container is left alone while it starts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What to do, what to tell, and when to look again even if nothing is heard."""
 
@@ -126,6 +139,8 @@ class Outcome:
     note: str = ""
     """What a change waits for, or why it failed."""
     refused: str = ""
-    """Why Kubernetes refuses copies, where it does: nothing comes of waiting."""
+    """Why Kubernetes refuses copies or what they need, where it does: nothing comes of waiting."""
+    slowest: Coming | None = None
+    """The copy to which nothing has happened for longest, of those that come up."""
     serving_namespace: str = ""
     look_after_seconds: float | None = None

@@ -6,6 +6,7 @@ from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionTy
 
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.rollout.types import Verdict
+from paddock_operator.decide.serving import counted
 
 _KIND = ConditionType.PROGRESSING
 
@@ -53,7 +54,8 @@ def progressing(outcome: Outcome) -> tuple[Finding, ...]:
         return (holds(_KIND, waits.reason, text) if moves else fails(_KIND, waits.reason, text),)
     wanted = outcome.wanted or 0
     if outcome.verdict is not Verdict.STEADY or outcome.ready_replicas < wanted:
-        text = f"{outcome.ready_replicas} of {wanted} copies answer; {outcome.note or 'the others are coming up'}"
+        count = counted(outcome.ready_replicas, wanted, "copies answer")
+        text = f"{count}; {outcome.note or 'the others are coming up'}"
         return (holds(_KIND, ConditionReason.ROLLING_OUT, text),)
     return ()
 

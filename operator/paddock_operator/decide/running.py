@@ -67,6 +67,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         ready_replicas=endpoints,
         verdict=Verdict.ROLLED_BACK if kept_back else step.verdict,
         note=course.taken_back if kept_back else step.message,
+        slowest=state.slowest,
         serving_namespace=course.namespace,
         look_after_seconds=min(wait for wait in waits if wait is not None),
     )
@@ -111,6 +112,7 @@ def hold(observed: Observed, config: Config, findings: tuple[Finding, ...], *, d
         wanted=wanted,
         replicas=len(here),
         ready_replicas=endpoints,
+        slowest=state.slowest,
         serving_namespace=status.serving_namespace,
         look_after_seconds=state.look_after_seconds,
     )

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 
-from paddock_operator.decide import causes
+from paddock_operator.decide import causes, coming
 from paddock_operator.decide.copies import Copy, is_ready
+from paddock_operator.decide.outcome import Coming
 from paddock_operator.kinds import LEADER_WORKER_SET, REPLICA_SET
 from paddock_operator.observed import Child, Observed
 
 RETRY_PROBE_SECONDS = 1.0
+LATE_SECONDS = 60.0
+"""What lasts so long is told by name: each text is a write of the status, and most pods come sooner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ class Judgement:
 
     findings: tuple[Finding, ...]
     look_after_seconds: float
+    slowest: Coming | None = None
+    """The copy to which nothing has happened for longest, of those that come up."""
 
 
 def judge(
@@ -58,15 +63,17 @@ def judge(
     staying = [copy for copy in copies if not copy.going and not copy.draining]
     pods = [pod for copy in staying for pod in copy.pods]
     trouble = _trouble(observed, pods, told, wanted.gpu)
+    found = coming.of(copies)
     unproven = any(is_ready(copy.leader) and not copy.answering for copy in copies if copy.leader and not copy.going)
     soon = RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0
     return Judgement(
         findings=(
             *_scheduled(observed, pods, wanted),
-            _serving(pods, endpoints, wanted, trouble=trouble, note=note),
+            _serving(endpoints, wanted, trouble=trouble, note=note, waits=_waits(found, now=observed.now)),
             *_degraded(endpoints, wanted, trouble),
         ),
         look_after_seconds=soon,
+        slowest=next(iter(found), None),
     )
 
 
@@ -81,7 +88,7 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
         return (fails(kind, cause.reason, cause.advised),)
     placed = sum(1 for pod in alive if (pod.get("spec") or {}).get("nodeName"))
     all_pods = (wanted.copies - wanted.held) * wanted.pods_per_copy
-    text = f"{placed} of {all_pods} pods have a node"
+    text = counted(placed, all_pods, "pods have a node")
     if placed >= all_pods:
         return (holds(kind, ConditionReason.SCHEDULED, text),)
     refused = _refused(observed)
@@ -90,11 +97,25 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
     return (fails(kind, ConditionReason.PODS_PENDING, text),)
 
 
+def counted(there: int, wanted: int, what: str) -> str:
+    """How many there are of how many. There may be more than are wanted, as in a rollout."""
+    return f"{there} of {wanted} {what}" if there <= wanted else f"{there} {what}, and {wanted} are wanted"
+
+
+def _waits(found: Sequence[Coming], *, now: float) -> tuple[ConditionReason, str]:
+    """What the copy that is nearest to answering waits for."""
+    loading = next((item for item in found if item.reason == ConditionReason.LOADING), None)
+    if loading is not None:
+        return loading.reason, "the engine is loading the weights"
+    late = [item for item in found if now - item.since >= LATE_SECONDS]
+    return ConditionReason.PODS_PENDING, late[0].text if late else "pods are being created"
+
+
 def _serving(
-    pods: Sequence[Child], endpoints: int, wanted: Wanted, *, trouble: causes.Cause | None, note: str
+    endpoints: int, wanted: Wanted, *, trouble: causes.Cause | None, note: str, waits: tuple[ConditionReason, str]
 ) -> Finding:
     kind = ConditionType.SERVING
-    count = f"{endpoints} of {wanted.copies} copies answered a generation"
+    count = counted(endpoints, wanted.copies, "copies answered a generation")
     told = f"{count}; {note}" if note else count
     if endpoints and endpoints >= wanted.needed:
         return holds(kind, ConditionReason.SERVING, told)
@@ -113,16 +134,14 @@ def _serving(
         return fails(kind, ConditionReason.TOO_FEW_AVAILABLE, text)
     if trouble is not None:
         return fails(kind, trouble.reason, trouble.advised)
-    if not pods:
-        return fails(kind, ConditionReason.PODS_PENDING, "pods are being created")
-    return fails(kind, ConditionReason.LOADING, "the engine is loading the weights")
+    return fails(kind, *waits)
 
 
 def _degraded(endpoints: int, wanted: Wanted, trouble: causes.Cause | None) -> tuple[Finding, ...]:
     """Only while something answers: else Serving says all."""
     if not endpoints or wanted.copies == 0 or trouble is None:
         return ()
-    text = f"{endpoints} of {wanted.copies} copies answer; {trouble.advised}"
+    text = f"{counted(endpoints, wanted.copies, 'copies answer')}; {trouble.advised}"
     return (holds(ConditionType.DEGRADED, trouble.reason, text),)
 
 
