@@ -8,7 +8,15 @@ import pytest
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import healing
 from paddock_operator.decide.healing import HealingRules
-from paddock_operator.decide.node_faults import LAST_CHOICE, FaultRules, NodeFaults, faults_of, silence_of
+from paddock_operator.decide.node_faults import (
+    LAST_CHOICE,
+    MAX_MESSAGE,
+    FaultRules,
+    NodeFaults,
+    faults_of,
+    is_bare,
+    silence_of,
+)
 from paddock_operator.decide.patients import Patient
 from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.observed import Child
@@ -389,3 +397,37 @@ def test_a_copy_that_is_given_up_stays_given_up_on_a_lost_node() -> None:
     verdict = healing.judge(patient, former=former, now=START, faults=LOST, rules=rules)
     assert verdict.failed_for_good
     assert [item.uid for item in verdict.forced] == ["a"]
+
+
+def test_broken_nodes_are_kept_off_and_short_ones_are_the_last_choice_each_named_once_and_in_order() -> None:
+    found = NodeFaults(broken={"b": "why", "a": "why"}, short={"d": 1, "b": 1, "c": 2})
+    assert found.avoided == ("a", "b", f"{LAST_CHOICE}c", f"{LAST_CHOICE}d")
+
+
+@pytest.mark.parametrize(("has", "offers", "bare"), [("1", "0", True), ("8", "0", True), ("1", "1", False)])
+def test_one_that_offers_none_of_its_gpus_is_bare(has: str, offers: str, bare: bool) -> None:
+    assert is_bare(node("n", capacity={GPU: has}, allocatable={GPU: offers}), rules=RULES) is bare
+
+
+@pytest.mark.parametrize("status", [{}, None, {"capacity": None}, {"capacity": {"cpu": "8"}, "allocatable": {}}])
+def test_one_without_gpus_is_never_bare_nor_short(status: dict[str, Any] | None) -> None:
+    plain = {"metadata": {"name": "n"}, "status": status}
+    assert not is_bare(plain, rules=RULES)
+    assert faults_of([plain], now=START, fresh=True, rules=RULES) == NodeFaults()
+
+
+def test_the_last_gpu_that_is_offered_counts_and_an_amount_that_is_no_number_does_not() -> None:
+    last, others = node("n", allocatable={GPU: "1"}), [node(name) for name in "abc"]
+    assert faults(last, *others).short == {"n": 1}
+    odd = node("n", capacity={GPU: "8", "nvidia.com/mig-1g.10gb": "1k"})
+    assert faults(odd, *others).short == {}
+
+
+def test_what_a_node_says_is_told_without_end_to_nobody() -> None:
+    broken = {"type": "GPUMissing", "status": "True", "reason": None, "message": "x" * 1000}
+    tainted = {"taints": [{"key": "gpu-broken", "value": "y" * 1000}]}
+    rules = FaultRules(taints=("gpu-broken",))
+    found = faults(node("m", conditions=[broken]), node("t", spec=tainted), node("a"), node("b"), rules=rules).broken
+    assert found["m"].startswith("node m says GPUMissing=True: xxx")
+    assert found["t"].startswith("node t has the taint gpu-broken=yyy")
+    assert {len(why) for why in found.values()} == {MAX_MESSAGE}

@@ -6,10 +6,19 @@ import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from paddock_core.resources.llamadeployment import ScalingSpec, ScalingStatus
+from paddock_core.resources.llamadeployment import ModelSpec, ScalingSpec, ScalingStatus, Spec
 from paddock_core.signals import TTFT_BOUNDS_MS, WINDOW_SECONDS, percentile_ms
-from paddock_operator.decide.scaling import CACHE_SECONDS, SAVED_SECONDS, Look, Verdict, judge
-from paddock_operator.decide.scaling_advice import TOLERANCE, Answering, Demand, by_cache, target_of
+from paddock_operator.decide.scaling import CACHE_SECONDS, SAVED_SECONDS, Look, Verdict, hold_seconds, judge
+from paddock_operator.decide.scaling_advice import (
+    TOLERANCE,
+    Answering,
+    Demand,
+    by_cache,
+    by_latency,
+    settles_in,
+    target_of,
+)
+from paddock_operator.times import format_time
 
 T0 = 1_800_000_000.0
 LONG_AGO = T0 - 100_000
@@ -396,3 +405,75 @@ def test_a_restart_of_the_operator_changes_nothing(gap: int) -> None:
     assert (blind.desired_replicas, blind.below_since) == (5, first.below_since)
     seen = look(asked(10), before=blind, now=T0 + 299 + gap)
     assert seen.desired == 1
+
+
+@pytest.mark.parametrize(("scaling", "seconds"), [(None, 0), (TEN, 0), (TO_ZERO, 120)])
+def test_a_request_waits_only_where_there_may_be_no_copy_by_intent(scaling: ScalingSpec | None, seconds: int) -> None:
+    assert hold_seconds(Spec(model=ModelSpec(id="m"), scaling=scaling)) == seconds
+
+
+def test_copies_that_all_fell_silent_stay_as_many_as_are_asked_for() -> None:
+    assert look(asked(60), before=was(6), answering=()).desired == 6
+
+
+def test_what_goes_leaves_the_fewest_that_are_allowed_at_once() -> None:
+    long = was(5, below_since=format_time(LONG_AGO))
+    assert look(asked(0), scaling=msgspec.structs.replace(TEN, min_replicas=3), before=long).desired == 3
+
+
+def test_what_was_learned_of_fewer_copies_is_forgotten_once_as_many_are_needed() -> None:
+    known = was(2, below_since=format_time(LONG_AGO), below_most=1)
+    found = after(look(asked(20), before=known))
+    assert (found.desired_replicas, found.below_since, found.below_most) == (2, "", 0)
+
+
+def test_the_begin_is_told_and_counted_from() -> None:
+    found = after(look(None, replicas=3))
+    now = format_time(T0)
+    assert (found.reason, found.scaled_at, found.saved_until) == ("to begin with", now, now)
+
+
+def test_where_a_gateway_is_silent_no_time_without_requests_begins() -> None:
+    assert after(look(asked(0, complete=False), scaling=TO_ZERO, before=was(1))).idle_since == ""
+
+
+def test_one_copy_that_had_its_time_is_enough_to_go_to_zero() -> None:
+    idle = was(2, idle_since=format_time(LONG_AGO))
+    answering = (*copies(1), *copies(1, since=T0 - 1.0))
+    assert look(asked(0), scaling=TO_ZERO, before=idle, answering=answering).desired == 0
+
+
+def test_without_gpus_nothing_saved_is_written() -> None:
+    known = was(1, saved_until=format_time(LONG_AGO))
+    assert look(asked(10), before=known, replicas=4, gpus=0).status == known
+
+
+def test_less_than_a_second_is_not_waited_for() -> None:
+    known = was(2, below_since=format_time(T0 - 300.0))
+    assert look(asked(0), before=known, now=T0 - 0.4).look_after_seconds == 1.0
+
+
+def test_a_part_of_a_request_is_none() -> None:
+    assert target_of(in_flight_per_replica=None, max_concurrency=9) == 7
+
+
+def test_an_unknown_cache_counts_as_full_as_allowed_where_the_others_are_below_on_average() -> None:
+    known = (*copies(3, kv_use=0.3), *copies(1))
+    assert by_cache(known, percent=80, current=4).copies == 3
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "answers", "wanted"), [(25_600, 100, 4), (25_600, 10, 4), (25_600, 9, 0), (800, 100, 3)]
+)
+def test_slow_answers_ask_for_twice_as_many_at_most_and_tolerable_ones_for_what_there_is(
+    milliseconds: int, answers: int, wanted: int
+) -> None:
+    """Of the bucket that ends at 800 ms the 95th percentile is 780 ms."""
+    demand = asked(1, ttft_ms=slow(milliseconds, answers))
+    assert by_latency(demand, copies(2), limit_ms=750, now=T0, current=3).copies == wanted
+
+
+def test_where_no_copy_answers_there_is_nothing_to_wait_for_nor_to_judge() -> None:
+    assert settles_in((), now=T0) == 0.0
+    assert settles_in(copies(1), now=T0) == 0.0
+    assert by_latency(asked(1, ttft_ms=slow(25_600)), (), limit_ms=750, now=T0, current=3).copies == 0
