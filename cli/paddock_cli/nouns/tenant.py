@@ -62,7 +62,7 @@ def add(tenant: str, namespace: str, output: OutputOption = Output.TABLE) -> Non
 
 @namespaces.command()
 def remove(tenant: str, namespace: str, output: OutputOption = Output.TABLE) -> None:
-    """Take a namespace away: what is deployed there stops."""
+    """Take a namespace away: what is deployed there stops at once, and what is being answered is cut."""
     Client().delete(f"/v1/tenants/{tenant}/namespaces/{namespace}")
     show({"removed": namespace}, output=output, table=print_fields)
 
