@@ -111,6 +111,22 @@ async def test_a_caller_gets_the_target_that_it_is_licensed_for_and_the_row_name
     assert caught.value.code == "TextNotImported"
 
 
+async def test_a_specification_that_names_a_denied_model_denies_nothing_of_what_serves(world: Any, spread: Any) -> None:
+    """What answers decides: the operator routes to the former model as long as that is licensed itself."""
+    world.kubernetes.objects["demo"]["spec"]["model"] = {"id": LLAMA}
+    await spread({"revision": "former", "weight": 100})
+    async with world.gateway() as app:
+        answer = await ask(world)
+        (row,) = await world.controlplane.settled(1)
+        listed = [model.id async for model in world.client().models.list()]
+        assert len(app._wiring.licenses.denied) == 0
+        # Without a target nothing but the specification says what would answer.
+        await spread()
+        await _until_refused(world)
+    assert (answer.choices[0].message.content, row["model"]) == ("former end", "smollm2-135m-instruct")
+    assert listed == ["acme-team/demo"]
+
+
 async def _until_refused(world: Any) -> None:
     async with asyncio.timeout(300):
         while True:
