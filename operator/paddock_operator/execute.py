@@ -18,10 +18,12 @@ from paddock_operator.decide.actions import (
     AddFinalizer,
     Apply,
     Delete,
+    Place,
     RecordResult,
     Refer,
     RemoveFinalizer,
     StartWeights,
+    place_of,
 )
 from paddock_operator.decide.outcome import Config
 from paddock_operator.documents import Documents
@@ -50,8 +52,8 @@ class Done(NamedTuple):
 
     writes: int
     refused: tuple[str, ...] = ()
-    copies: tuple[str, ...] = ()
-    """Why copies were refused, one line each: no later try brings them as they are."""
+    needed: tuple[str, ...] = ()
+    """Why copies were refused, or what they need, one line each: no later try brings them as they are."""
 
 
 class Executor:
@@ -84,25 +86,27 @@ class Executor:
         """What was found to hold a rendering, the rendering, and its digest."""
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
-        """Perform all actions in order. What pods serve without stops nothing, nor does a copy that Kubernetes refuses
-        keep the others from coming and going: where it fails, that is told."""
-        writes, refused, copies = 0, list[str](), dict[str, str]()
+        """Perform all actions in order. What pods serve without stops nothing. What Kubernetes refuses for what it is
+        keeps only that from being made which needs it: others come and go."""
+        writes, beside, needed = 0, list[str](), list[str]()
+        lacking = set[Place]()
         for action in actions:
-            copy = _copy(action)
-            if copy in copies:
+            if isinstance(action, Apply) and not lacking.isdisjoint(action.needs):
+                lacking.add(place_of(action.manifest))
                 continue
             try:
                 writes += await self._perform(action, observed)
             except ClusterError as error:
                 kind = _extra(action)
                 if kind is not None:
-                    refused.append(f"{kind.name}: {error}")
-                elif copy and error.status in REFUSALS:
-                    copies[copy] = f"copy {copy}: {error}"
+                    beside.append(f"{kind.name}: {error}")
+                elif isinstance(action, Apply | StartWeights) and error.status in REFUSALS:
+                    needed.append(f"{_copy(action)}{error}")
+                    lacking |= {place_of(action.manifest)} if isinstance(action, Apply) else set()
                 else:
                     raise
                 log.warning("not done", extra={"key": str(observed.key), "error": str(error)})
-        return Done(writes, tuple(refused), tuple(copies.values()))
+        return Done(writes, tuple(beside), tuple(needed))
 
     async def _perform(self, action: Action, observed: Observed) -> int:
         match action:
@@ -221,12 +225,9 @@ class Executor:
 
 
 def _copy(action: Action) -> str:
-    """The copy for which something is written; empty where it is for no single one."""
-    match action:
-        case Apply(manifest=manifest):
-            return str((manifest["metadata"].get("labels") or {}).get(names.COPY, ""))
-        case _:
-            return ""
+    """The copy for which something is made, as a text begins with it; empty where it is for no single one."""
+    labels = action.manifest["metadata"].get("labels") or {} if isinstance(action, Apply) else {}
+    return f"copy {labels[names.COPY]}: " if names.COPY in labels else ""
 
 
 def _extra(action: Action) -> Kind | None:

@@ -34,7 +34,7 @@ DENIED_RETRY_SECONDS = 60.0
 REFUSED_RETRY_SECONDS = 60.0
 REFUSED_DO = (
     "Correct what it names in spec.placement; where that is not the tenant's, the platform team looks at the admission"
-    " policy or webhook that refuses, and at the operator's rights. It is tried again, at last every minute"
+    " policy, webhook or quota that refuses, and at the operator's rights. It is tried again, at last every minute"
 )
 OUTDATED_RETRY_SECONDS = 0.1
 """The round saw an object that has changed since: the next one sees the change."""
@@ -84,8 +84,8 @@ class Reconciler:
             failure: OperatorError | None = None
             try:
                 told, actions = await self._tell_grant(observed, outcome)
-                writes, refused, copies = await self._executor.execute(actions, observed)
-                outcome = _without_copies(observed, _with_refused(outcome, refused), copies)
+                writes, refused, needed = await self._executor.execute(actions, observed)
+                outcome = _without_needed(observed, _with_refused(outcome, refused), needed)
             except (ClusterError, ControlPlaneError) as error:
                 failure, writes = error, 0
                 outcome = _told(outcome, error)
@@ -144,12 +144,12 @@ def _with_refused(outcome: Outcome, refused: tuple[str, ...]) -> Outcome:
     return replace(outcome, findings=(*others, replace(last, message=text)), look_after_seconds=wait)
 
 
-def _without_copies(observed: Observed, outcome: Outcome, copies: tuple[str, ...]) -> Outcome:
-    """The same outcome, in which Serving and Progressing say that Kubernetes refuses copies as they are."""
-    if not copies:
+def _without_needed(observed: Observed, outcome: Outcome, needed: tuple[str, ...]) -> Outcome:
+    """The same outcome, in which Serving and Progressing say that Kubernetes refuses copies, or what they need."""
+    if not needed:
         return outcome
-    more = f" (and {len(copies) - 1} more)" if len(copies) > 1 else ""
-    text = f"Kubernetes refuses {copies[0]}{more}. {REFUSED_DO}"
+    more = f" (and {len(needed) - 1} more)" if len(needed) > 1 else ""
+    text = f"Kubernetes refuses {needed[0]}{more}, and nothing is made that needs it. {REFUSED_DO}"
     finding = fails(ConditionType.SERVING, ConditionReason.APPLY_FAILED, text)
     wait = _refused_for(observed)
     wait = wait if outcome.look_after_seconds is None else min(outcome.look_after_seconds, wait)
@@ -157,7 +157,7 @@ def _without_copies(observed: Observed, outcome: Outcome, copies: tuple[str, ...
 
 
 def _refused_for(observed: Observed) -> float:
-    """For how long copies have been refused, 1 s to a minute: so long is waited for the next try."""
+    """For how long they have been refused, 1 s to a minute: so long is waited for the next try."""
     found = () if observed.deployment is None else observed.live.status.conditions
     since = [
         parse_time(item.last_transition_time)

@@ -134,13 +134,17 @@ def transitions(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[
     """What is worth an Event: troubles, and that one is over. What merely comes about by itself, as that it serves,
     stands in the status, and would be a dozen Events for every deployment that comes up."""
     before = {item.type: item for item in old}
-    return [item for item in new if _is_news(item, before.get(item.type))]
+    others = {item.reason for item in new if item.type != ConditionType.PROGRESSING and not is_well(item)}
+    return [
+        item
+        for item in new
+        if _is_news(item, before.get(item.type))
+        # Mostly it only repeats another one.
+        and not (item.type == ConditionType.PROGRESSING and (is_well(item) or item.reason in others))
+    ]
 
 
 def _is_news(item: Condition, former: Condition | None) -> bool:
-    if item.type == ConditionType.PROGRESSING:
-        # It only repeats another one.
-        return False
     if former is not None and (former.status, former.reason) == (item.status, item.reason):
         return False
     if is_well(item):

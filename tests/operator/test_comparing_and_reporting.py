@@ -100,6 +100,16 @@ def test_events_tell_transitions_once() -> None:
     assert told["metadata"]["name"] == event(look, changed[0])["metadata"]["name"]
 
 
+def test_an_end_of_a_change_that_no_other_condition_tells_is_an_event_once() -> None:
+    serves, refused = holds(ConditionType.SERVING, "Serving", ""), fails(ConditionType.SERVING, "ApplyFailed", "")
+    look, outcome = observed({}), Outcome(findings=(serves,), ready_replicas=1, wanted=1, refused="denied by policy")
+    status = status_of(look, outcome, gateway_url="")
+    assert [(item.type, item.reason) for item in transitions((), status.conditions)] == [("Progressing", "ApplyFailed")]
+    assert transitions(status.conditions, status.conditions) == []
+    both = status_of(look, replace(outcome, findings=(refused,)), gateway_url="")
+    assert [item.type for item in transitions((), both.conditions)] == ["Serving"], "told once"
+
+
 def test_what_comes_about_by_itself_is_no_event_not_even_that_it_serves() -> None:
     look = observed({})
     kind = ConditionType

@@ -1,15 +1,17 @@
-"""What pods serve without may be refused by the cluster: the rest of the round is done, and the refusal is told."""
+"""What the cluster refuses keeps nothing else from being done, and is told. What did not come about for another reason
+ends the round, and the next one tries it."""
 
 from typing import Any
 
 import pytest
+from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, holds
-from paddock_operator.decide.actions import Apply, Delete
+from paddock_operator.decide.actions import Action, Apply, Delete, in_turn, place_of
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.errors import ClusterError
-from paddock_operator.execute import Executor
+from paddock_operator.execute import REFUSALS, Executor
 from paddock_operator.gpu_quota import GpuLedger
-from paddock_operator.kinds import EXTRAS, INFERENCE_POOL, REPLICA_SET, Kind, kind_of
+from paddock_operator.kinds import EXTRAS, INFERENCE_POOL, NETWORK_POLICY, REPLICA_SET, SECRET, Kind, kind_of
 from paddock_operator.observed import Observed
 from paddock_operator.ports import Key
 from paddock_operator.reconcile import REFUSED_RETRY_SECONDS, Reconciler
@@ -26,10 +28,11 @@ def manifest(kind: Kind) -> dict[str, Any]:
 
 
 class Cluster:
-    """Refuses one kind."""
+    """Refuses one kind, by a status."""
 
-    def __init__(self, refused: Kind) -> None:
+    def __init__(self, refused: Kind, *, status: int = 422) -> None:
         self.refused = refused
+        self.status = status
         self.done: list[tuple[str, str]] = []
 
     async def apply(self, manifest: dict[str, Any], *, subresource: str = "") -> dict[str, Any]:
@@ -42,7 +45,7 @@ class Cluster:
 
     def _judge(self, verb: str, kind: Kind) -> None:
         if kind == self.refused:
-            raise ClusterError(REFUSAL, status=422)
+            raise ClusterError(REFUSAL, status=self.status)
         self.done.append((verb, kind.name))
 
 
@@ -66,8 +69,10 @@ class Empty:
         return True
 
 
-def round_of(refused: Kind, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Cluster, Empty]:
-    actions = (
+def round_of(
+    refused: Kind, monkeypatch: pytest.MonkeyPatch, *, status: int = 422, actions: tuple[Action, ...] = ()
+) -> tuple[Any, Cluster, Empty]:
+    actions = actions or (
         Apply(manifest=manifest(refused)),
         Apply(manifest=manifest(REPLICA_SET if refused != REPLICA_SET else INFERENCE_POOL)),
         Delete(kind=refused, namespace="n", name="old"),
@@ -76,7 +81,7 @@ def round_of(refused: Kind, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Clust
     serving = holds(ConditionType.SERVING, ConditionReason.SERVING, "it answers")
     outcome = Outcome(actions=actions, findings=(serving,))
     monkeypatch.setattr("paddock_operator.reconcile.decide", lambda _observed, _config: outcome)
-    cluster, empty = Cluster(refused), Empty()
+    cluster, empty = Cluster(refused, status=status), Empty()
     own: Any = cluster
     part: Any = empty
     made = Reconciler(
@@ -103,11 +108,56 @@ async def test_the_round_goes_on_and_tells_it(kind: Kind, monkeypatch: pytest.Mo
     assert f"{kind.name}: {REFUSAL}" in finding.message
 
 
-async def test_what_pods_need_ends_the_round_and_is_told_beside_a_condition_that_holds(
+SHARED, POLICY, COPY, OTHER = manifest(SECRET), manifest(NETWORK_POLICY), manifest(REPLICA_SET), manifest(REPLICA_SET)
+SHARED["metadata"]["annotations"] = {names.RENDERING: "1"}
+COPY["metadata"] |= {"name": "chat-0", "labels": {names.COPY: "chat-0"}}
+OTHER["metadata"] |= {"name": "chat-1"}
+ROUND: tuple[Action, ...] = (
+    Apply(manifest=SHARED),
+    *in_turn((POLICY, COPY), needs=frozenset({place_of(SHARED)})),
+    Apply(manifest=OTHER),
+    Delete(kind=REPLICA_SET, namespace="n", name="old"),
+)
+"""What is shared, a copy of two parts that needs it, one that is there, and one that goes."""
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_what_is_refused_keeps_only_that_from_being_made_which_needs_it(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, cluster, empty = round_of(SECRET, monkeypatch, status=status, actions=ROUND)
+    assert await made.reconcile(Key("acme", "chat")) == 1.0
+    assert cluster.done == [("apply", "ReplicaSet"), ("delete", "ReplicaSet")]
+    (outcome,) = empty.told
+    assert f"refuses {REFUSAL}, and nothing is made that needs it" in outcome.refused
+    (serving,) = outcome.findings
+    assert serving.status == "True"
+    assert outcome.refused in serving.message
+
+
+async def test_a_part_of_a_copy_that_is_refused_keeps_its_other_parts_and_no_other_copy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, cluster, empty = round_of(REPLICA_SET, monkeypatch)
+    made, cluster, _ = round_of(NETWORK_POLICY, monkeypatch, actions=ROUND)
+    await made.reconcile(Key("acme", "chat"))
+    assert cluster.done == [("apply", "Secret"), ("apply", "ReplicaSet"), ("delete", "ReplicaSet")]
+
+
+@pytest.mark.parametrize("status", [0, 409, 429, 500, 503])
+@pytest.mark.parametrize("kind", [SECRET, REPLICA_SET], ids=lambda kind: kind.name)
+async def test_what_was_not_answered_or_may_come_later_is_no_refusal(
+    kind: Kind, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, cluster, empty = round_of(kind, monkeypatch, status=status, actions=ROUND)
     with pytest.raises(ClusterError):
         await made.reconcile(Key("acme", "chat"))
-    assert cluster.done == []
-    assert empty.told[0].findings[0].message == f"it answers; but {REFUSAL}; it is tried again"
+    assert ("delete", "ReplicaSet") not in cluster.done, "the round ends, and the next one does all of it"
+    (outcome,) = empty.told
+    assert outcome.refused == "", "no rollout is judged by it"
+    assert outcome.findings[0].message == f"it answers; but {REFUSAL}; it is tried again"
+
+
+def test_each_part_needs_the_former_ones() -> None:
+    first, second = in_turn((POLICY, COPY), needs=frozenset({place_of(SHARED)}))
+    assert first.needs == {place_of(SHARED)}
+    assert second.needs == {place_of(SHARED), place_of(POLICY)}

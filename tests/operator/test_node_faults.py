@@ -205,10 +205,18 @@ def test_the_loss_of_a_node_is_no_failure_of_the_copy() -> None:
 
 def test_until_it_answers_elsewhere_it_is_told_why_it_is_not_there() -> None:
     first = judged(pod("a", node="gpu-2"), found=LOST)
+    assert first.cause is not None
+    assert first.cause.message.endswith("it is to be placed elsewhere")
+    assert first.record is not None
+    gone = Patient(name="chat-r-0", revision="chat-r", size=1, workload=None, pods=(), answers=False)
+    waits = healing.judge(gone, former=first.record, now=START, gpu=GPU, faults=LOST, rules=HealingRules())
+    assert waits.cause is not None
+    assert "is to be placed elsewhere" in waits.cause.message, "it may be that none can be made"
     made = workload("w2", born=START)
     told = judged(pod("b", node=None), found=LOST, former=first.record, made=made)
     assert told.cause is not None
     assert told.cause.reason == "NodeLost"
+    assert "copy chat-r-0 is placed elsewhere" in told.cause.message
     assert not told.down
     assert judged(pod("b"), found=LOST, former=told.record, made=made, answers=True).cause is None
 

@@ -360,14 +360,3 @@ def test_degraded_is_a_warning_and_progressing_no_event() -> None:
     events = {item.type: event(observed, item)["type"] for item in transitions((), status.conditions)}
     assert events == {"Degraded": "Warning"}
     assert [is_well(item) for item in status.conditions] == [True, False, False]
-
-
-def test_an_end_of_a_change_that_no_other_condition_tells_is_an_event_once() -> None:
-    observed, refused = looked(), Outcome(findings=(SERVES,), ready_replicas=1, wanted=1, refused="denied by policy")
-    status = status_of(observed, refused, gateway_url="")
-    assert [(item.type, item.reason) for item in transitions((), status.conditions)] == [("Progressing", "ApplyFailed")]
-    assert transitions(status.conditions, status.conditions) == []
-    both = status_of(
-        observed, replace(refused, findings=(fails(ConditionType.SERVING, "ApplyFailed", ""),)), gateway_url=""
-    )
-    assert [item.type for item in transitions((), both.conditions)] == ["Serving"], "told once"

@@ -1,5 +1,6 @@
 """What a round may do: each action is one idempotent write, or a fixed pair of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from paddock_core.catalog.types import ModelEntry
@@ -8,12 +9,32 @@ from paddock_core.resources import names
 from paddock_operator.kinds import JOB, Kind
 from paddock_operator.ports import Manifest
 
+Place = tuple[str, str, str]
+"""Kind, namespace and name of an object."""
+
+
+def place_of(manifest: Manifest) -> Place:
+    """Where it is, or will be."""
+    metadata = manifest["metadata"]
+    return str(manifest["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Apply:
     """Server-side apply of a manifest, unless it is there as rendered."""
 
     manifest: Manifest
+    needs: frozenset[Place] = frozenset()
+    """What it must not be made without: where one of these is refused, it waits for a later round."""
+
+
+def in_turn(manifests: Iterable[Manifest], *, needs: frozenset[Place] = frozenset()) -> tuple[Apply, ...]:
+    """Each needs `needs` and all those before it."""
+    made = list[Apply]()
+    for manifest in manifests:
+        made.append(Apply(manifest=manifest, needs=needs))
+        needs |= {place_of(manifest)}
+    return tuple(made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

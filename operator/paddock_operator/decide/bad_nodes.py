@@ -35,7 +35,7 @@ def on_bad_node(
         down=patient.there and not answers,
         moves=patient.there and answers,
         silent=not answers,
-        cause=Cause(reason=reason, message=f"copy {patient.name}: {why}; it is placed elsewhere"),
+        cause=Cause(reason=reason, message=f"copy {patient.name}: {why}; it is to be placed elsewhere"),
     )
 
 
@@ -64,7 +64,8 @@ def moved(patient: Patient, record: CopyStatus) -> Cause | None:
     """Why it is being placed anew, until it answers again."""
     if patient.answers or not has_left(record):
         return None
-    return Cause(reason=reason_of(record), message=told_of(record, "is placed elsewhere"))
+    ahead = "is to be placed elsewhere" if patient.workload is None else "is placed elsewhere"
+    return Cause(reason=reason_of(record), message=told_of(record, ahead))
 
 
 def let_back(patient: Patient, verdict: Verdict, *, faults: NodeFaults) -> Verdict:

@@ -16,7 +16,7 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 
 from paddock_operator.decide import causes
-from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
+from paddock_operator.decide.actions import Action, Delete, RecordResult, in_turn
 from paddock_operator.decide.engine_size import size_of
 from paddock_operator.decide.images import image_of
 from paddock_operator.decide.outcome import Config
@@ -96,8 +96,7 @@ def _started(
         placement=observed.live.spec.placement,
         config=config,
     )
-    start = tuple(Apply(manifest=manifest) for manifest in render_engine(rendering))
-    return _building("the engine Job is being started", actions=start)
+    return _building("the engine Job is being started", actions=in_turn(render_engine(rendering)))
 
 
 def request_of(observed: Observed, config: Config, model: ModelEntry, plan: Plan, *, weights: str) -> EngineRequest:

@@ -21,7 +21,7 @@ from paddock_operator.decide.patients import ready_since
 from paddock_operator.decide.prospect import look_of
 from paddock_operator.decide.revisions import Revision
 from paddock_operator.decide.rollout.plan import next_step
-from paddock_operator.decide.rollout.types import Step, Verdict
+from paddock_operator.decide.rollout.types import State, Step, Verdict
 from paddock_operator.decide.scaling_advice import Answering
 from paddock_operator.decide.seen import Course, Seen, seen_of
 from paddock_operator.decide.told import held_back, life_of, troubles
@@ -212,6 +212,9 @@ def _actions(
     ]
     needed = {course.target.name, step.goal, *(standing.revision for standing in step.standings)}
     needed |= {copy.revision for copy in seen.copies}
+    # One that has failed before it could be pinned is not pinned any more.
+    failed = {standing.revision for standing in step.standings if standing.state is State.FAILED}
+    needed -= {name for name in failed if name in course.known and not course.known[name].created_at}
     changes = workloads.Changes(
         # A single copy is taken off a drained node all the same: there is nothing to wait for.
         shared=[item for item in course.shared if wanted > 1 or kind_of(item) != POD_DISRUPTION_BUDGET],

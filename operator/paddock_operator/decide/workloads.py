@@ -7,12 +7,14 @@ from paddock_core.resources import names
 
 from paddock_operator.comparing import contains
 from paddock_operator.decide import revisions
-from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult
+from paddock_operator.decide.actions import Action, Apply, Delete, Place, RecordResult, in_turn, place_of
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.revisions import RENDERED_BY, WISH, Revision
 from paddock_operator.kinds import (
     CONFIG_MAP,
+    EXTRAS,
     INFERENCE_POOL,
+    NAMESPACE,
     NETWORK_POLICY,
     POD_DISRUPTION_BUDGET,
     POD_GROUP,
@@ -59,28 +61,57 @@ class Changes:
 
 
 def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, namespace: str) -> tuple[Action, ...]:
-    """The writes of a round, in order: first what copies need, then copies, then what nobody needs any more."""
+    """The writes of a round, in order: first what copies need, then copies, then what nobody needs any more.
+
+    Copies that are there are marked, and go, whatever becomes of the rest.
+    """
     known = {revision.name: revision for revision in changes.needed}
     deleted = {copy.name for copy in changes.delete}
-    secrets = [manifest for manifest in changes.shared if kind_of(manifest) == SECRET]
-    others = [manifest for manifest in changes.shared if kind_of(manifest) != SECRET]
-    # The Secret comes after the revision, by which it is found again when all of it is taken away.
-    applied: list[Manifest] = [*others, *_pinned(observed, changes), *secrets]
+    common = _common(observed, changes)
+    applied = list(common)
+    basis = frozenset(place_of(item.manifest) for item in common if kind_of(item.manifest) not in (*EXTRAS, CONFIG_MAP))
     for copy in copies:
         if not copy.going and copy.name not in deleted and copy.revision in known:
             since = _since(observed, copy) if copy.name in changes.draining else "" if copy.draining else None
-            applied += known[copy.revision].copy(copy.name, avoids=copy.avoids, draining_since=since)
-    for new in changes.create:
-        applied += new.revision.copy(new.name, avoids=new.avoids)
-    kept = {_place(manifest) for manifest in applied}
+            found = known[copy.revision].copy(copy.name, avoids=copy.avoids, draining_since=since)
+            new = copy.workload is None
+            applied += _made(found, known[copy.revision], basis) if new else (Apply(manifest=item) for item in found)
+    for copy in changes.create:
+        applied += _made(copy.revision.copy(copy.name, avoids=copy.avoids), copy.revision, basis)
+    kept = {place_of(item.manifest) for item in applied}
     left_over = _left_over(observed, copies, kept, namespace, {*known})
     return (
-        *(Apply(manifest=manifest) for manifest in applied),
+        *applied,
         *_unpinned(observed, copies, changes, {*known}),
         *(_delete(pod, forced=True) for pod in changes.forced),
         *(_delete(copy.workload) for copy in changes.delete if copy.workload is not None),
         *(_delete(child) for child in left_over),
     )
+
+
+def _common(observed: Observed, changes: Changes) -> tuple[Apply, ...]:
+    """What is not of one copy alone."""
+    spaces = [manifest for manifest in changes.shared if kind_of(manifest) == NAMESPACE]
+    secrets = [manifest for manifest in changes.shared if kind_of(manifest) == SECRET]
+    others = [manifest for manifest in changes.shared if kind_of(manifest) not in (NAMESPACE, SECRET)]
+    space = frozenset(map(place_of, spaces))
+    pinned = [Apply(manifest=manifest, needs=space) for manifest in _pinned(observed, changes)]
+    # The Secret comes after a revision, by which it is found again when all of it is taken away.
+    there = any(child.kind == CONFIG_MAP and not child.going for child in observed.children)
+    found_by = space if there else space.union(place_of(item.manifest) for item in pinned)
+    return (
+        *(Apply(manifest=manifest) for manifest in spaces),
+        *(Apply(manifest=manifest, needs=space) for manifest in others),
+        *pinned,
+        *(Apply(manifest=manifest, needs=found_by) for manifest in secrets),
+    )
+
+
+def _made(manifests: Sequence[Manifest], revision: Revision, basis: frozenset[Place]) -> tuple[Apply, ...]:
+    """A copy that is not there: not without what all need, nor without its revision. What only stands on a revision
+    that is there may be refused."""
+    pinned = frozenset() if revision.created_at else frozenset({place_of(revision.manifest)})
+    return in_turn(manifests, needs=basis | pinned)
 
 
 def _pinned(observed: Observed, changes: Changes) -> Iterable[Manifest]:
@@ -141,13 +172,14 @@ def _since(observed: Observed, copy: Copy) -> str:
 
 
 def _left_over(
-    observed: Observed, copies: Sequence[Copy], kept: set[tuple[str, str]], namespace: str, needed: set[str]
+    observed: Observed, copies: Sequence[Copy], kept: set[Place], namespace: str, needed: set[str]
 ) -> Iterable[Child]:
     """What no copy and no revision needs any more."""
     present = {copy.name for copy in copies}
     running = {copy.revision for copy in copies}
     for child in observed.children:
-        if child.namespace == namespace and not child.going and (child.kind.name, child.name) not in kept:
+        place = (child.kind.name, child.namespace, child.name)
+        if child.namespace == namespace and not child.going and place not in kept:
             copy = label_of(child, names.COPY)
             guards = bool(copy) and child.kind in _GUARDS and copy not in present
             shared = not copy and child.kind in _SHARED
@@ -155,10 +187,6 @@ def _left_over(
             claims = child.kind == RESOURCE_CLAIM_TEMPLATE and running <= needed
             if guards or shared or pinned or claims:
                 yield child
-
-
-def _place(manifest: Manifest) -> tuple[str, str]:
-    return kind_of(manifest).name, str(manifest["metadata"]["name"])
 
 
 def _delete(child: Child, *, forced: bool = False) -> Delete:
