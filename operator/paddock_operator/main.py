@@ -84,6 +84,12 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
             overdue(operator.deletable(), now=operator.clock.now(), drain_limit_seconds=settings.drain_limit_seconds)
         ),
     )
+    # Those that do not lead saw deployments as they were: only one instance counts them.
+    telemetry.gauges(
+        "paddock_operator_conditions",
+        "Deployments by condition, its status and its reason",
+        lambda: operator.reconciler.conditions.counts() if _leads(operator) else (),
+    )
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
     telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))
     telemetry.gauge(

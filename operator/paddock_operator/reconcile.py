@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, fails
 
+from paddock_operator.condition_book import ConditionBook
 from paddock_operator.decide.actions import Action, AddFinalizer, Delete
 from paddock_operator.decide.desired import decide
 from paddock_operator.decide.outcome import Config, Outcome
@@ -69,6 +70,11 @@ class Reconciler:
     def drifted(self) -> int:
         """Deployments that run what would be rendered otherwise now, as far as this process has looked at them."""
         return len(self._drifted)
+
+    @property
+    def conditions(self) -> ConditionBook:
+        """How many deployments show which condition, as far as this process has looked at them."""
+        return self._reporter.conditions
 
     async def reconcile(self, key: Key) -> float | None:
         """One round; after how many seconds to look again, None if only on change. Raises OperatorError: try again."""

@@ -10,6 +10,7 @@ from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionTy
 from paddock_core.resources.llamadeployment import Condition, Status
 from paddock_core.resources.reasons import of_event
 
+from paddock_operator.condition_book import ConditionBook
 from paddock_operator.decide import patience
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.rollout.types import State
@@ -83,14 +84,19 @@ class Reporter:
         self._documents = documents
         self._gateway_url = gateway_url
         self._pruned = PrunedFields()
+        self.conditions = ConditionBook()
 
     async def report(self, observed: Observed, outcome: Outcome) -> bool:
         """Write the status if it changed; whether it did. Raises ClusterError: ConflictError where somebody has
         changed the object since it was looked at."""
-        if observed.deployment is None or not outcome.findings:
+        if observed.deployment is None:
+            self.conditions.forget(observed.key)
+            return False
+        if not outcome.findings:
             return False
         old = observed.live.status
         new = status_of(observed, outcome, gateway_url=self._gateway_url)
+        self.conditions.note(observed.key, new.conditions)
         if new == old:
             return False
         metadata = {

@@ -16,6 +16,8 @@ from paddock_core import telemetry_names
 from paddock_operator.ports import Key
 
 Gauge = Callable[[], float]
+Gauges = Callable[[], Iterable[tuple[float, dict[str, str]]]]
+"""Values, each with its labels."""
 WAIT_BOUNDS = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 7.5, 10.0, 30.0, 60.0,
 )  # fmt: skip
@@ -75,8 +77,13 @@ class Telemetry:
     def gauge(self, name: str, description: str, read: Gauge) -> None:
         """A gauge that is read when the metrics are asked for."""
 
+        self.gauges(name, description, lambda: [(read(), {})])
+
+    def gauges(self, name: str, description: str, read: Gauges) -> None:
+        """The same with labels. What is not among the values any more is not shown any more."""
+
         def observe(_options: CallbackOptions) -> Iterable[Observation]:
-            return [Observation(read())]
+            return [Observation(value, labels) for value, labels in read()]
 
         self._meter.create_observable_gauge(name, callbacks=[observe], description=description)
 

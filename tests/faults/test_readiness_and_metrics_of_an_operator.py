@@ -8,6 +8,7 @@ import pytest
 from paddock_operator.health import Health
 from paddock_operator.main import watch_over
 from paddock_operator.overdue import overdue
+from paddock_operator.telemetry import Gauges as Labelled
 from paddock_operator.telemetry import Telemetry
 
 from faults.cluster.simulated.life import Life
@@ -28,10 +29,15 @@ class Gauges(Telemetry):
 
     def __init__(self) -> None:
         self.read: dict[str, Callable[[], float]] = {}
+        self.labelled: dict[str, Labelled] = {}
 
     def gauge(self, name: str, description: str, read: Callable[[], float]) -> None:
         del description
         self.read[name] = read
+
+    def gauges(self, name: str, description: str, read: Labelled) -> None:
+        del description
+        self.labelled[name] = read
 
 
 async def watched(world: World, life: Life) -> tuple[Health, Gauges]:
@@ -98,3 +104,35 @@ def test_the_metric_of_overdue_deletions_knows_the_setting(tmp_path: Path) -> No
             assert 1800.0 <= world.clock.boottime() - began <= 2400.0
 
     world_of(tmp_path, scenario, drain_limit_seconds=1800.0)
+
+
+def test_deployments_are_counted_by_condition_until_they_go_and_by_who_leads_alone(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        async with world.operator() as life:
+            _, gauges = await watched(world, life)
+            read = gauges.labelled["paddock_operator_conditions"]
+
+            def counted() -> dict[tuple[str, ...], float]:
+                return {tuple(labels.values()): value for value, labels in read()}
+
+            world.deploy("chat")
+            world.deploy("other")
+            world.deploy("declined", license={"accept": False})
+            await world.until(lambda: counted().get(("Serving", "True", "Serving")) == 2, "both to be counted")
+
+            def coming() -> list[tuple[str, ...]]:
+                return [series for series in counted() if series[:2] == ("Progressing", "True")]
+
+            await world.until(lambda: not coming(), "all to be as asked")
+            assert counted()["Progressing", "False", "AcceptDeclined"] == 1
+            world.remove("other")
+            world.remove("declined")
+            await world.until(
+                lambda: counted().get(("Accepted", "True", "Accepted")) == 1, "the others to be forgotten"
+            )
+            assert set(counted().values()) == {1.0}
+            assert life.operator is not None
+            life.operator.leader.leading.clear()
+            assert counted() == {}
+
+    world_of(tmp_path, scenario)
