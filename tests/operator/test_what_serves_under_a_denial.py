@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 from paddock_core.policy.documents import Grant
+from paddock_operator.decide import license  # noqa: A004
+from paddock_operator.decide.actions import Refer
 from paddock_operator.kinds import CONFIG_MAP, REPLICA_SET
 from paddock_operator.ports import Policy
 
@@ -69,7 +71,7 @@ def goes(world: Any) -> None:
 
 
 def test_a_change_to_a_model_that_is_not_licensed_takes_nothing_away(world: Any, demo_alone: Policy) -> None:
-    before, own = world.names(), world.parsed().license
+    before, own, plan = world.names(), world.parsed().license, world.parsed().plan
     world.policy, world.spec = demo_alone, OTHER
     world.rounds()
     assert (world.names(), answering(world)) == (before, {DEMO_MODEL: 4})
@@ -82,6 +84,7 @@ def test_a_change_to_a_model_that_is_not_licensed_takes_nothing_away(world: Any,
     assert (told(world, "Progressing").status, told(world, "Progressing").reason) == ("False", "TextNotImported")
     assert f"by the former specification, revision {revision}" in told(world, "Serving").message
     assert (world.parsed().phase, world.parsed().license) == ("LicenseRequired", own)
+    assert world.parsed().plan == plan
 
 
 def test_a_model_that_nobody_knows_takes_nothing_away(world: Any) -> None:
@@ -133,9 +136,21 @@ def test_no_copy_of_the_denied_model_is_made_or_told(world: Any, demo_alone: Pol
         assert LLAMA not in {target.model for target in world.parsed().routing.targets}
 
 
+def half_made(world: Any) -> int:
+    """Two copies of another model answer. How many of the former one do still."""
+    world.spec = {**OTHER, "rollout": {}}
+    while answering(world).get(LLAMA, 0) < 2:
+        world.round()
+        world.pods_come()
+        world.now += 5.0
+    left = answering(world)[DEMO_MODEL]
+    assert left < 4
+    return left
+
+
 def test_a_copy_of_which_nobody_knows_what_it_runs_goes_with_the_denied_model(world: Any, demo_alone: Policy) -> None:
-    former = in_mid_canary(world)
-    (other,) = {revision_of(name) for name in world.names(REPLICA_SET)} - {revision_of(name) for name in former}
+    half_made(world)
+    (other,) = {target.revision for target in world.parsed().routing.targets if target.model == LLAMA}
     world.objects = {
         (kind, name): item
         for (kind, name), item in world.objects.items()
@@ -148,17 +163,25 @@ def test_a_copy_of_which_nobody_knows_what_it_runs_goes_with_the_denied_model(wo
     assert other not in {revision_of(name) for name in world.names(REPLICA_SET)}
 
 
+def test_files_of_the_denied_model_are_not_noted_as_in_use(world: Any, demo_alone: Policy) -> None:
+    in_mid_canary(world)
+    world.policy = demo_alone
+    referred = [action for action in world.round().actions if isinstance(action, Refer)]
+    assert {action.model for action in referred} == {DEMO_MODEL}
+
+
+def test_a_former_model_that_is_denied_too_is_nothing_to_go_on_with(world: Any, demo_alone: Policy) -> None:
+    assert license.of_former(world.observed(), LLAMA) is not None
+    world.policy = demo_alone
+    assert license.of_former(world.observed(), LLAMA) is None
+    assert license.of_former(world.observed(), DEMO_MODEL) is not None
+
+
 def test_a_change_that_is_half_made_goes_back_copy_by_copy_and_says_why(world: Any, demo_alone: Policy) -> None:
-    world.spec = {**OTHER, "rollout": {}}
-    while answering(world).get(LLAMA, 0) < 2:
-        world.round()
-        world.pods_come()
-        world.now += 5.0
-    left = answering(world)[DEMO_MODEL]
+    left = half_made(world)
     world.policy = demo_alone
     world.round()
     assert answering(world) == {DEMO_MODEL: left}
-    assert left < 4
     assert world.parsed().rollout.message == (
         "what the specification asks for cannot be served: the conditions that are False say why;"
         " copies of the former revision come back"
