@@ -151,6 +151,7 @@ def test_a_quota_that_falls_takes_nothing_away() -> None:
     found = judged(look(charged=Charged(granted=16, others=64), limit=0, replicas=2))
     assert found.finding is not None
     assert (found.finding.status, found.copies, found.spare) == (TRUE, 2, 0)
+    assert found.finding.message.endswith("may take 0, which was lowered after they were granted")
 
 
 def test_what_shrinks_is_given_back_when_its_pods_are_gone() -> None:

@@ -198,6 +198,17 @@ def test_a_trouble_beside_a_copy_that_answers_degrades_and_stops_nothing(reason:
     assert "1 of 2 copies answer" in degraded.message
 
 
+def test_more_than_are_wanted_are_not_counted_as_a_part_of_them() -> None:
+    judgement = judged(looked(pod("a", READY), pod("b", READY), probes={"a": None, "b": None}), wanted=1)
+    serving, scheduled = found(judgement, ConditionType.SERVING), found(judgement, ConditionType.SCHEDULED)
+    assert serving is not None
+    assert serving.message == "2 copies answered a generation, 1 wanted"
+    assert scheduled is not None
+    assert scheduled.message == "2 pods have a node, 1 wanted"
+    rolling = Outcome(findings=(SERVES,), wanted=1, ready_replicas=2, verdict=Verdict.ROLLING)
+    assert told(rolling)["Progressing"].message.startswith("2 copies answer, 1 wanted; ")
+
+
 def test_a_trouble_that_is_over_is_told_no_more() -> None:
     judgement = judged(looked(pod("chat-a", READY), probes={"chat-a": None}))
     assert found(judgement, ConditionType.DEGRADED) is None

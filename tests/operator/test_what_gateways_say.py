@@ -280,6 +280,16 @@ def test_routable_is_absent_where_it_says_nothing() -> None:
     assert nowhere.reason == "NoEndpoint"
 
 
+def test_nobody_knows_whether_requests_get_through_while_the_policy_is_expired() -> None:
+    finding = routable(routing=routing(URL), gateways=seen(view("g0")), expired=True)
+    assert finding is not None
+    assert (finding.type, finding.status, finding.reason) == ("Routable", UNKNOWN, "PolicyExpired")
+    assert "confirmed by the gateway; but the policy is expired" in finding.message
+    behind = routable(routing=routing(URL), gateways=seen(view("g0", routing="d0")), expired=True)
+    assert behind is not None
+    assert behind.reason == "GatewayBehind", "what is known is told"
+
+
 def test_of_many_gateways_that_are_behind_some_are_named() -> None:
     finding = routable(routing=routing(URL), gateways=seen(*(view(f"g{n}", routing="d0") for n in range(9))))
     assert finding is not None

@@ -80,7 +80,8 @@ def judge(observed: Observed, *, tenant: Tenant, plan: Plan, given: int) -> Judg
             spare=spare,
         )
     # Nothing of the other deployments: each of their changes would be a write of this one's status.
-    text = f"{_sum(plan, most)}; tenant {tenant.id} may take {limit}"
+    lowered = ", which was lowered after they were granted" if gpus > limit else ""
+    text = f"{_sum(plan, most)}; tenant {tenant.id} may take {limit}{lowered}"
     return Judgement(
         finding=holds(ConditionType.QUOTA_AVAILABLE, ConditionReason.QUOTA_AVAILABLE, text),
         status=QuotaStatus(gpus=gpus, limit=limit),

@@ -8,9 +8,12 @@ from paddock_operator.gateways import Gateways
 _MOST_NAMED = 5
 
 
-def routable(*, routing: RoutingStatus | None, gateways: Gateways, former: Condition | None = None) -> Finding | None:
+def routable(
+    *, routing: RoutingStatus | None, gateways: Gateways, former: Condition | None = None, expired: bool = False
+) -> Finding | None:
     """The condition Routable for the routing that this round tells; None where it does not apply.
 
+    `expired`: whether the policy is; a gateway whose own is as old refuses every request, whatever it was told.
     `former`: as the status has it. It stays while gateways are only beginning to be asked, as after a change of leader.
 
     It does not apply without gateways to ask, where nothing was ever served, and where requests are held until the
@@ -44,7 +47,11 @@ def routable(*, routing: RoutingStatus | None, gateways: Gateways, former: Condi
             ConditionReason.GATEWAY_BEHIND,
             f"not confirmed yet by {_named(behind)}, of {len(fresh)} gateways that answer",
         )
-    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, _confirmed(len(fresh), silent=silent))
+    text = _confirmed(len(fresh), silent=silent)
+    if expired:
+        more = "the policy is expired, and gateways refuse every request whose own is: see LicenseAccepted"
+        return unknown(ConditionType.ROUTABLE, ConditionReason.POLICY_EXPIRED, f"{text}; but {more}")
+    return holds(ConditionType.ROUTABLE, ConditionReason.ROUTABLE, text)
 
 
 def _confirmed(count: int, *, silent: list[str]) -> str:

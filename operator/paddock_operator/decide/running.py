@@ -122,7 +122,9 @@ def hold(observed: Observed, config: Config, findings: tuple[Finding, ...], *, d
 def _routable(observed: Observed, told: RoutingStatus | None) -> tuple[Finding, ...]:
     conditions = observed.live.status.conditions
     former = next((item for item in conditions if item.type == ConditionType.ROUTABLE), None)
-    finding = routable.routable(routing=told, gateways=observed.gateways, former=former)
+    finding = routable.routable(
+        routing=told, gateways=observed.gateways, former=former, expired=observed.policy.expired
+    )
     return () if finding is None else (finding,)
 
 

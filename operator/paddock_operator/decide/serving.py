@@ -99,7 +99,7 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
 
 def counted(there: int, wanted: int, what: str) -> str:
     """How many there are of how many. There may be more than are wanted, as in a rollout."""
-    return f"{there} of {wanted} {what}" if there <= wanted else f"{there} {what}, and {wanted} are wanted"
+    return f"{there} of {wanted} {what}" if there <= wanted else f"{there} {what}, {wanted} wanted"
 
 
 def _waits(found: Sequence[Coming], *, now: float) -> tuple[ConditionReason, str]:
