@@ -74,10 +74,10 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
         if not copy.going and copy.name not in deleted and copy.revision in known:
             since = _since(observed, copy) if copy.name in changes.draining else "" if copy.draining else None
             found = known[copy.revision].copy(copy.name, avoids=copy.avoids, draining_since=since)
-            new = copy.workload is None
-            applied += _made(found, known[copy.revision], basis) if new else (Apply(manifest=item) for item in found)
-    for copy in changes.create:
-        applied += _made(copy.revision.copy(copy.name, avoids=copy.avoids), copy.revision, basis)
+            there = copy.workload is not None
+            applied += (Apply(manifest=item) for item in found) if there else _made(found, known[copy.revision], basis)
+    for new in changes.create:
+        applied += _made(new.revision.copy(new.name, avoids=new.avoids), new.revision, basis)
     kept = {place_of(item.manifest) for item in applied}
     left_over = _left_over(observed, copies, kept, namespace, {*known})
     return (
