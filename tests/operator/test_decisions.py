@@ -387,6 +387,9 @@ def test_a_namespace_that_passed_to_another_tenant_takes_its_pods_along(policies
     deleted = [(action.kind, action.namespace) for action in outcome.actions if isinstance(action, Delete)]
     assert deleted == [(REPLICA_SET, "paddock-serving-former")]
     assert "ReplicaSet" in kinds_applied(outcome)
+    serving = next(item for item in outcome.findings if item.type is ConditionType.SERVING)
+    assert "paddock-serving-former goes, and is not waited for" in serving.message
+    assert "cut" in serving.message
 
 
 def test_orphans_of_an_object_that_is_gone_are_removed(serving: Any) -> None:

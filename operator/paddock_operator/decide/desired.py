@@ -212,15 +212,25 @@ def _run(observed: Observed, config: Config, *, held: Pinned, prepared: Prepared
         outcome = _of_former(outcome, target.name)
     # The namespace may have passed to another tenant: what runs among the former one's goes.
     elsewhere = [child for child in observed.children if child.namespace != namespace]
+    if elsewhere:
+        text = (
+            f"the namespace is another tenant's now: what ran in {elsewhere[0].namespace} goes, and is not waited for"
+        )
+        outcome = _saying(outcome, f"{text}, so what is still being answered there is cut", statuses=(TRUE, FALSE))
     return replace(outcome, actions=(*outcome.actions, *teardown.removals(elsewhere), *_in_use(observed, course)))
 
 
 def _of_former(outcome: Outcome, revision: str) -> Outcome:
     """What serves is told to be of another specification than the one that stands there."""
     text = f"by the former specification, revision {revision}: the present one waits for the conditions that are False"
+    return _saying(outcome, text, statuses=(TRUE,))
+
+
+def _saying(outcome: Outcome, text: str, *, statuses: Sequence[str]) -> Outcome:
+    """The condition Serving says this too, where its status is one of these."""
     told = tuple(
         replace(finding, message=f"{finding.message}; {text}")
-        if finding.type == ConditionType.SERVING and finding.status == TRUE
+        if finding.type == ConditionType.SERVING and finding.status in statuses
         else finding
         for finding in outcome.findings
     )
