@@ -8,6 +8,7 @@ import pytest
 from paddock_operator.kinds import (
     CONFIG_MAP,
     EVENT,
+    JOB,
     NETWORK_POLICY,
     POD,
     POD_DISRUPTION_BUDGET,
@@ -68,7 +69,7 @@ def lose_shared(world: World, kind: Kind) -> Callable[[], bool]:
     return lambda: shared(world, kind) == lost
 
 
-@pytest.mark.parametrize("kind", [*NEEDED, REPLICA_SET], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*NEEDED, JOB, REPLICA_SET], ids=lambda kind: kind.name)
 def test_nothing_is_made_without_it_and_all_of_it_comes_once_it_is_allowed(tmp_path: Path, kind: Kind) -> None:
     async def scenario(world: World) -> None:
         refuse(world, kind)
