@@ -238,3 +238,28 @@ def test_what_takes_as_long_as_it_takes_is_waited_for(world: Any, case: str) -> 
     asked = msgspec.structs.replace(seen.live, metadata={**live.metadata, "generation": 2})
     (again,) = patience.judge(replace(seen, deployment=asked), outcome)
     assert again.status == "True", "what is asked anew has its time from then on"
+
+
+def test_the_round_that_ends_the_waiting_comes_by_itself(world: Any) -> None:
+    world.round()
+    waits = Outcome(findings=(fails(ConditionType.SCHEDULED, "PodsPending", "0 of 2"),), wanted=2)
+    world.now += 100.0
+    assert patience.within(world.observed(), waits).look_after_seconds == DEADLINE - 100.0 + 1.0
+    sooner = patience.within(world.observed(), replace(waits, look_after_seconds=30.0))
+    assert sooner.look_after_seconds == 30.0
+    world.now += DEADLINE
+    assert patience.within(world.observed(), waits).look_after_seconds is None, "it is told by then"
+    assert patience.judge(world.observed(), waits)[0].reason == "ProgressDeadlineExceeded"
+
+
+def test_once_it_serves_gateways_have_their_time_from_then_on(world: Any) -> None:
+    world.round()
+    began = format_time(world.now)
+    fields = {"status": "False", "message": "", "observedGeneration": 1, "lastTransitionTime": began}
+    why = {"Serving": "Loading", "Routable": "NoEndpoint", "Progressing": "ProgressDeadlineExceeded"}
+    world.status = {"conditions": [{"type": kind, "reason": reason, **fields} for kind, reason in why.items()]}
+    world.now += 86_400.0
+    serves = holds(ConditionType.SERVING, "Serving", "1 of 1")
+    behind = fails(ConditionType.ROUTABLE, "GatewayBehind", "not confirmed yet")
+    (found,) = patience.judge(world.observed(), Outcome(findings=(serves, behind), wanted=1, ready_replicas=1))
+    assert (found.status, found.reason) == ("True", "GatewayBehind")
