@@ -35,7 +35,7 @@ from paddock_operator.decide import (
     weights,
 )
 from paddock_operator.decide import copies as copies_of
-from paddock_operator.decide.actions import AddFinalizer, Refer
+from paddock_operator.decide.actions import AddFinalizer, Refer, StartWeights
 from paddock_operator.decide.outcome import Config, Outcome
 from paddock_operator.decide.prepare import (
     SECRET_ROTATION,
@@ -173,7 +173,10 @@ def _prepared(
 ) -> Outcome:
     """What is done with the revision, or until there is one."""
     # Before anything is made: from then on the object cannot go without us.
-    first = prepared.actions if prepared.refused else (*_finalizer_first(observed), *prepared.actions)
+    first = () if prepared.refused else _finalizer_first(observed)
+    # Last what asks the control plane: while that is away, what serves is still healed.
+    asking = tuple(action for action in prepared.actions if isinstance(action, StartWeights))
+    others = tuple(action for action in prepared.actions if not isinstance(action, StartWeights))
     ready: Prepared | None = prepared
     if prepared.target is None:
         lost = prepared.refused or files_go(observed, held, prepared)
@@ -184,7 +187,7 @@ def _prepared(
         outcome = _run(observed, config, held=held, prepared=ready, charged=charged)
         outcome = replace(outcome, findings=(*found, *outcome.findings))
     wait = prepared.look_after_seconds or (LACK_SECONDS if prepared.target is None else None)
-    outcome = replace(outcome, actions=(*first, *outcome.actions), weights=prepared.progress)
+    outcome = replace(outcome, actions=(*first, *others, *outcome.actions, *asking), weights=prepared.progress)
     return outcome if wait is None else _look_within(outcome, wait)
 
 
