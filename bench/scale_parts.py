@@ -56,6 +56,8 @@ class Result:
     """What one size took."""
 
     deployments: int
+    yardstick: float = 0.0
+    """Seconds of a fixed piece of arithmetic, right before and right after: the mean."""
     applied: float = 0.0
     """Seconds from the first to the last apply."""
     converged: float = 0.0

@@ -22,6 +22,15 @@ def note(text: str) -> None:
     print(f"[{time.monotonic() - BEGIN:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
+async def yardstick() -> float:
+    """Seconds that a fixed piece of arithmetic takes on all cores at once: how fast the machine is just now."""
+    begin = time.monotonic()
+    command = (sys.executable, "-S", "-c", "for _ in range(40_000_000): pass")
+    workers = [await asyncio.create_subprocess_exec(*command) for _ in range(os.cpu_count() or 1)]
+    await asyncio.gather(*(worker.wait() for worker in workers))
+    return time.monotonic() - begin
+
+
 def cpu_of_all() -> dict[str, float]:
     """CPU seconds so far of this program and of each that it has started and that still runs, by name."""
     found: dict[str, float] = {}

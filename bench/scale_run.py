@@ -99,6 +99,7 @@ async def _world(
 
 async def _size(world: World, size: int) -> Result:
     """Apply so many, and wait until all serve; then until their benchmarks are told, which are requests too."""
+    before = await process.yardstick()
     result, at, cpu = Result(deployments=size), now(), process.cpu_of_all()
     rounds = await counted(world)
     begin = time.monotonic()
@@ -117,6 +118,7 @@ async def _size(world: World, size: int) -> Result:
     await asyncio.sleep(SETTLE_SECONDS)
     result.rounds = await counted(world) - rounds
     result.requests = requests(world.folder, user="paddock-operator", since=at, until=now())
+    result.yardstick = (before + await process.yardstick()) / 2
     process.note(f"{size} deployments: {result.whole:.1f} s, {sum(result.requests.values()) / size:.1f} requests each")
     return result
 

@@ -8,6 +8,7 @@ from scale_after import CHILD_EVENTS, COLD_START, FILES, KEY_AGE, LAG, RESYNC
 from scale_parts import Result
 
 NO_TARGET = ("", "")
+YARDSTICK = "how fast the machine was just then: 40,000,000 empty turns of a Python loop on each core at once, s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,7 @@ def rendered(results: list[Result], extra: dict[str, float]) -> str:
         _row(RATIO, [f"{_ratio(item):.2f}" for item in results], of=_ratio(largest)),
         _row("CPU s, all programs: operator's run / bare client's", [_both(item, None) for item in results]),
         *(_row(f"CPU s, {name}", [_both(item, name) for item in results]) for name in _programs(largest)),
+        _row(YARDSTICK, [f"{item.yardstick:.2f}" for item in results]),
         _row("rounds a deployment", [f"{item.rounds / item.deployments:.1f}" for item in results]),
         _row(MEMORY, [f"{item.resident_mb:.0f}" for item in results], of=largest.resident_mb),
         _row(REQUESTS, [f"{_each(item):.1f}" for item in results], of=_each(largest)),
