@@ -9,7 +9,7 @@ from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.signals import DeploymentSignal, GatewayReport
 from paddock_operator.documents import Documents
 from paddock_operator.index import Index
-from paddock_operator.loop import BEGIN_SECONDS, CHILD_SECONDS, Loop
+from paddock_operator.loop import BEGIN_SECONDS, CHILD_SECONDS, ROUNDS_A_PASS, Loop
 from paddock_operator.ports import Key, Manifest
 from paddock_operator.queue import WorkQueue
 from paddock_operator.signals_book import SignalBook
@@ -185,7 +185,7 @@ async def test_between_two_rounds_all_else_has_its_turn() -> None:
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
-    assert len(set(begun)) == len(begun), "no two rounds begin in one pass of the event loop"
+    assert max(begun.count(at) for at in begun) <= ROUNDS_A_PASS, "few rounds begin in one pass of the event loop"
 
 
 def test_gateways_that_follow_another_routing_are_told_apart_from_requests_that_wait() -> None:
