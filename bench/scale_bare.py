@@ -110,7 +110,7 @@ async def _run(world: World, result: Result, work: list[list[dict[str, Any]]], *
 
 
 def _once(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first write of each object."""
+    """One write of each object, to find it by."""
     by_place = {(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]): item for item in items}
     return list(by_place.values())
 

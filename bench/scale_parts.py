@@ -22,8 +22,6 @@ MODEL = "bench-model"
 SECONDS = 600.0
 LOOK_SECONDS = 0.25
 """How often what is waited for is looked at."""
-
-
 Place = tuple[str, str]
 """Namespace and name."""
 

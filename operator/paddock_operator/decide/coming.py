@@ -12,10 +12,11 @@ from paddock_operator.decide import causes
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.outcome import Coming
 from paddock_operator.decide.patients import created, node_of
+from paddock_operator.manifests.serving_pods import TRITON, WORKER
 from paddock_operator.observed import Child
 from paddock_operator.times import format_time, parse_time
 
-MADE = ("triton", "worker")
+MADE = (TRITON, WORKER)
 """Our own containers of serving pods. Others are put there by somebody else: meshes, vaults, collectors."""
 
 

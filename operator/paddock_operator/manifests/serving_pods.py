@@ -10,6 +10,8 @@ from paddock_operator.manifests.render import REVISION_OBJECT, Rendering, digest
 from paddock_operator.manifests.repository import files, key_of
 from paddock_operator.manifests.serving.secret import KEY_FILES, SECRET_KEY
 
+TRITON, WORKER = "triton", "worker"
+"""Containers of a pod that answers, and of one that helps it."""
 GRACE_SECONDS = 90
 """Triton is given 60 s to end running requests; the rest is for the engine to close."""
 LOAD_BYTES_PER_SECOND = 256 * 1024**2
@@ -59,7 +61,7 @@ def template(rendering: Rendering, *, worker: bool = False) -> dict[str, Any]:
 def _server(rendering: Rendering) -> dict[str, Any]:
     secret = {"secretKeyRef": {"name": rendering.name, "key": SECRET_KEY}}
     return {
-        "name": "triton",
+        "name": TRITON,
         **_container(rendering, command="serve"),
         "env": [{"name": "PADDOCK_SERVING_TRITON_SECRET", "valueFrom": secret}, *_environment(rendering)],
         "ports": [_port("http", HTTP_PORT), _port("grpc", GRPC_PORT), _port("metrics", METRICS_PORT)],
@@ -70,7 +72,7 @@ def _server(rendering: Rendering) -> dict[str, Any]:
 def _worker(rendering: Rendering) -> dict[str, Any]:
     """It is started from the leader: whether it listens is all that can be asked of it."""
     return {
-        "name": "worker",
+        "name": WORKER,
         **_container(rendering, command="serve-worker"),
         "env": _environment(rendering),
         "ports": [_port("ssh", GROUP_PORT)],
