@@ -110,6 +110,8 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
     folder = settings.journal_dir / settings.instance
     secret = SecretFile(settings.internal_token_file, text=internal)
     async with _lock(folder), aiohttp.ClientSession(trust_env=False, middlewares=(presenting(secret),)) as session:
+        # Before the journal makes segments of its own: one made ahead goes again where the disk is full.
+        requests = await asyncio.to_thread(left_open, folder)
         journal = Journal(folder=folder, segment_bytes=settings.journal_segment_bytes)
         exported = start_export(settings.instance)
         shipper = _shipper(settings, internal, journal, exported)
@@ -122,7 +124,6 @@ async def running(settings: Settings, *, clock: Clock) -> AsyncIterator[App]:
             exported=exported,
             session=session,
         )
-        requests = await asyncio.to_thread(left_open, folder)
         for request in requests:
             journal.keep_open(request.intent.usage_id)
         work = (*background(wiring, shipper, session), settle_the_lost(requests, wiring, shipper, session))

@@ -3,11 +3,14 @@
 import asyncio
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from paddock_core.usage.recovery import LeftOpen
+from paddock_gateway.recover import left_open
 
 HELLO: list[Any] = [{"role": "user", "content": "hello"}]
 PROMPT_TOKENS = 24
@@ -287,6 +290,19 @@ async def test_without_room_in_the_journal_new_work_is_refused(world: Any, monke
         await world.controlplane.settled(1)
     assert (caught.value.status_code, caught.value.code) == (503, "JournalFull")
     assert len(world.triton.bodies) == len(world.controlplane.records) == 1
+
+
+async def test_what_was_left_is_read_before_segments_are_made(world: Any, monkeypatch: Any) -> None:
+    seen: list[list[str]] = []
+
+    def looking(folder: Path) -> tuple[LeftOpen, ...]:
+        seen.append([path.name for path in folder.glob("*.journal")])
+        return left_open(folder)
+
+    monkeypatch.setattr("paddock_gateway.main.left_open", looking)
+    async with world.gateway():
+        await world.client().chat.completions.create(model="demo", messages=HELLO, max_tokens=2)
+    assert seen == [[]]
 
 
 async def test_a_bug_before_admission_is_a_500_in_openais_shape(world: Any, monkeypatch: Any) -> None:
