@@ -26,6 +26,9 @@ RETRY_SECONDS = 60.0
 BEHIND_SECONDS = 1.0
 """An operator whose rounds come later than this is behind: it would measure itself, and those that wait for a round
 would wait for that too."""
+CALM_SECONDS = 5.0
+"""For so long it has caught up before copies are tried: of many that come at once, the last ones still come up when no
+round is late any more."""
 MOST_BEHIND_SECONDS = 120.0
 """Longer than this no copy waits to be tried."""
 LOOK_SECONDS = 0.25
@@ -77,6 +80,7 @@ class BenchmarkBook:
         self._load = load
         self._changed = changed
         self._late_seconds = late_seconds
+        self._behind_at = -math.inf
         self._queue = asyncio.Queue[_Trial]()
         self._known: dict[tuple[str, str], _Memory] = {}
 
@@ -135,8 +139,15 @@ class BenchmarkBook:
 
     async def _caught_up(self) -> None:
         until = self._clock.boottime() + MOST_BEHIND_SECONDS
-        while self._late_seconds() > BEHIND_SECONDS and self._clock.boottime() < until:  # noqa: ASYNC110 - no event
+        while self._is_behind() and self._clock.boottime() < until:  # noqa: ASYNC110 - no event
             await asyncio.sleep(LOOK_SECONDS)
+
+    def _is_behind(self) -> bool:
+        """Whether rounds are late, or were when it was asked a moment ago."""
+        now = self._clock.boottime()
+        if self._late_seconds() > BEHIND_SECONDS:
+            self._behind_at = now
+        return now - self._behind_at < CALM_SECONDS
 
     def _memory(self, uid: str, revision: str) -> _Memory:
         now = self._clock.boottime()
