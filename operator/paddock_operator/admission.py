@@ -32,6 +32,7 @@ from paddock_operator.ports import Manifest, Policy
 
 Place = Callable[[PlacementSpec], str | None]
 Charge = Callable[[LlamaDeployment], str | None]
+Count = Callable[[str], str | None]
 
 MAX_WARNING = 240
 """The API server cuts warnings that are longer than 256 characters."""
@@ -45,6 +46,8 @@ UNTIL = "it does not run; what served before goes on while its own license holds
 """What becomes of a specification whose license does not hold yet."""
 TENANT_UNKNOWN = "TenantUnknown"
 """First word of a warning that is no condition: who is let in later is nothing that keeps a deployment back."""
+TOO_MANY = "TooManyDeployments"
+"""First word of a refusal that is no condition: what is not stored has none."""
 FEWER_THAN_AVAILABLE = "MinAvailable"
 SCALED_BY_LOAD = "ScaledByLoad"
 """First words of warnings about numbers that mean something else than one might think."""
@@ -85,9 +88,11 @@ def review(
     priorities: Sequence[str] = (),
     placed: Place = lambda _placement: None,
     charged: Charge = lambda _deployment: None,
+    crowded: Count = lambda _namespace: None,
 ) -> Review:
     """Judge an object that is to be created, or to replace `old`. `priorities` are the classes that may be named;
-    `placed` says why it may not be placed as it asks, `charged` why the GPU quota has no room for it now."""
+    `placed` says why it may not be placed as it asks, `charged` why the GPU quota has no room for it now, `crowded` why
+    a namespace may have no more deployments."""
     size = _bytes(new)
     if size > MAX_OBJECT_BYTES and (old is None or size > _bytes(old)):
         text = f"the object has {size} bytes, and may have {MAX_OBJECT_BYTES}: keep long annotations somewhere else"
@@ -95,6 +100,10 @@ def review(
     if "deletionTimestamp" in new["metadata"] or (old is not None and old.get("spec") == new.get("spec")):
         # Finalizers and labels must always be changeable, whatever became of the license meanwhile.
         return Review()
+    if old is None and new["kind"] == llamadeployment.KIND:
+        full = crowded(new["metadata"]["namespace"])
+        if full is not None:
+            return Review(refusal=f"{TOO_MANY}: {full}")
     look = _REVIEWS[new["kind"]]
     found = _with_place(look(new, policy, catalog), new, priorities, placed)
     before = _Found() if old is None else _with_place(look(old, policy, catalog), old, priorities, placed)

@@ -70,10 +70,28 @@ class Reviewer:
                 taints=self._settings.toleration_keys,
             ),
             charged=partial(self._lacks_gpus, policy),
+            crowded=partial(self._has_enough, policy),
         )
         if answer.refusal is not None:
             self._refused(new, answer.refusal, policy)
         return answer
+
+    def _has_enough(self, policy: Policy, namespace: str) -> str | None:
+        """Why there may be no more deployments of whose the namespace is; None while there may. As far as this instance
+        has heard of them: a few more get in where many are written at once."""
+        most, tenant = self._settings.tenant_deployments, policy.view.namespace_tenant(namespace)
+        spaces = [str(item["metadata"]["namespace"]) for item in self._deployments()]
+        if tenant is None:
+            count = spaces.count(namespace)
+        else:
+            count = sum(policy.view.namespace_tenant(space) == tenant for space in spaces)
+        if count < most:
+            return None
+        whose = f"namespace {namespace}" if tenant is None else f"tenant {tenant.id}"
+        return (
+            f"{whose} has {count} LlamaDeployments, and may have {most}: delete what is not needed any more, or ask the"
+            " platform team to raise tenants.deployments of the chart (PADDOCK_OPERATOR_TENANT_DEPLOYMENTS)"
+        )
 
     def _lacks_gpus(self, policy: Policy, wished: LlamaDeployment) -> str | None:
         """Why the tenant's quota has no room for it now; None where it has, or where that cannot be said."""

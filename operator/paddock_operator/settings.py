@@ -99,6 +99,10 @@ class OperatorSettings(BaseSettings):
     tenant_pods: int = Field(default=1000, ge=1, le=1_000_000)
     """Pods that may exist in each tenant's serving namespace."""
 
+    tenant_deployments: int = Field(default=200, ge=1, le=100_000)
+    """LlamaDeployments that a tenant may have in all its namespaces, those included that do not run: every instance of
+    the operator holds all of them. A namespace that is no tenant's may have as many."""
+
     weights_volume: dict[str, Any]
     """Volume source (JSON, as in a pod's `volumes`, without the name) that holds the weights of all models."""
 

@@ -66,13 +66,23 @@ def scale(replicas: int | None, *, name: str = "chat") -> Manifest:
 
 
 def reviewer(
-    *stored: Manifest, gpus: int | None = 8, given: int = 0, refused: Any = None, nodes: Iterable[Any] = (H100,)
+    *stored: Manifest,
+    gpus: int | None = 8,
+    given: int = 0,
+    refused: Any = None,
+    nodes: Iterable[Any] = (H100,),
+    most: int = 200,
 ) -> Reviewer:
     known = {key_of(item): item for item in stored}
     inventory = inventory_of(list(nodes))
     assert not nodes or inventory != Inventory()
     settings = OperatorSettings.model_construct(
-        priority_classes=(), scheduler_names=(), volcano_queues=(), toleration_keys=(), tenant_gpus=given
+        priority_classes=(),
+        scheduler_names=(),
+        volcano_queues=(),
+        toleration_keys=(),
+        tenant_gpus=given,
+        tenant_deployments=most,
     )
     return Reviewer(
         settings=settings,
@@ -170,3 +180,20 @@ def test_a_refusal_is_told_to_the_book_of_denials() -> None:
     assert judge(new, None).refusal is not None
     assert [document for document, _ in heard] == [new]
     assert heard[0][1].startswith("InvalidParallelism: ")
+
+
+def test_a_tenant_has_so_many_deployments_and_no_more_in_all_its_namespaces() -> None:
+    one, two, foreign = deployment("a"), deployment("b", namespace="acme-2"), deployment("c", namespace="globex")
+    answer = reviewer(one, two, foreign, most=2).judge(deployment(), None)
+    assert (answer.refusal or "").startswith("TooManyDeployments: tenant acme has 2 LlamaDeployments, and may have 2: ")
+    assert reviewer(one, foreign, most=2).judge(deployment(), None).refusal is None
+    changed = reviewer(one, two, most=1).judge(deployment("a", replicas=2), one)
+    assert changed.refusal is None, "what is stored can always be changed"
+
+
+def test_a_namespace_that_is_no_tenants_has_as_many() -> None:
+    some = [deployment(name, namespace="nobodys") for name in ("a", "b")]
+    judge = reviewer(*some, deployment("c", namespace="others"), most=2).judge
+    refusal = judge(deployment(namespace="nobodys"), None).refusal or ""
+    assert refusal.startswith("TooManyDeployments: namespace nobodys has 2 LlamaDeployments")
+    assert judge(deployment(namespace="others"), None).refusal is None
