@@ -41,6 +41,9 @@ SECRET_TRUST_SECONDS = 300.0
 REFUSALS = (400, 403, 422)
 """Statuses by which the API server refuses an object for what it is: asking again gets the same answer."""
 
+STAYS = (*REFUSALS, 500)
+"""By which it refuses to delete or to note something, also where a webhook that it asks about that does not answer."""
+
 MOST_COMPARED = 50_000
 
 REFERENCE_TRUST_SECONDS = 300.0
@@ -54,6 +57,41 @@ class Done(NamedTuple):
     refused: tuple[str, ...] = ()
     needed: tuple[str, ...] = ()
     """Why copies were refused, or what they need, one line each: no later try brings them as they are."""
+
+
+class _Left:
+    """What of a round was refused, and what must not be done for that."""
+
+    def __init__(self) -> None:
+        self.beside: list[str] = []
+        self.needed: list[str] = []
+        self.stays: list[ClusterError] = []
+        self._lacking: set[Place] = set()
+
+    def keeps(self, action: Action) -> bool:
+        """Whether an action waits for a later round: what it needs, or what was to happen to its object before."""
+        if isinstance(action, RemoveFinalizer):
+            return bool(self.stays)
+        place, needs = _place(action), action.needs if isinstance(action, Apply) else frozenset[Place]()
+        kept = place in self._lacking or not self._lacking.isdisjoint(needs)
+        if kept and place is not None:
+            self._lacking.add(place)
+        return kept
+
+    def note(self, action: Action, error: ClusterError) -> None:
+        """Something was not done. Raises the error where it ends the round."""
+        kind, place = _extra(action), _place(action)
+        if kind is not None:
+            self.beside.append(f"{kind.name}: {error}")
+            return
+        if isinstance(action, Apply | StartWeights) and error.status in REFUSALS:
+            self.needed.append(f"{_copy(action)}{error}")
+        elif isinstance(action, Delete | RecordResult) and error.status in STAYS:
+            self.stays.append(error)
+        else:
+            raise error
+        if place is not None:
+            self._lacking.add(place)
 
 
 class Executor:
@@ -87,26 +125,20 @@ class Executor:
 
     async def execute(self, actions: Sequence[Action], observed: Observed) -> Done:
         """Perform all actions in order. What pods serve without stops nothing. What Kubernetes refuses for what it is
-        keeps only that from being made which needs it: others come and go."""
-        writes, beside, needed = 0, list[str](), list[str]()
-        lacking = set[Place]()
+        keeps only that from being made which needs it: others come and go. What may not go keeps nothing else from
+        going, and is raised in the end: the round did not do what it is for."""
+        writes, left = 0, _Left()
         for action in actions:
-            if isinstance(action, Apply) and not lacking.isdisjoint(action.needs):
-                lacking.add(place_of(action.manifest))
+            if left.keeps(action):
                 continue
             try:
                 writes += await self._perform(action, observed)
             except ClusterError as error:
-                kind = _extra(action)
-                if kind is not None:
-                    beside.append(f"{kind.name}: {error}")
-                elif isinstance(action, Apply | StartWeights) and error.status in REFUSALS:
-                    needed.append(f"{_copy(action)}{error}")
-                    lacking |= {place_of(action.manifest)} if isinstance(action, Apply) else set()
-                else:
-                    raise
+                left.note(action, error)
                 log.warning("not done", extra={"key": str(observed.key), "error": str(error)})
-        return Done(writes, tuple(beside), tuple(needed))
+        if left.stays:
+            raise left.stays[0]
+        return Done(writes, tuple(left.beside), tuple(left.needed))
 
     async def _perform(self, action: Action, observed: Observed) -> int:
         match action:
@@ -228,6 +260,17 @@ def _copy(action: Action) -> str:
     """The copy for which something is made, as a text begins with it; empty where it is for no single one."""
     labels = action.manifest["metadata"].get("labels") or {} if isinstance(action, Apply) else {}
     return f"copy {labels[names.COPY]}: " if names.COPY in labels else ""
+
+
+def _place(action: Action) -> Place | None:
+    """Of the object that an action writes or removes, where it is one."""
+    match action:
+        case Apply(manifest=manifest):
+            return place_of(manifest)
+        case Delete() | RecordResult():
+            return action.kind.name, action.namespace, action.name
+        case _:
+            return None
 
 
 def _extra(action: Action) -> Kind | None:

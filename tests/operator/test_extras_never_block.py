@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, holds
-from paddock_operator.decide.actions import Action, Apply, Delete, in_turn, place_of
+from paddock_operator.decide.actions import Action, Apply, Delete, RecordResult, RemoveFinalizer, in_turn, place_of
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.errors import ClusterError
-from paddock_operator.execute import REFUSALS, Executor
+from paddock_operator.execute import REFUSALS, STAYS, Executor
 from paddock_operator.gpu_quota import GpuLedger
 from paddock_operator.kinds import EXTRAS, INFERENCE_POOL, NETWORK_POLICY, REPLICA_SET, SECRET, Kind, kind_of
 from paddock_operator.observed import Observed
@@ -34,6 +34,8 @@ class Cluster:
         self.refused = refused
         self.status = status
         self.done: list[tuple[str, str]] = []
+        self.asked: list[str] = []
+        """What the refused kind was asked for."""
 
     async def apply(self, manifest: dict[str, Any], *, subresource: str = "") -> dict[str, Any]:
         self._judge("apply", kind_of(manifest))
@@ -43,8 +45,13 @@ class Cluster:
         self._judge("delete", kind)
         return True
 
+    async def merge(self, kind: Kind, **_: Any) -> dict[str, Any]:
+        self._judge("merge", kind)
+        return {}
+
     def _judge(self, verb: str, kind: Kind) -> None:
         if kind == self.refused:
+            self.asked.append(verb)
             raise ClusterError(REFUSAL, status=self.status)
         self.done.append((verb, kind.name))
 
@@ -155,6 +162,38 @@ async def test_what_was_not_answered_or_may_come_later_is_no_refusal(
     (outcome,) = empty.told
     assert outcome.refused == "", "no rollout is judged by it"
     assert outcome.findings[0].message == f"it answers; but {REFUSAL}; it is tried again"
+
+
+GOES: tuple[Action, ...] = (
+    Delete(kind=SECRET, namespace="n", name="a"),
+    Apply(manifest=COPY),
+    Delete(kind=REPLICA_SET, namespace="n", name="b"),
+    RemoveFinalizer(resource_version="1"),
+)
+
+
+@pytest.mark.parametrize("status", STAYS)
+async def test_what_may_not_go_keeps_nothing_else_from_going_or_coming(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, cluster, empty = round_of(SECRET, monkeypatch, status=status, actions=GOES)
+    with pytest.raises(ClusterError, match=REFUSAL):
+        await made.reconcile(Key("acme", "chat"))
+    assert cluster.done == [("apply", "ReplicaSet"), ("delete", "ReplicaSet")], "and nothing forgets that it is there"
+    assert empty.told[0].findings[0].message == f"it answers; but {REFUSAL}; it is tried again"
+
+
+async def test_what_could_not_be_noted_of_an_object_keeps_that_object_and_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone: tuple[Action, ...] = tuple(Delete(kind=SECRET, namespace="n", name=name) for name in ("noted", "other"))
+    noted = RecordResult(kind=REPLICA_SET, namespace="n", name="noted", result="{}")
+    same = Delete(kind=REPLICA_SET, namespace="n", name="noted")
+    made, cluster, _ = round_of(REPLICA_SET, monkeypatch, status=403, actions=(noted, same, *gone))
+    with pytest.raises(ClusterError, match=REFUSAL):
+        await made.reconcile(Key("acme", "chat"))
+    assert cluster.done == [("delete", "Secret")] * 2
+    assert cluster.asked == ["merge"], "its evidence is not there, so it is not deleted either"
 
 
 def test_each_part_needs_the_former_ones() -> None:
