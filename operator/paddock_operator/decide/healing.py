@@ -11,7 +11,7 @@ from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus
 
 from paddock_operator.decide import counted, evidence
-from paddock_operator.decide.bad_nodes import has_left, let_back, moved, on_bad_node, on_silent_node
+from paddock_operator.decide.bad_nodes import let_back, moved, on_bad_node, on_silent_node
 from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.counted import Counted
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
@@ -146,7 +146,7 @@ def _paused(patient: Patient, record: CopyStatus | None, *, now: float, rules: H
         return Verdict(record=record, held=True, down=patient.there, silent=True, cause=cause)
     wait = parse_time(record.retry_at) - now if record.retry_at else 0.0
     told = _told_seconds(patient, record, now=now, rules=rules)
-    if wait <= 0 and told is not None and told <= 0:
+    if told is not None and told <= 0:
         return Verdict(record=None)
     if wait <= 0:
         verdict = Verdict(record=record, cause=moved(patient, record))
@@ -164,7 +164,8 @@ def _told_seconds(patient: Patient, record: CopyStatus, *, now: float, rules: He
         return None
     if record.retry_at:
         return parse_time(record.retry_at) + rules.longest_pause_seconds - now
-    left = record.evidence if has_left(record) else None
+    # Without a pause it left a node: what else goes wrong is followed by one.
+    left = record.evidence
     return 0.0 if left is None else parse_time(left.at) + rules.moving_seconds - now
 
 
@@ -209,9 +210,7 @@ def _partly_placed(
     record = msgspec.structs.replace(record, yielded=yielded, failed_at=format_time(now), retry_at=until, evidence=left)
     often = f"gave its devices back, as only {len(holds)} of {patient.size} pods found a node, and is tried again"
     cause = Cause(reason=reason_of(record), message=told_of(record, f"{often} at {until}"))
-    return Verdict(
-        record=record, held=True, down=patient.there, silent=True, cause=cause, look_after_seconds=max(1.0, wait)
-    )
+    return Verdict(record=record, held=True, down=patient.there, silent=True, cause=cause, look_after_seconds=wait)
 
 
 def _placed(verdict: Verdict, *, complete: bool) -> Verdict:
