@@ -3,7 +3,9 @@
 `paddock_local.stack` starts the whole of Kubernetes instead, with a node that runs pods.
 """
 
+import atexit
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -33,7 +35,8 @@ START_SECONDS = 60.0
 PORTS = 10
 PORT_RANGE, SINGLE_PORTS = (20000, 32000), range(10000, 20000)
 """Below those that the kernel hands out for outgoing connections: it would give one to somebody before it is used."""
-_singles = itertools.cycle(random.sample(SINGLE_PORTS, len(SINGLE_PORTS)))
+OWN_PORTS = 500
+"""How many of the single ports a process has to itself."""
 
 USERS = {
     "admin": ("admin", "system:masters"),
@@ -109,14 +112,32 @@ def find_kubectl() -> str:
     return str(own) if own.exists() else shutil.which("kubectl") or "kubectl"
 
 
+@functools.cache
+def _own_ports() -> Iterator[int]:
+    """The ports of this process, over and over. One more beside them is kept open while it lives: by that another
+    process sees that they are taken, also those that are about to be used."""
+    blocks = range(SINGLE_PORTS.start, SINGLE_PORTS.stop, OWN_PORTS)
+    for first in random.sample(blocks, len(blocks)):
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.1", first))
+            keeper.listen()
+        except OSError:
+            keeper.close()
+            continue
+        atexit.register(keeper.close)
+        return itertools.cycle(random.sample(range(first + 1, first + OWN_PORTS), OWN_PORTS - 1))
+    raise RuntimeError(f"every block between {SINGLE_PORTS.start} and {SINGLE_PORTS.stop} has a process that uses it")
+
+
 def free_port() -> int:
-    """A port on which nothing listens now, and which nobody else in this process gets."""
-    for port in itertools.islice(_singles, len(SINGLE_PORTS)):
+    """A port on which nothing listens now, and which nobody else who asks here gets, in whatever process."""
+    for port in itertools.islice(_own_ports(), OWN_PORTS - 1):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
             return port
-    raise RuntimeError(f"no port is free between {SINGLE_PORTS.start} and {SINGLE_PORTS.stop}")
+    raise RuntimeError(f"none of the {OWN_PORTS - 1} ports of this process is free")
 
 
 @contextlib.contextmanager
