@@ -8,6 +8,7 @@ from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import counted, healing
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
 from paddock_operator.decide.patients import Patient
+from paddock_operator.decide.verdicts import Verdict, looked_at
 from paddock_operator.observed import Child
 from paddock_operator.times import format_time
 
@@ -201,3 +202,125 @@ class TestLeaving:
         patient = Patient(name="chat-r-0", revision="chat-r", size=1, workload=workload(), pods=former)
         assert [item.uid for item in healing.judge_leaving(patient, faults=LOST).forced] == ["a"]
         assert healing.judge_leaving(replace(patient, workload=None), faults=LOST).forced == tuple(former)
+
+
+class TestCounting:
+    def test_what_was_seen_once_is_not_counted_again_after_it_was_out_of_sight(self) -> None:
+        case = Case(size=2)
+        ended = [pod("l", worker=0), pod("a", worker=1, restarts=1, left=CRASH)]
+        case.look(*ended)
+        case.look(ended[0])
+        case.look(*ended)
+        assert case.failures == 1
+
+    def test_a_word_that_was_there_before_it_failed_is_no_new_try(self) -> None:
+        case = Case(retry="1700000000")
+        case.look(pod("a", restarts=1, left=CRASH))
+        assert case.failures == 1
+
+    def test_a_group_that_answers_after_a_failed_start_is_sound(self) -> None:
+        case = Case(size=2)
+        case.look(*group(restarts=1, left=CRASH))
+        verdict = case.look(*group(restarts=1, left=CRASH, ready_since=START), answers=True)
+        assert (verdict.silent, verdict.cause) == (False, None)
+
+    def test_a_group_that_comes_while_its_workload_goes_is_not_called_broken(self) -> None:
+        case = answering_group()
+        case.made = workload(going=True)
+        verdict = case.look(*group("l2", "a2", born=START + 60), answers=True)
+        assert (verdict.silent, verdict.cause) == (False, None)
+
+    def test_the_end_of_a_pod_alone_that_is_being_deleted_is_no_failure(self) -> None:
+        case = Case()
+        case.look(pod("a", restarts=1, left=CRASH, going=True))
+        assert case.failures == 0
+
+
+class TestWhatIsTold:
+    def test_a_look_that_is_due_sooner_stays_and_none_comes_at_once(self) -> None:
+        plain = Verdict(record=None)
+        assert looked_at(plain, 0.2).look_after_seconds == 1.0
+        assert looked_at(looked_at(plain, 5.0), 9.0).look_after_seconds == 5.0
+        assert looked_at(looked_at(plain, 9.0), 5.0).look_after_seconds == 5.0
+
+    def test_what_no_container_left_names_none(self) -> None:
+        case = Case(size=2)
+        pods = (pod("l", worker=0), unplaced("a", worker=1, since=START))
+        cause = case.after(RULES.partial_seconds)._look(pods, False).cause
+        assert cause is not None
+        assert "container" not in cause.message
+
+    def test_in_the_pause_after_failures_a_lost_node_and_a_place_that_it_gave_up_are_not_its_reason(self) -> None:
+        case = Case(size=2)
+        pods = (pod("l", worker=0), unplaced("a", worker=1, since=START))
+        case.record = case.after(RULES.partial_seconds)._look(pods, False).record
+        assert case.record is not None
+        case.record = msgspec.structs.replace(case.record, failures=1)
+        case.made = workload("w2", born=case.after(2000).now)
+        ends = [pod(uid, worker=place, born=case.now, restarts=1, left=CRASH) for place, uid in enumerate("la")]
+        failed = case.look(ends[0], unplaced("a", worker=1, since=case.now))
+        assert failed.cause is not None
+        assert failed.cause.reason == "RestartDelayed"
+        lost = Case()
+        lost.look(pod("a", restarts=1, left=CRASH))
+        lost.look(pod("a", restarts=2, left=CRASH))
+        lost.faults = LOST
+        lost.look(pod("a", restarts=2, left=CRASH))
+        lost.made, lost.faults = None, NO_FAULTS
+        waits = lost.look()
+        assert waits.held
+        assert waits.cause is not None
+        assert waits.cause.reason == "RestartDelayed"
+
+
+class TestBadNodes:
+    def test_of_two_bad_nodes_the_same_one_is_told_each_time(self) -> None:
+        ranks = [pod(f"p{rank}", worker=rank, node=f"gpu-{rank}") for rank in range(8)]
+        case = Case(size=8, faults=NodeFaults(lost={f"gpu-{rank}": f"gpu-{rank} is silent" for rank in range(8)}))
+        cause = case.look(*ranks).cause
+        assert cause is not None
+        assert "gpu-0 is silent" in cause.message
+        doubts = frozenset(f"gpu-{rank}" for rank in range(8))
+        for doubted in (
+            NodeFaults(doubted=doubts | {"gpu"}, distrusted="doubt"),
+            NodeFaults(doubted_gpus=doubts | {"gpu"}, distrusted="doubt"),
+        ):
+            told = Case(size=8, faults=doubted).look(*ranks).cause
+            assert told is not None
+            assert "node gpu-0 " in told.message, "the first one of its own"
+
+    def test_a_doubt_about_a_node_of_others_is_not_told(self) -> None:
+        elsewhere = frozenset({"gpu-9"})
+        assert Case(faults=NodeFaults(doubted=elsewhere, distrusted="doubt")).look(pod("a")).cause is None
+        assert Case(faults=NodeFaults(doubted_gpus=elsewhere, distrusted="doubt")).look(pod("a")).cause is None
+
+    def test_of_two_silent_nodes_the_one_that_is_lost_first_is_looked_at_first(self) -> None:
+        case = Case(size=2, faults=NodeFaults(waiting={"gpu-1": 40.0, "gpu-2": 3.0}))
+        assert case.look(pod("l", worker=0), pod("a", worker=1, node="gpu-2")).look_after_seconds == 3.0
+
+    @pytest.mark.parametrize(("asks", "offers", "answers", "leaves"), [(8, 1, True, True), (1, 1, False, True)])
+    def test_one_gpu_that_is_left_is_one(self, asks: int, offers: int, answers: bool, leaves: bool) -> None:
+        ends = [pod("l", worker=0, restarts=1, left=CRASH), pod("a", worker=1, node="gpu-2")]
+        for item in ends:
+            item.manifest["spec"]["containers"] = [{"resources": {"limits": {"nvidia.com/gpu": str(asks)}}}]
+        verdict = Case(size=2, faults=NodeFaults(short={"gpu-1": offers})).look(*ends, answers=answers)
+        assert (verdict.down or verdict.moves) is leaves
+
+    def test_one_that_a_broken_gpu_took_is_told_so_until_it_answers_elsewhere(self) -> None:
+        case = Case(faults=NodeFaults(broken={"gpu-1": "node gpu-1 says XidCriticalError=True"}))
+        assert case.look(pod("a")).down
+        case.made = None
+        cause = case.look().cause
+        assert cause is not None
+        assert cause.reason == "GpuLost"
+
+    def test_a_group_of_which_the_scheduler_has_looked_at_one_pod_is_let_back(self) -> None:
+        fresh = Patient(
+            name="chat-r-0",
+            revision="chat-r",
+            size=2,
+            workload=workload(),
+            pods=[unplaced("l", worker=0, since=START), pod("a", worker=1, node=None)],
+            avoids=("gpu-1",),
+        )
+        assert healing.judge(fresh, former=None, now=START, rules=RULES).down

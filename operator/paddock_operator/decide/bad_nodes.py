@@ -73,7 +73,7 @@ def let_back(patient: Patient, verdict: Verdict, *, faults: NodeFaults) -> Verdi
     kept_off = {node for node in patient.avoids if not node.startswith(LAST_CHOICE)}
     mended = kept_off - set(faults.broken)
     waits = any(unplaced(pod) is not None for pod in patient.living) and not patient.nodes
-    if verdict.held or not mended or not waits or faults.distrusted:
+    if not mended or not waits or faults.distrusted:
         return verdict
     return replace(verdict, down=patient.there)
 

@@ -50,8 +50,7 @@ def parse(text: str) -> Counted | None:
 
 def afresh(patient: Patient, *, retry: str) -> Counted:
     """Where what its pods show now counts for nothing."""
-    leader = "" if patient.leader is None else patient.leader.uid
-    return Counted(workload=_workload(patient), leader=leader, ends=_ends(patient), retry=retry)
+    return Counted(workload=_workload(patient), ends=_ends(patient), retry=retry)
 
 
 def of_new(patient: Patient, *, retry: str) -> Counted:
@@ -69,7 +68,7 @@ def count(patient: Patient, known: Counted) -> tuple[bool, Counted]:
     known = known if leader is None else replace(known, leader=leader.uid)
     ends = _ends(patient)
     if any(evidence.is_excused(pod.manifest) for pod in patient.present()):
-        return False, replace(known, ends=max(ends, known.ends), state=TAKEN)
+        return False, replace(known, state=TAKEN)
     # A group that has answered fails once: whatever else its pods end of follows from that.
     over = known.state == TAKEN or (known.state == FAILED and known.workers)
     failed = ends > known.ends and not over
@@ -77,29 +76,16 @@ def count(patient: Patient, known: Counted) -> tuple[bool, Counted]:
 
 
 def answered(patient: Patient, known: Counted) -> Counted:
-    """What is remembered of one that answers: that it has not failed since, and of a group which pods it is."""
-    leader = patient.leader
-    if leader is None or known.state == TAKEN or (known.workers and known.state == FAILED):
-        return known
-    workers = known.workers or workers_of(patient)
-    return replace(known, workload=_workload(patient), leader=leader.uid, workers=workers, state="")
-
-
-def is_mixed(patient: Patient, known: Counted) -> bool:
-    """True if a group's workers are not those any more that it answered with, and its leader still is."""
-    same = patient.leader is not None and patient.leader.uid == known.leader
-    return same and bool(known.workers) and known.workers != workers_of(patient)
+    """What is remembered of one that answers and is not broken: that it has not failed since, and of a group which pods
+    it is."""
+    return known if known.state == TAKEN else replace(known, workers=_workers(patient), state="")
 
 
 def is_broken(patient: Patient, known: Counted) -> bool:
-    """True if a part of a group has ended and its leader is still the former one: such a group computes no more."""
+    """True if a group that has answered computes no more: a part of it has ended, or is another pod now, and its leader
+    is still the former one."""
     same = patient.leader is not None and patient.leader.uid == known.leader
-    return is_mixed(patient, known) or (same and bool(known.workers) and known.state != "")
-
-
-def workers_of(patient: Patient) -> str:
-    """A digest of the workers of a group; empty for a copy of one pod."""
-    return digest(pod.uid for pod in patient.workers) if patient.grouped else ""
+    return same and bool(known.workers) and (known.state != "" or known.workers != _workers(patient))
 
 
 def digest(words: Iterable[str]) -> str:
@@ -119,6 +105,11 @@ def _anew(patient: Patient, known: Counted, *, leader: str) -> tuple[bool, Count
 
 def _ends(patient: Patient) -> int:
     return sum(evidence.endings(pod.manifest) for pod in patient.present())
+
+
+def _workers(patient: Patient) -> str:
+    """A digest of the workers of a group; empty for a copy of one pod, which has none."""
+    return digest(pod.uid for pod in patient.workers)
 
 
 def _workload(patient: Patient) -> str:

@@ -52,7 +52,7 @@ def told_of(record: CopyStatus, ahead: str) -> str:
     text, left = f"copy {record.name} {often}{ahead}", record.evidence
     if left is None:
         return text
-    where = f"container {left.container} of pod {left.pod} on {left.node or 'no node'}: " if left.container else ""
+    where = f"container {left.container} of pod {left.pod} on {left.node}: " if left.container else ""
     return f"{text}; {where}{left.reason}: {left.message}"
 
 
