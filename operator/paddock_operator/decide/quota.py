@@ -114,8 +114,7 @@ def settle(observed: Observed, outcome: Outcome) -> Outcome:
     elif not any(finding.type == ConditionType.QUOTA_AVAILABLE for finding in outcome.findings):
         granted, noted = observed.charged.granted, observed.live.status.quota
         unsure = any(finding.status == UNKNOWN for finding in outcome.findings)
-        kept = granted if unsure else min(granted, held(observed.children))
-        status = QuotaStatus(gpus=kept, limit=0 if noted is None else noted.limit)
+        status = QuotaStatus(gpus=granted if unsure else 0, limit=0 if noted is None else noted.limit)
     if status is not None:
         total = max(status.gpus, held(observed.children), _after(observed, outcome))
         status = msgspec.structs.replace(status, gpus=total) if total or status.wanted else None
