@@ -58,7 +58,9 @@ CHECK = "def test_sum() -> None:\n    assert {call} == 3\n"
 FORMER, PRESENT = (f"from paddock_operator import {name}\n\n" + CHECK.format(call=f"{name}(1, 2)") for name in "fg")
 
 
-def test_a_bug_fails_where_it_was_and_passes_here(tmp_path: Path) -> None:
+def test_a_bug_fails_where_it_was_and_passes_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each play is a run of pytest: most of its time would go into loading plugins, which this scenario does not use.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     history = History(tmp_path)
     history.commit(operator="def f(a, b):\n    return a - b\n", test="")
     mended = history.commit(operator="def f(a, b):\n    return a + b\n", test=FORMER)

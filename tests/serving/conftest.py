@@ -86,7 +86,7 @@ def tokenizer(gguf_path: Path) -> Tokenizer:
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
-    with running_triton(folder=tmp_path_factory.mktemp("triton"), address="127.3.0.7") as server:
+    with running_triton(folder=tmp_path_factory.mktemp("triton"), address="127.78.0.7") as server:
         yield server
 
 
@@ -154,5 +154,5 @@ def wait_until_ready(server: Triton) -> None:
 @pytest.fixture
 def short_lived_triton(tmp_path: Path) -> Iterator[Triton]:
     """A server of its own, for a test that harms it."""
-    with running_triton(folder=tmp_path, address="127.3.0.8") as server:
+    with running_triton(folder=tmp_path, address="127.78.0.8") as server:
         yield server

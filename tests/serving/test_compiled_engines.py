@@ -370,7 +370,7 @@ def test_a_refused_server_ends_once_with_the_reason_and_then_waits(image: Image)
     environment = {
         "PATH": os.environ["PATH"],
         "PADDOCK_SERVING_TRITON_SECRET": "0123456789abcdef0123456789abcdef",
-        "PADDOCK_SERVING_BIND": "127.3.0.9",
+        "PADDOCK_SERVING_BIND": "127.78.0.9",
         "PADDOCK_SERVING_MODELS_DIR": str(image.folder / "models"),
         "PADDOCK_SERVING_SCRATCH_DIR": str(image.folder / "scratch"),
         "PADDOCK_SERVING_TERMINATION_LOG": str(image.folder / "words"),
