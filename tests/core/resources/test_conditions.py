@@ -1,5 +1,6 @@
 """Conditions: transition times and phases."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.conditions import (
@@ -11,8 +12,10 @@ from paddock_core.resources.conditions import (
     Finding,
     fails,
     holds,
+    is_well,
     merge,
     phase,
+    unknown,
 )
 
 FINDINGS = st.lists(
@@ -65,3 +68,38 @@ def test_phase_is_the_word_for_the_first_thing_that_is_missing() -> None:
     assert phase_of(accepted, licensed, fails(ConditionType.SERVING, "Loading", "")) == "Starting"
     assert phase_of(accepted, licensed, fails(ConditionType.SERVING, ConditionReason.STOPPED, "")) == "Stopped"
     assert phase_of(accepted, licensed, holds(ConditionType.SERVING, "Serving", "")) == "Serving"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        (ConditionType.ACCEPTED, "Invalid"),
+        (ConditionType.LICENSE_ACCEPTED, "LicenseRequired"),
+        (ConditionType.PLANNED, "Unplannable"),
+        (ConditionType.QUOTA_AVAILABLE, "QuotaExceeded"),
+        (ConditionType.WEIGHTS_READY, "Preparing"),
+        (ConditionType.IMAGE_ACCEPTED, "ImageNotPinned"),
+        (ConditionType.ENGINE_READY, "Building"),
+        (ConditionType.SCHEDULED, "Scheduling"),
+        (ConditionType.SERVING, "Starting"),
+        (ConditionType.ROUTABLE, "Routing"),
+    ],
+)
+def test_each_condition_that_does_not_hold_has_its_word(kind: ConditionType, word: str) -> None:
+    assert phase_of(fails(kind, "Why", "")) == word
+    assert phase_of(unknown(kind, "Why", "")) == "Unknown", "what is not known is not told as failed"
+    assert phase_of(holds(kind, "Well", "")) == ("Serving" if kind is ConditionType.SERVING else "Pending")
+
+
+@pytest.mark.parametrize("word", ["Stopped", "ScaledToZero", "Draining", "GroupFailed"])
+def test_what_serving_says_of_itself_goes_before_all_that_is_missing(word: str) -> None:
+    lacking = fails(ConditionType.PLANNED, "NoGPU", "")
+    assert phase_of(lacking, fails(ConditionType.SERVING, word, "")) == word
+
+
+def test_all_is_well_where_it_holds_and_degraded_where_it_does_not() -> None:
+    for kind in ConditionType:
+        well = kind is not ConditionType.DEGRADED
+        found = [holds(kind, "Reason", ""), fails(kind, "Reason", ""), unknown(kind, "Reason", "")]
+        told = [is_well(item) for item in merge(old=(), found=found, generation=1, now="t")]
+        assert told == [well, not well, not well]
