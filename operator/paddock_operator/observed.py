@@ -104,6 +104,9 @@ class Observed:
     engines: tuple[EngineJob, ...] = ()
     probes: dict[str, str | None] = field(default_factory=dict)
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Uid of a ready pod to the seconds since its first probe that failed, with no answer since, as far as this process
+    knows; without those that answer, that are not asked yet, and those of a moment at which the probes are doubted."""
     warned: dict[str, Warned] = field(default_factory=dict)
     """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
     faults: NodeFaults = NO_FAULTS
