@@ -135,5 +135,5 @@ async def internal_port(*, book: Signals, token: SecretFile, host: str, port: in
         book.end()
         if api.polls:
             await asyncio.sleep(_LAST_WORDS_SECONDS)
-        server.should_exit = True
+        server.leave()
         await serving

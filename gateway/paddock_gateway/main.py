@@ -77,7 +77,7 @@ async def serve(settings: Settings, *, clock: Clock = SYSTEM) -> None:
         waiting = asyncio.create_task(stopping.wait())
         await asyncio.wait((serving, waiting), return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-        server.should_exit = True
+        server.leave()
         await app.finish(settings.shutdown_seconds)
         await serving
     _log.info("stopped")

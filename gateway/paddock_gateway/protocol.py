@@ -17,7 +17,21 @@ _LINES = {
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its own signal handling: what comes after the last request is ours to finish."""
+    """uvicorn without its own signal handling: what comes after the last request is ours to finish. It does nothing
+    between its start and `leave`, where uvicorn looks ten times a second whether it should end and writes the date."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Take no new connections, let requests end, and end."""
+        self.should_exit = True
+        self._leaving.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # makes the headers that every answer has
+        await self._leaving.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -497,6 +497,7 @@ class World:
                     ws="none",
                     log_config=None,
                     access_log=False,
+                    date_header=False,
                 )
             )
             serving = asyncio.create_task(server.serve())
@@ -509,7 +510,7 @@ class World:
                 for client in self.clients:
                     await client.close()
                 self.clients.clear()
-                server.should_exit = True
+                server.leave()
                 await app.finish(5)
                 await serving
 
