@@ -122,6 +122,12 @@ def ready_at(api: Any, pod: str, namespace: str, *, address: str) -> None:
     _status(api, "pod", pod, namespace, status)
 
 
+def hangs(api: Any, pod: str, namespace: str) -> None:
+    """Let a pod run on and not be ready any more."""
+    not_ready = [{"type": "Ready", "status": "False"}, {"type": "PodScheduled", "status": "True"}]
+    _status(api, "pod", pod, namespace, {"phase": "Running", "conditions": not_ready})
+
+
 def remove_pod(api: Any, namespace: str, name: str) -> None:
     """Let a pod be gone at once, as if its kubelet had ended it."""
     api.kubectl("delete", "pod", name, "-n", namespace, "--grace-period=0", "--force")

@@ -75,7 +75,10 @@ def test_defaults_of_the_schema_are_those_of_the_types() -> None:
 
 def test_columns_subresources_and_names() -> None:
     columns = [column["name"] for column in VERSION["additionalPrinterColumns"]]
-    assert columns == ["Model", "TP", "PP", "GPUs", "Ready", "License", "URL", "Age", "Charged", "Wanted"]
+    assert columns == [
+        *("Model", "Phase", "TP", "PP", "GPUs", "Ready", "License", "URL", "Age"),
+        *("Reason", "Charged", "Wanted"),
+    ]
     assert set(VERSION["subresources"]) == {"status", "scale"}
     assert DOCUMENT["spec"]["names"]["shortNames"] == ["llama"]
     assert DOCUMENT["metadata"]["name"] == "llamadeployments.paddock.dev"

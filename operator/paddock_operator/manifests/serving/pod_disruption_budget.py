@@ -8,10 +8,14 @@ ORDER = 7
 
 def render(rendering: Rendering) -> Manifest:
     """One for a deployment of several copies. What may be missing is counted against the replicas of all controllers
-    of its pods."""
+    of its pods. Pods that are not ready may always be evicted: those that hang would keep their node for ever."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": rendering.metadata(),
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": rendering.selector}},
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": rendering.selector},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
     }
