@@ -247,6 +247,10 @@ def test_the_round_that_ends_the_waiting_comes_by_itself(world: Any) -> None:
     assert patience.within(world.observed(), waits).look_after_seconds == DEADLINE - 100.0 + 1.0
     sooner = patience.within(world.observed(), replace(waits, look_after_seconds=30.0))
     assert sooner.look_after_seconds == 30.0
+    later = patience.within(world.observed(), replace(waits, look_after_seconds=9000.0))
+    assert later.look_after_seconds == DEADLINE - 100.0 + 1.0
+    gone = replace(world.observed(), deployment=None)
+    assert patience.within(gone, waits) == waits
     world.now += DEADLINE
     assert patience.within(world.observed(), waits).look_after_seconds is None, "it is told by then"
     assert patience.judge(world.observed(), waits)[0].reason == "ProgressDeadlineExceeded"
@@ -263,3 +267,137 @@ def test_once_it_serves_gateways_have_their_time_from_then_on(world: Any) -> Non
     behind = fails(ConditionType.ROUTABLE, "GatewayBehind", "not confirmed yet")
     (found,) = patience.judge(world.observed(), Outcome(findings=(serves, behind), wanted=1, ready_replicas=1))
     assert (found.status, found.reason) == ("True", "GatewayBehind")
+
+
+def long_after(world: Any, outcome: Outcome, *, before: str, ago: float, status: str = "True") -> Observed:
+    """A look so long after all that the outcome tells has become so, and Progressing with it."""
+    world.round()
+    world.now += 10 * 86_400.0
+    observed: Observed = world.observed()
+    known = [(item.type, item.status, item.reason) for item in outcome.findings]
+    known.append((ConditionType.PROGRESSING, status, before))
+    when = format_time(observed.now - ago)
+    conditions = tuple(
+        Condition(type=kind, status=value, reason=why, message="", observed_generation=1, last_transition_time=when)
+        for kind, value, why in known
+    )
+    live = msgspec.structs.replace(
+        observed.live, status=msgspec.structs.replace(observed.live.status, conditions=conditions)
+    )
+    return replace(observed, deployment=live)
+
+
+SLOW = Coming(reason=ConditionReason.LOADING, text="pod p", since=0.0, patience_seconds=5000.0)
+LIMITS: dict[str, tuple[Outcome, str, float]] = {
+    "a deletion": (Outcome(findings=(fails(ConditionType.ACCEPTED, "Deleting", ""),)), "Deleting", 172_800.0),
+    "a drain": (Outcome(findings=(fails(ConditionType.SERVING, "Draining", ""),)), "Draining", 172_800.0),
+    "pods": (Outcome(findings=(fails(ConditionType.SERVING, "PodsPending", ""),), slowest=SLOW), "PodsPending", 5000.0),
+    "weights that load": (Outcome(findings=(fails(ConditionType.SERVING, "Loading", ""),), slowest=SLOW), "Loading",
+                          5000.0),
+    "another copy": (Outcome(findings=(holds(ConditionType.SERVING, "Serving", ""),), wanted=2, slowest=SLOW),
+                     "RollingOut", 5000.0),
+    "a gateway": (Outcome(findings=(fails(ConditionType.ROUTABLE, "GatewayBehind", "g"),), slowest=SLOW),
+                  "GatewayBehind", 600.0),
+    "a copy of which nothing is known": (Outcome(findings=(fails(ConditionType.SERVING, "Loading", ""),)), "Loading",
+                                         600.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_each_thing_that_is_waited_for_has_its_time_and_not_more(world: Any, case: str) -> None:
+    outcome, reason, limit = LIMITS[case]
+    in_time = long_after(world, outcome, before=reason, ago=limit)
+    (found,) = patience.judge(in_time, outcome)
+    assert (found.status, found.reason) == ("True", reason)
+    assert patience.seconds_left(in_time, outcome) == 1.0
+    late = long_after(world, outcome, before=reason, ago=limit + 1)
+    (found,) = patience.judge(late, outcome)
+    assert (found.status, found.reason) == EXCEEDED
+    assert f"{reason} for more than {limit:.0f} s" in found.message
+    assert found.message.endswith("It is still waited for")
+    assert ("pod p" in found.message) is (limit == 5000.0), "what a copy lacks is told where copies are waited for"
+    assert patience.seconds_left(late, outcome) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "told_now"),
+    [("PodsPending", "ProgressDeadlineExceeded"), ("ProgressDeadlineExceeded", "ProgressDeadlineExceeded"),
+     ("CrashLooping", "PodsPending")],
+)  # fmt: skip
+def test_only_what_did_not_get_on_for_another_reason_has_its_time_anew(world: Any, before: str, told_now: str) -> None:
+    outcome = Outcome(findings=(fails(ConditionType.SERVING, "PodsPending", ""),), wanted=1)
+    status = "True" if before == "PodsPending" else "False"
+    found = patience.judge(long_after(world, outcome, before=before, status=status, ago=86_400.0), outcome)
+    assert [item.reason for item in found] == [told_now]
+
+
+PENDING = fails(ConditionType.SERVING, "PodsPending", "")
+DAY = 86_400.0
+
+
+def reasons(world: Any, outcome: Outcome, *, before: str = "PodsPending", status: str = "True") -> list[str]:
+    """What Progressing says a day after all was told as the outcome tells it."""
+    return [
+        item.reason
+        for item in patience.judge(long_after(world, outcome, before=before, status=status, ago=DAY), outcome)
+    ]
+
+
+def test_what_has_failed_is_told_as_that_and_not_waited_for(world: Any) -> None:
+    outcome = Outcome(findings=(fails(ConditionType.SERVING, "CrashLooping", ""),), wanted=1)
+    assert reasons(world, outcome) == ["CrashLooping"]
+    assert patience.seconds_left(long_after(world, outcome, before="CrashLooping", ago=10.0), outcome) is None
+
+
+def test_what_has_its_own_time_keeps_it_in_a_rollout_too(world: Any) -> None:
+    assert reasons(world, Outcome(findings=(PENDING,), wanted=1, verdict=Verdict.ROLLING)) == [
+        "ProgressDeadlineExceeded"
+    ]
+
+
+def test_a_probe_that_is_shorter_than_the_deadline_takes_nothing_from_it(world: Any) -> None:
+    quick = Outcome(findings=(PENDING,), wanted=1, slowest=replace(SLOW, patience_seconds=30.0))
+    left = patience.seconds_left(long_after(world, quick, before="PodsPending", ago=100.0), quick)
+    assert left == DEADLINE - 100.0 + 1.0
+
+
+def test_other_conditions_that_change_meanwhile_give_no_time(world: Any) -> None:
+    observed = long_after(world, Outcome(findings=(PENDING,)), before="PodsPending", ago=DAY)
+    more = Outcome(findings=(holds(ConditionType.QUOTA_AVAILABLE, "QuotaAvailable", ""), PENDING), wanted=1)
+    assert [item.reason for item in patience.judge(observed, more)] == ["ProgressDeadlineExceeded"]
+
+
+def test_once_told_it_stays_told_though_nothing_else_is_known_of_it(world: Any) -> None:
+    told_before = {"before": "ProgressDeadlineExceeded", "status": "False"}
+    assert reasons(world, Outcome(wanted=1), **told_before) == ["ProgressDeadlineExceeded"]
+
+
+def test_a_copy_that_is_lost_beside_others_is_told_with_what_degrades(world: Any) -> None:
+    findings = (
+        holds(ConditionType.SERVING, "Serving", ""),
+        holds(ConditionType.DEGRADED, "NodeLost", "node n is silent"),
+    )
+    outcome = Outcome(findings=findings, wanted=2, ready_replicas=1)
+    (found,) = patience.judge(long_after(world, outcome, before="NodeLost", ago=DAY), outcome)
+    assert found.reason == "ProgressDeadlineExceeded"
+    assert "the condition Degraded: node n is silent" in found.message
+
+
+def test_what_happens_to_copies_gives_a_gateway_no_time(world: Any) -> None:
+    behind = Outcome(findings=(fails(ConditionType.ROUTABLE, "GatewayBehind", "g"),), wanted=1)
+    observed = long_after(world, behind, before="GatewayBehind", ago=DAY)
+    moving = replace(behind, slowest=replace(SLOW, since=observed.now))
+    assert [item.reason for item in patience.judge(observed, moving)] == ["ProgressDeadlineExceeded"]
+
+
+def test_what_gets_on_since_a_while_has_its_time_from_then_on(world: Any) -> None:
+    outcome = Outcome(findings=(PENDING,), wanted=1)
+    observed = long_after(world, outcome, before="PodsPending", ago=DAY)
+    began = format_time(observed.now - 100.0)
+    conditions = tuple(
+        msgspec.structs.replace(item, last_transition_time=began) if item.type == "Progressing" else item
+        for item in observed.live.status.conditions
+    )
+    status = msgspec.structs.replace(observed.live.status, conditions=conditions)
+    seen = replace(observed, deployment=msgspec.structs.replace(observed.live, status=status))
+    assert patience.seconds_left(seen, outcome) == DEADLINE - 100.0 + 1.0

@@ -96,6 +96,10 @@ class TestWhat:
         assert found.reason is ConditionReason.LOADING
         assert found.text.startswith("the engine is loading the weights: pod p on n, since ")
 
+    def test_a_workers_engine_is_ours_too(self) -> None:
+        worker = {**OURS, "name": "worker"}
+        assert told(up(worker, {**THEIRS, "ready": True})).reason is ConditionReason.LOADING
+
     def test_of_a_group_the_pod_that_lacks_something_is_told_and_else_its_leader(self) -> None:
         assert "pod q waits for a node" in told(up(OURS), pod("q", node=""), size=2).text
         leader = pod("q", phase="Running")

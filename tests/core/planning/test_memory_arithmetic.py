@@ -19,7 +19,7 @@ WITH_IMAGES = sorted(
 DEMO = "smollm2-135m-instruct"
 
 
-def needs_of(model: str, *, gpu: str = "H100-80", **ask: int) -> list[Need]:
+def needs_of(model: str, *, gpu: str = "H100-80", **ask: int | None) -> list[Need]:
     wish = complete(model=MODELS[model], ask=Ask(**ask))  # type: ignore[arg-type]
     assert not isinstance(wish, Refusal)
     found = list(needs(wish, list(hypothetical(gpu=gpu).pools)))
@@ -63,7 +63,7 @@ class TestOnGpus:
 
     @pytest.mark.parametrize("asked", [None, 1, 500])
     def test_buffers_are_for_as_many_at_once_as_are_asked_for(self, model: str, asked: int | None) -> None:
-        need = needs_of(model, context_length=1024, **({} if asked is None else {"max_concurrency": asked}))[0]
+        need = needs_of(model, context_length=1024, max_concurrency=asked)[0]
         constants = need.wish.constants
         batch = max(constants.max_batch, constants.gpu_concurrency) if asked is None else asked
         expected = memory.activation_bytes(
