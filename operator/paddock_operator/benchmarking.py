@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 """Copies that are tried side by side, whosever they are."""
 TRIES = 3
-"""A copy that cannot be measured so often serves unmeasured."""
-RETRY_SECONDS = 60.0
+"""A copy that cannot be measured so often has failed its trial."""
+RETRY_SECONDS = 40.0
+MOST_WORDS = 300
+"""Characters of what went wrong that the status keeps."""
 BEHIND_SECONDS = 1.0
 """An operator whose rounds come later than this is behind: it would measure itself, and those that wait for a round
 would wait for that too."""
@@ -134,6 +136,9 @@ class BenchmarkBook:
                 memory.failed_at = self._clock.boottime()
                 words = {"key": str(trial.key), "error": str(error), "try": memory.failures}
                 log.warning("benchmark failed", extra=words)
+                if memory.failures >= TRIES:
+                    text = _told(str(error), secret=trial.secret)
+                    memory.result = failure(text, load=load, at=self._clock.now())
             memory.queued = False
             self._changed(trial.key)
 
@@ -158,7 +163,7 @@ class BenchmarkBook:
     def _due(self, memory: _Memory) -> bool:
         if not memory.failures:
             return True
-        return memory.failures < TRIES and self._clock.boottime() - memory.failed_at >= RETRY_SECONDS
+        return self._clock.boottime() - memory.failed_at >= RETRY_SECONDS
 
     def _forget_old(self) -> None:
         limit = self._clock.boottime() - FORGET_SECONDS
@@ -178,6 +183,26 @@ def summary(measured: Measured, *, load: Load, at: float) -> BenchmarkStatus:
         tokens_per_second=round(measured.output_tokens / measured.seconds) if measured.seconds > 0 else 0,
         at=format_time(at),
     )
+
+
+def failure(error: str, *, load: Load, at: float) -> BenchmarkStatus:
+    """What the status says of one that could not be measured."""
+    return BenchmarkStatus(
+        concurrency=load.concurrency,
+        requests=0,
+        output_tokens=0,
+        ttft_p50_ms=0,
+        ttft_p95_ms=0,
+        tokens_per_second=0,
+        at=format_time(at),
+        error=error,
+    )
+
+
+def _told(words: str, *, secret: str) -> str:
+    """Fit for a status: one line, bounded, and without what the copy was asked with, should it say that back."""
+    shown = words.replace(secret, "(secret)") if secret else words
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in shown).split())[:MOST_WORDS]
 
 
 def _rank(values: Sequence[float], percent: int) -> int:

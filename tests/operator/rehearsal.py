@@ -36,6 +36,8 @@ class Cluster:
     devices: int = 100
     broken: set[str] = field(default_factory=set)
     """Revisions whose copies never answer."""
+    admits: dict[str, int] = field(default_factory=dict)
+    """Most copies of a revision that get their turn in a queue, where it has one."""
     loads: float = LOADS
     """Seconds from a device to an answer."""
     drains: float = DRAINS
@@ -75,7 +77,11 @@ class Cluster:
         empty = not copy.look.answering or self.now - (copy.drain_since or self.now) >= self.drains
         starved = copy.placed_at is None and self.now > copy.look.born_at
         seen = replace(
-            copy.look, quiet_since=copy.placed_at, starved=starved, drained=copy.drain_since is not None and empty
+            copy.look,
+            quiet_since=copy.placed_at,
+            starved=starved,
+            queued=starved and self._queues(copy),
+            drained=copy.drain_since is not None and empty,
         )
         return replace(seen, answering=None) if self.forgetful and copy.placed_at is not None else seen
 
@@ -106,11 +112,16 @@ class Cluster:
         self.copies = {name: copy for name, copy in self.copies.items() if not copy.look.going}
         for copy in self.copies.values():
             used = sum(1 for other in self.copies.values() if other.placed_at is not None)
-            if copy.placed_at is None and used < self.devices:
+            if copy.placed_at is None and used < self.devices and not self._queues(copy):
                 copy.placed_at = self.now
             ready = copy.placed_at is not None and self.now - copy.placed_at >= self.loads
             answering = ready and copy.look.revision not in self.broken and not copy.lost
             copy.look = replace(copy.look, answering=answering)
+
+    def _queues(self, copy: Copy) -> bool:
+        own = [other for other in self.copies.values() if other.look.revision == copy.look.revision]
+        turns = sum(1 for other in own if other.placed_at is not None)
+        return copy.placed_at is None and turns >= self.admits.get(copy.look.revision, len(self.copies))
 
     def lose(self, name: str) -> None:
         """The pod of a copy dies; its controller makes it anew at once, and it loads again."""

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 import pytest
 from aiohttp import web
+from paddock_core.resources.llamadeployment import BenchmarkStatus
 from paddock_core.serving import contract
 from paddock_operator.adapters.benchmark import MAX_WORDS, TritonBencher
 from paddock_operator.adapters.triton import (
@@ -24,6 +25,7 @@ from paddock_operator.benchmarking import (
     CALM_SECONDS,
     LOOK_SECONDS,
     MOST_BEHIND_SECONDS,
+    MOST_WORDS,
     RETRY_SECONDS,
     TRIES,
     BenchmarkBook,
@@ -74,14 +76,16 @@ class Tried:
         )
 
     def ask(self, *revisions: str, known: tuple[str, ...] = (), uid: str = "u") -> list[str]:
-        found = self.book.ask(
+        return sorted(self.results(*revisions, known=known, uid=uid))
+
+    def results(self, *revisions: str, known: tuple[str, ...] = (), uid: str = "u") -> dict[str, BenchmarkStatus]:
+        return self.book.ask(
             KEY,
             uid=uid,
             candidates=[Candidate(revision=name, url=f"http://{name}") for name in revisions],
             known=known,
-            secret="s",
+            secret="s3cret",
         )
-        return sorted(found)
 
 
 @pytest.fixture
@@ -152,17 +156,35 @@ async def test_each_revision_and_each_deployment_is_tried_by_itself(tried: Tried
     assert sorted(tried.bencher.asked) == ["http://new", "http://new", "http://old"]
 
 
-async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_serves_unmeasured(tried: Tried) -> None:
+async def test_one_that_cannot_be_measured_is_tried_a_few_times_and_then_has_failed(tried: Tried) -> None:
     tried.bencher.go.set()
-    tried.bencher.problem = BenchmarkError("no token")
+    tried.bencher.problem = BenchmarkError("no token for\nthe key s3cret" + "." * 1000)
     for number in range(TRIES):
         assert tried.ask("new") == []
         await heard(tried)
-        assert tried.ask("new") == []
+        assert tried.ask("new") == (["new"] if number + 1 == TRIES else [])
         assert len(tried.bencher.asked) == number + 1, "not again at once"
         tried.clock.boot += RETRY_SECONDS
-    assert tried.ask("new") == []
+    found = tried.results("new")["new"]
     assert len(tried.bencher.asked) == TRIES
+    assert found.failed
+    assert (found.requests, found.concurrency) == (0, SMALL.concurrency)
+    words = "no token for the key (secret)"
+    assert found.error == words + "." * (MOST_WORDS - len(words)), "bounded, on one line, and without the secret"
+
+
+async def test_one_that_failed_is_tried_anew_once_the_status_forgets_it(tried: Tried) -> None:
+    tried.bencher.go.set()
+    tried.bencher.problem = BenchmarkError("no token")
+    for _ in range(TRIES):
+        tried.ask("new")
+        await heard(tried)
+        tried.clock.boot += RETRY_SECONDS
+    assert tried.ask("new", known=("new",)) == []
+    tried.bencher.problem = None
+    assert tried.ask("new") == [], "as when a person asks for a new try"
+    await heard(tried)
+    assert not tried.results("new")["new"].failed
 
 
 async def test_it_can_be_switched_off() -> None:

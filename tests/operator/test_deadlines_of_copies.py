@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 from paddock_core.resources.llamadeployment import RolloutSpec
-from paddock_operator.decide.rollout.deadline import CLOCKS_DIFFER, failure, seconds_left, starved_since
+from paddock_operator.decide.rollout.deadline import (
+    CLOCKS_DIFFER,
+    failure,
+    gives_way,
+    in_vain,
+    seconds_left,
+    starved_since,
+)
 from paddock_operator.decide.rollout.types import CopyLook, Look
 from paddock_operator.times import format_time
 
@@ -113,10 +120,75 @@ class TestWithoutDevices:
 
     def test_it_is_told_and_excused_only_where_others_are_all_there_is(self) -> None:
         noted = going_on(started_at=format_time(LONG_AGO), starved_since=format_time(LONG_AGO))
-        alone = seen(late(starved=True), rollout=noted)
-        words = "copy b-0 has not answered within 600 s: there are no devices for it"
+        alone = seen(late(starved=True, lacks="9 Insufficient nvidia.com/gpu"), rollout=noted)
+        words = "copy b-0 has not answered within 600 s: 9 Insufficient nvidia.com/gpu"
         assert [judged(alone, last=last) for last in (False, True)] == [words, words]
         beside = seen(late(starved=True), *copies(b=1), rollout=noted)
-        assert [judged(beside, last=last) for last in (False, True)] == [words, ""]
+        assert [judged(beside, last=last) for last in (False, True)] == [words.partition(":")[0], ""]
+        misses = seen(late(lacks="1 node(s) were unschedulable"), *copies(b=1), rollout=noted)
+        assert judged(misses, last=True) == "", "a lack of any node"
         slow = seen(late(), replace(copies(b=1)[0], name="b-1"), rollout=noted)
         assert judged(slow, last=True) == "copy b-0 has not answered within 600 s"
+
+
+class TestInAQueue:
+    """b-0 waits for its turn. Three copies are wanted."""
+
+    WORDS = "pod b-0-x waits for the queue gpus"
+
+    def waiting(self, *others: CopyLook, since: float = 601.0, gave_way: bool = True, **changes: Any) -> Look:
+        noted = going_on(started_at=format_time(LONG_AGO), starved_since=format_time(NOW - since), gave_way=gave_way)
+        turn = late(starved=True, queued=True, lacks=self.WORDS)
+        return look(turn, *others, **{"spec": SPEC, "rollout": noted, **changes})
+
+    def test_a_turn_may_take_as_long_as_it_takes_while_nothing_is_missing(self) -> None:
+        for seen in (self.waiting(*copies(a=3)), self.waiting(*copies(a=2, b=1)), self.waiting(*copies(a=1), wanted=1)):
+            assert judged(seen) == ""
+            assert seconds_left(seen, goal="b", former="a") is None
+
+    def test_a_former_copy_that_went_for_it_is_back_in_time(self) -> None:
+        assert judged(self.waiting(*copies(a=2))) == f"copy b-0 has not answered within 600 s: {self.WORDS}"
+        early = self.waiting(*copies(a=2), since=600.0)
+        assert judged(early) == ""
+        assert seconds_left(early, goal="b", former="a") == CLOCKS_DIFFER
+
+    def test_also_where_others_of_the_new_ones_are_all_there_is(self) -> None:
+        assert judged(self.waiting(*copies(b=1), wanted=2), last=True) != ""
+
+    def test_copies_that_may_be_missing_are_not_called_back(self) -> None:
+        spec = RolloutSpec(deadline_seconds=600, max_unavailable=1)
+        assert judged(self.waiting(*copies(a=2), spec=spec)) == ""
+
+    def test_more_copies_that_are_wanted_by_now_went_for_nobody(self) -> None:
+        assert judged(self.waiting(*copies(a=2), gave_way=False)) == ""
+
+    def test_while_requests_end_in_the_former_copy_nothing_counts(self) -> None:
+        ending = replace(copies(a=3)[2], draining=True)
+        assert judged(self.waiting(*copies(a=2), ending)) == ""
+
+    def test_what_went_before_enough_others_answer_is_remembered(self) -> None:
+        def gives(*others: CopyLook, drain: tuple[str, ...] = (), **changes: Any) -> bool:
+            return gives_way(self.waiting(*others, **changes), goal="b", former="a", drain=drain)
+
+        assert gives(*copies(a=3), drain=("a-2",), gave_way=False)
+        assert gives(*copies(a=3))
+        assert not gives(*copies(a=3), gave_way=False)
+        assert not gives(*copies(a=2), gave_way=False), "more are wanted by now"
+        assert not gives(*copies(a=3, b=1), drain=("a-2",), gave_way=False), "another one answers in its place"
+        assert not gives(*copies(a=3), drain=("b-0",), gave_way=False), "the new one goes"
+        assert not gives(*copies(a=3), drain=("a-2",), gave_way=False, spec=RolloutSpec(max_unavailable=1))
+        assert not gives(*copies(a=3), rollout=going_on(target="c", gave_way=True)), "that was another change"
+
+    def test_it_is_told_once_it_has_lasted(self) -> None:
+        def words(*others: CopyLook, back: bool = False, **changes: Any) -> str:
+            return in_vain(self.waiting(*others, **changes), goal="b", former="a", back=back)
+
+        until = format_time(NOW - 60.0 + 600.0)
+        told = f"a former copy went for copy b-0, and {self.WORDS}. The change is given up at {until}"
+        assert words(*copies(a=2), since=60.0) == told
+        assert words(*copies(a=2), since=59.0) == ""
+        assert words(*copies(a=3), since=60.0) == ""
+        assert words(*copies(a=2), since=60.0, gave_way=False) == ""
+        assert words(*copies(a=2), replace(copies(a=3)[2], draining=True), since=60.0) == ""
+        assert words(*copies(a=2), back=True, gave_way=False) == f"copy b-0 is to come back: {self.WORDS}"
+        assert words(*copies(a=3), back=True) == ""

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paddock_core.resources.llamadeployment import BenchmarkStatus, HealthGate
 from paddock_core.signals import TTFT_BOUNDS_MS, RevisionSignal, percentile_ms
+from paddock_operator.benchmarking import failure
 from paddock_operator.decide.rollout.gate import Passed, Sides, errors, health_of, judge
 from paddock_operator.decide.rollout.types import Health
+from paddock_operator.ports import Load
 
 GATE = HealthGate(max_error_percent=5, max_ttft_increase_percent=50, max_throughput_loss_percent=30, min_requests=20)
 
@@ -58,9 +60,36 @@ class TestErrors:
         assert opinion(answered(requests=1000, errors=550), former) is Passed.YES
         assert opinion(answered(requests=1000, errors=551), former) is Passed.NO
 
-    def test_few_answers_say_nothing(self) -> None:
-        assert opinion(answered(requests=19, errors=19)) is Passed.YES
-        assert opinion(answered(requests=20, errors=20)) is Passed.NO
+    @pytest.mark.parametrize(
+        ("requests", "failed", "passed"),
+        [
+            (20, 2, Passed.NO),
+            (19, 9, Passed.YES),
+            (19, 10, Passed.NO),
+            (10, 5, Passed.YES),
+            (9, 5, Passed.NO),
+            (5, 5, Passed.NO),
+            (4, 4, Passed.YES),
+        ],
+    )
+    def test_of_few_answers_most_must_fail(self, requests: int, failed: int, passed: Passed) -> None:
+        assert opinion(answered(requests=requests, errors=failed)) is passed
+
+    def test_few_answers_are_allowed_no_less_than_many(self) -> None:
+        gate = HealthGate(max_error_percent=80)
+        for failed, passed in ((8, Passed.YES), (9, Passed.NO)):
+            assert errors(gate, Sides(new=answered(requests=10, errors=failed), former=None)).passed is passed
+
+    @pytest.mark.parametrize(("before", "passed"), [(2, Passed.NO), (3, Passed.YES)])
+    def test_what_few_of_the_former_one_fail_excuses_few(self, before: int, passed: Passed) -> None:
+        assert opinion(answered(requests=6, errors=6), answered(requests=5, errors=before)) is passed
+
+    def test_fewer_than_that_of_the_former_one_excuse_nothing(self) -> None:
+        assert opinion(answered(requests=5, errors=5), answered(requests=4, errors=4)) is Passed.NO
+
+    def test_a_refusal_by_few_answers_says_so(self) -> None:
+        found = errors(GATE, Sides(new=answered(requests=5, errors=5), former=None))
+        assert found.why == "100 % of 5 answers failed, where 50 % are allowed"
 
     @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 100))
     def test_fewer_errors_are_never_worse(self, requests: int, failed: int, allowed: int) -> None:
@@ -125,9 +154,27 @@ class TestTrials:
         assert opinion(trial=tried(ttft=9000, speed=1)) is Passed.YES
         assert opinion(before=tried()) is Passed.YES
 
-    @pytest.mark.parametrize(("waited", "passed"), [(119.0, Passed.WAIT), (120.0, Passed.YES)])
+    @pytest.mark.parametrize(("waited", "passed"), [(299.0, Passed.WAIT), (300.0, Passed.YES)])
     def test_its_outcome_is_awaited_for_a_while(self, waited: float, passed: Passed) -> None:
         assert opinion(waited=waited, benchmarked=True) is passed
+
+    def test_one_that_failed_is_enough_where_the_former_revision_passed_its_own(self) -> None:
+        failed = failure("HTTP 500", load=Load(), at=0.0)
+        assert opinion(trial=failed, before=tried()) is Passed.NO
+        assert opinion(answered(), answered(), trial=failed, before=tried(concurrency=8)) is Passed.NO
+        found = judge(
+            GATE,
+            Sides(new=None, former=None, new_benchmark=failed, former_benchmark=tried()),
+            waited=0.0,
+            benchmarked=True,
+        )
+        assert found.why == "its trial failed, which the former revision passed: HTTP 500"
+
+    def test_one_that_failed_says_nothing_where_the_former_revision_did_not_pass_either(self) -> None:
+        failed = failure("HTTP 500", load=Load(), at=0.0)
+        assert opinion(trial=failed, before=failed) is Passed.YES
+        assert opinion(trial=failed, benchmarked=True, waited=0.0) is Passed.YES
+        assert opinion(trial=tried(ttft=9000), before=failed) is Passed.YES, "nothing to compare it with"
 
     def test_nothing_is_awaited_where_nothing_is_tried(self) -> None:
         assert opinion(waited=0.0) is Passed.YES

@@ -98,10 +98,10 @@ class TestBlueGreen:
     def test_the_gate_is_asked_from_when_all_answer(self) -> None:
         stage = blue_green(course(*copies(a=3, b=3), benchmarked=True))
         assert (stage.aim, stage.step, stage.since, stage.look_after_seconds) == (self.BOTH, 0, NOW, 5.0)
-        waits = blue_green(course(*copies(a=3, b=3), since=119.0, benchmarked=True))
-        assert (waits.step, waits.since) == (0, NOW - 119.0)
+        waits = blue_green(course(*copies(a=3, b=3), since=299.0, benchmarked=True))
+        assert (waits.step, waits.since) == (0, NOW - 299.0)
         assert waits.weigh(Counter(a=3, b=3)) == {"a": 100}
-        over = blue_green(course(*copies(a=3, b=3), since=120.0, benchmarked=True))
+        over = blue_green(course(*copies(a=3, b=3), since=300.0, benchmarked=True))
         assert (over.step, over.since) == (1, NOW)
 
     def test_one_that_is_stopped_is_not_switched_to(self) -> None:

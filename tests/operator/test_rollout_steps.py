@@ -226,7 +226,7 @@ class TestBlueGreen:
             cluster.pass_time(5.0)
         since = cluster.now
         step = until(cluster)[-1]
-        assert cluster.now - since == 120.0
+        assert cluster.now - since == 300.0
         assert step.weights == {"b": 100}
 
     def test_bad_answers_after_the_switch_go_back_in_one_step(self) -> None:

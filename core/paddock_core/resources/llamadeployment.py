@@ -235,6 +235,13 @@ class BenchmarkStatus(_Document, frozen=True, kw_only=True):
     ttft_p95_ms: int
     tokens_per_second: int
     at: str
+    error: str = ""
+    """Why it could not be tried, as often as that was attempted."""
+
+    @property
+    def failed(self) -> bool:
+        """True where it was attempted and nothing was measured."""
+        return self.requests == 0
 
 
 class RevisionStatus(_Document, frozen=True, kw_only=True):
@@ -265,6 +272,8 @@ class RolloutStatus(_Document, frozen=True, kw_only=True):
     step_since: str = ""
     starved_since: str = ""
     """Since when a new copy finds no devices though nothing that holds some is on its way out."""
+    gave_way: bool = False
+    """True once a copy of another revision went before enough others answered."""
     started_at: str = ""
     message: str = ""
 

@@ -14,6 +14,11 @@ from paddock_operator.kinds import POD
 from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.times import parse_time
 
+ROOM = (ConditionReason.INSUFFICIENT_GPU, ConditionReason.INSUFFICIENT_RESOURCES, ConditionReason.QUEUED)
+"""Why a pod has no node where another one that goes may make room for it."""
+_ROOM_WORDS = ("anti-affinity rules", "Too many pods")
+"""The scheduler's words for the same."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
@@ -53,8 +58,10 @@ class Copy:
 
     @property
     def starved(self) -> bool:
-        """True if it has no nodes: devices are lacking, memory, its turn in a queue. Another copy may hold it."""
-        return self.unplaced is not None
+        """True if it has no nodes for want of what another copy may hold: devices, memory, a place in a queue. A node
+        selector, a taint or a volume that no node meets is met by none once others have gone."""
+        cause = self.unplaced
+        return cause is not None and (cause.reason in ROOM or any(words in cause.message for words in _ROOM_WORDS))
 
     @property
     def queued(self) -> bool:
@@ -118,6 +125,7 @@ def _copy(observed: Observed, name: str, workload: Child | None, pods: Iterable[
 def _leader(pods: tuple[Child, ...]) -> Child | None:
     """The pod that answers: a ready one before one that is not, where a new one stands in for one that is over."""
     leaders = [pod for pod in pods if label_of(pod, names.WORKER_INDEX) in ("", names.LEADER_INDEX)]
+    leaders = [pod for pod in leaders if not causes.is_over(pod.manifest)] or leaders
     return next((pod for pod in leaders if is_ready(pod)), leaders[-1] if leaders else None)
 
 

@@ -138,6 +138,8 @@ class Outcome:
     """How far a change is."""
     note: str = ""
     """What a change waits for, or why it failed."""
+    in_vain: str = ""
+    """What a copy went for that is still in a queue, where fewer serve for that than are promised."""
     refused: str = ""
     """Why Kubernetes refuses copies or what they need, where it does: nothing comes of waiting."""
     slowest: Coming | None = None

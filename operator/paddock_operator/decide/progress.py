@@ -45,8 +45,11 @@ def progressing(outcome: Outcome) -> tuple[Finding, ...]:
         return ()
     waits = _first(outcome.findings)
     failed = _FAILED.get(outcome.verdict)
-    if waits is None and failed is not None:
+    queued = waits is not None and waits.reason == ConditionReason.QUEUED
+    if failed is not None and (waits is None or (queued and outcome.verdict is Verdict.STOPPED)):
         return (fails(_KIND, failed, outcome.note),)
+    if queued and outcome.in_vain:
+        return (fails(_KIND, ConditionReason.QUEUED, outcome.in_vain),)
     waits = waits or found.get(ConditionType.DEGRADED)
     if waits is not None:
         moves = waits.reason in MOVING

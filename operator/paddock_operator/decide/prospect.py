@@ -85,6 +85,7 @@ def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
         born_at=copy.born_at,
         answering=False if verdict.silent else copy.answering,
         quiet_since=None if copy.leader is None else quiet_since(copy.leader),
+        lacks="" if copy.unplaced is None else copy.unplaced.message,
         starved=copy.starved,
         queued=copy.queued,
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),

@@ -12,8 +12,8 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, Finding
 from paddock_core.resources.llamadeployment import RoutingStatus
 
+from paddock_operator.decide import bad_nodes, moving, routable, routing, scaling, serving, workloads
 from paddock_operator.decide import copies as copies_of
-from paddock_operator.decide import moving, routable, routing, scaling, serving, workloads
 from paddock_operator.decide.actions import Action
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.outcome import Config, Life, Outcome
@@ -67,6 +67,7 @@ def run(observed: Observed, config: Config, course: Course) -> Outcome:
         ready_replicas=endpoints,
         verdict=Verdict.ROLLED_BACK if kept_back else step.verdict,
         note=course.taken_back if kept_back else step.message,
+        in_vain=step.in_vain,
         slowest=state.slowest,
         serving_namespace=course.namespace,
         look_after_seconds=min(wait for wait in waits if wait is not None),
@@ -178,8 +179,8 @@ def _hold_seconds(observed: Observed, seen: Seen, step: Step) -> int:
         return 0
     here = [copy for copy in seen.copies if not copy.going]
     ending = [copy for copy in here if copy.draining and not seen.is_drained(copy.name)]
-    # One that finds no node waits itself, for the devices of those that end.
-    coming = bool(step.create) or any(not copy.draining and not copy.starved for copy in here)
+    # One that finds no node waits itself, as for the devices of those that end.
+    coming = bool(step.create) or any(not copy.draining and copy.unplaced is None for copy in here)
     late = observed.now - LONG_DRAIN_SECONDS
     long = any(copy.draining_since is not None and copy.draining_since <= late for copy in ending)
     return 0 if long and not coming else observed.live.spec.rollout.hold_seconds
@@ -208,8 +209,9 @@ def _actions(
     ended |= {name for name in leaving if seen.is_drained(name)}
     delete = [by_name[name] for name in sorted({*step.delete, *down, *ended}) if name in by_name]
     denied = {copy.name for copy in seen.copies if copy.revision in seen.denied}
+    avoids = bad_nodes.avoided(observed.faults, (verdict.record for verdict in seen.verdicts.values()))
     create = [
-        workloads.NewCopy(name=name, revision=course.known[revision], avoids=observed.faults.avoided)
+        workloads.NewCopy(name=name, revision=course.known[revision], avoids=avoids)
         for name, revision in _named(observed, seen, step)
     ]
     needed = {course.target.name, step.goal, *(standing.revision for standing in step.standings)}

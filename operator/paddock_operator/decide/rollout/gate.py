@@ -11,8 +11,13 @@ from paddock_operator.decide.rollout.types import Health
 
 TTFT_SLACK_MS = 50.0
 """A difference below this is noise: times to the first token are counted in buckets, and trials are short."""
-BENCHMARK_SECONDS = 120.0
-"""So long the outcome of a revision's trial is waited for; one that does not come is done without."""
+BENCHMARK_SECONDS = 300.0
+"""So long the outcome of a revision's trial is waited for; one that does not come is done without. By then one that
+fails has failed as often as it is tried."""
+FEW_ERRORS = 5
+"""So many failures say something by themselves, where they are more than all other answers."""
+MOST_PERCENT = 50.0
+"""Of a few answers no fewer than these may fail."""
 
 
 class Passed(Enum):
@@ -62,12 +67,17 @@ def health_of(signals: Iterable[RevisionSignal]) -> Health:
 
 
 def errors(gate: HealthGate, sides: Sides) -> Opinion:
-    """Whether too many answers fail. Judged by requests alone, and only once there are enough of them."""
+    """Whether too many answers fail. Judged by requests alone: once there are enough of them, or where most of a few
+    fail."""
     new, former = sides.new, sides.former
-    if new is None or new.requests < gate.min_requests:
+    if new is None:
         return YES
-    allowed = float(gate.max_error_percent)
-    if former is not None and former.requests >= gate.min_requests:
+    enough, allowed = gate.min_requests, float(gate.max_error_percent)
+    if new.requests < enough:
+        if new.errors < FEW_ERRORS:
+            return YES
+        enough, allowed = FEW_ERRORS, max(allowed, MOST_PERCENT)
+    if former is not None and former.requests >= enough:
         allowed += 100.0 * former.errors / former.requests
     found = 100.0 * new.errors / new.requests
     if found <= allowed:
@@ -93,7 +103,11 @@ def judge(gate: HealthGate, sides: Sides, *, waited: float, benchmarked: bool) -
     tried, before = sides.new_benchmark, sides.former_benchmark
     if benchmarked and tried is None and waited < BENCHMARK_SECONDS:
         return Opinion(passed=Passed.WAIT, why="the outcome of its trial is awaited")
-    if tried is None or before is None or tried.concurrency != before.concurrency:
+    if tried is None or before is None or before.failed:
+        return YES
+    if tried.failed:
+        return Opinion(passed=Passed.NO, why=f"its trial failed, which the former revision passed: {tried.error}")
+    if tried.concurrency != before.concurrency:
         return YES
     # A trial is a handful of requests: the slowest of them says more of the moment than of the revision.
     return _slower(

@@ -4,7 +4,7 @@ Pure, and without a memory: where a change stands is read from the status and fr
 another change in the middle, or a way back at any moment need no special case.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from paddock_core.resources import names
@@ -140,10 +140,11 @@ def _step(look: Look, way: _Way, stage: Stage) -> Step:
         delete=settled.delete,
         weights=weights,
         hold=under_way and (stage.aim.floor == 0 or not weights),
-        rollout=_status(look, way, stage, message) if under_way and way.former else None,
+        rollout=_status(look, way, stage, message, drain=settled.drain) if under_way and way.former else None,
         standings=_standings(look, way, done=done),
         verdict=verdict,
         message=message,
+        in_vain=_in_vain(look, way, verdict),
         look_after_seconds=_again(look, way, stage),
     )
 
@@ -158,7 +159,13 @@ def _done(look: Look, way: _Way, stage: Stage) -> bool:
     return stage.last and found >= (look.wanted if look.current else 1)
 
 
-def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
+def _in_vain(look: Look, way: _Way, verdict: Verdict) -> str:
+    if verdict not in (Verdict.ROLLING, Verdict.GOING_BACK):
+        return ""
+    return deadline.in_vain(look, goal=way.goal, former=way.former, back=verdict is Verdict.GOING_BACK)
+
+
+def _status(look: Look, way: _Way, stage: Stage, message: str, *, drain: Collection[str]) -> RolloutStatus:
     before = _remembered(look, way)
     return RolloutStatus(
         former=way.former or "",
@@ -167,6 +174,7 @@ def _status(look: Look, way: _Way, stage: Stage, message: str) -> RolloutStatus:
         step=stage.step,
         step_since=_text(stage.since),
         starved_since=_text(deadline.starved_since(look, goal=way.goal, former=way.former)),
+        gave_way=deadline.gives_way(look, goal=way.goal, former=way.former, drain=drain),
         started_at=format_time(look.now) if before is None else before.started_at,
         message=message,
     )

@@ -27,8 +27,10 @@ class CopyLook:
     quiet_since: float | None = None
     """Since when it could answer and does not, where that is later than its birth: its leader got a node, or stopped
     being ready. Its deadline counts from there."""
+    lacks: str = ""
+    """Why it has no nodes, in the scheduler's words; empty where it has them."""
     starved: bool = False
-    """It has no nodes because something that they should offer is lacking, first of all devices."""
+    """It has none because what other copies hold is lacking, first of all devices: one that goes may make room."""
     queued: bool = False
     """It has none because its turn in a queue has not come: that takes as long as it takes."""
     failed: bool = False
@@ -165,5 +167,7 @@ class Step:
     verdict: Verdict = Verdict.STEADY
     message: str = ""
     """What it waits for or why it failed, for people; empty when steady."""
+    in_vain: str = ""
+    """What a place was given up for that has not come of it, where fewer serve for that than are promised."""
     look_after_seconds: float | None = None
     """When the clock alone may change the answer; None if it cannot."""
