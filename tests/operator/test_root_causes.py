@@ -216,7 +216,7 @@ def test_a_trouble_that_is_over_is_told_no_more() -> None:
 
 
 def test_an_evicted_pod_is_told_until_another_one_is_there() -> None:
-    evicted = pod("chat-x", CAUSES["PodEvicted"][0])
+    evicted = pod("chat-x", {**CAUSES["PodEvicted"][0], "reason": "Evicted"})
     loading = pod("chat-y", container(state=RUNNING))
     serving = found(judged(looked(evicted, loading)), ConditionType.SERVING)
     assert serving is not None
@@ -226,6 +226,23 @@ def test_an_evicted_pod_is_told_until_another_one_is_there() -> None:
     scheduled = found(judged(looked(evicted)), ConditionType.SCHEDULED)
     assert scheduled is not None
     assert scheduled.reason == "PodsPending", "a pod that is over stands on no node any more"
+
+
+def test_what_refused_a_pod_is_told_until_a_node_has_taken_up_the_next_one_of_its_copy() -> None:
+    refused, words = pod("chat-x", CAUSES["PodEvicted"][0], worker=0), CAUSES["PodEvicted"][1]
+    waits = pod("chat-y", {"phase": "Pending"}, worker=0)
+    cause = root_cause([refused.manifest, waits.manifest])
+    assert cause is not None
+    assert words in cause.message
+    unplaced_one = pod("chat-y", CAUSES["InsufficientGPU"][0], worker=0)
+    cause = root_cause([refused.manifest, unplaced_one.manifest], gpu=GPU)
+    assert cause is not None
+    assert cause.reason == "InsufficientGPU", "what is so now goes first"
+    creating = pod("chat-y", container(state={"waiting": {"reason": "ContainerCreating"}}), worker=0)
+    assert root_cause([refused.manifest, creating.manifest]) is None
+    other = pod("chat-a", READY)
+    cause = root_cause([refused.manifest, waits.manifest, other.manifest])
+    assert cause is not None, "another copy's pod does not stand in for it"
 
 
 def test_a_container_that_was_started_again_is_not_taken_for_one_that_loads() -> None:

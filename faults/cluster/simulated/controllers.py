@@ -15,12 +15,14 @@ from paddock_operator.kinds import JOB, LEADER_WORKER_SET, NAMESPACE, NODE, POD,
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.times import format_time
 
-from faults.cluster.simulated.scheduling import free_gpus, gpus_of, is_fit
+from faults.cluster.simulated.scheduling import free_gpus, gpus_of, is_disliked, is_fit
 from faults.cluster.simulated.store import Change, Place, Store
 
 START_SECONDS = 20.0
 """From a node to ready: pulling, loading."""
 GRACE_SECONDS = 3.0
+REFUSE_SECONDS = 2.0
+"""From a node to its refusal."""
 JOB_SECONDS = 8.0
 EVENTS_SECONDS = 3600.0
 WEIGHTS_RESULT = json.dumps({"tokenizer": "sha256:" + "7" * 64, "weights": "b1" * 32, "bytes": 98_362_432})
@@ -36,6 +38,8 @@ class Controllers:
         self.grace_seconds = GRACE_SECONDS
         self.lost: set[str] = set()
         """Nodes whose kubelet is gone: pods there neither come up nor end."""
+        self.refusing: set[str] = set()
+        """Nodes whose kubelet refuses every pod that is none of a Job's."""
         self.unpullable = ""
         """Part of an image's name that no node can pull."""
         self.failing = ""
@@ -165,9 +169,10 @@ class Controllers:
             return
         wanted = int(spec.get("replicas", 1))
         pods = [pod for pod in self._pods_of(replica_set) if not _going(pod)]
-        # A pod is never replaced for its template's sake; one that failed is collected.
+        # A pod is never replaced for its template's sake. One that failed stays, and the next is made at once
+        # (kubernetes issue 108152).
         right = [pod for pod in pods if not _failed(pod)]
-        for pod in (*filter(_failed, pods), *right[wanted:]):
+        for pod in right[wanted:]:
             self.store.delete(_place(POD, pod))
         for _ in range(wanted - len(right)):
             name = f"{place.name}-{next(self._addresses):05x}"
@@ -175,7 +180,7 @@ class Controllers:
         self._tell_replica_set(place, replica_set)
 
     def _tell_replica_set(self, place: Place, replica_set: Manifest) -> None:
-        pods = [pod for pod in self._pods_of(replica_set) if not _going(pod)]
+        pods = [pod for pod in self._pods_of(replica_set) if not _going(pod) and not _failed(pod)]
         ready = sum(map(_ready, pods))
         counts = {"fullyLabeledReplicas": len(pods), "readyReplicas": ready, "availableReplicas": ready}
         status = {
@@ -287,7 +292,7 @@ class Controllers:
         if not spec.get("nodeName"):
             self._schedule(place, pod)
         elif "startTime" not in status:
-            self._start(place, pod)
+            (self._refuse if spec["nodeName"] in self.refusing and not _is_of_job(pod) else self._start)(place, pod)
         elif self._clock.boottime() >= self._times.get(uid, 0.0):
             self._arrive(place, pod)
 
@@ -295,8 +300,10 @@ class Controllers:
         free = free_gpus(self.store.all(NODE), self.store.all(POD))
         fit = [node for node in self.store.all(NODE) if is_fit(pod, node, free=free)]
         if fit:
-            # The fullest that still has room: whole nodes stay free for copies that need them.
-            node = min(fit, key=lambda item: (free[item["metadata"]["name"]], item["metadata"]["name"]))
+            # Its last choice only where no other is fit; then the fullest that still has room: whole nodes stay free for
+            # copies that need them.
+            names = {item["metadata"]["name"]: item for item in fit}
+            node = names[min(names, key=lambda name: (is_disliked(pod, name), free[name], name))]
             self.store.put(place, {**pod, "spec": {**pod["spec"], "nodeName": node["metadata"]["name"]}})
             return
         text = f"0/{len(free)} nodes are available: {len(free)} Insufficient nvidia.com/gpu."
@@ -315,6 +322,16 @@ class Controllers:
         self._times[str(pod["metadata"]["uid"])] = self._clock.boottime() + seconds
         self.store.put(place, {**pod, "status": {**status, "conditions": conditions}})
         self._later(place, seconds)
+
+    def _refuse(self, place: Place, pod: Manifest) -> None:
+        uid, now = str(pod["metadata"]["uid"]), self._clock.boottime()
+        if now < self._times.setdefault(uid, now + REFUSE_SECONDS):
+            self._later(place, REFUSE_SECONDS)
+            return
+        text = "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices"
+        at = format_time(self._clock.now())
+        status = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": text, "startTime": at}
+        self.store.put(place, {**pod, "status": status})
 
     def _arrive(self, place: Place, pod: Manifest) -> None:
         now = format_time(self._clock.now())

@@ -46,6 +46,14 @@ def _affine(spec: dict[str, Any], labels: dict[str, str], name: str) -> bool:
     return not terms or any(_agrees(term, labels, {"metadata.name": name}) for term in terms)
 
 
+def is_disliked(pod: Manifest, name: str) -> bool:
+    """Whether the pod would rather not run on a node of this name."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    liked = affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    fields = [rule for item in liked for rule in item["preference"].get("matchFields") or ()]
+    return not all(_holds(rule, {"metadata.name": name}) for rule in fields)
+
+
 def _agrees(term: dict[str, Any], labels: dict[str, str], fields: dict[str, str]) -> bool:
     return all(_holds(rule, labels) for rule in term.get("matchExpressions") or ()) and all(
         _holds(rule, fields) for rule in term.get("matchFields") or ()

@@ -177,7 +177,8 @@ class World:
     def copies(self, name: str) -> list[Manifest]:
         """Its workloads' pods that answer: one for each copy."""
         pods = self.children(name).get(POD, [])
-        return [pod for pod in pods if pod["metadata"]["labels"].get(names.WORKER_INDEX, "0") == names.LEADER_INDEX]
+        alive = [pod for pod in pods if pod["status"].get("phase") != "Failed"]
+        return [pod for pod in alive if pod["metadata"]["labels"].get(names.WORKER_INDEX, "0") == names.LEADER_INDEX]
 
     def workloads(self, name: str) -> list[Manifest]:
         """Its ReplicaSets and groups."""

@@ -1,5 +1,6 @@
 """Copies on nodes that are lost or have lost a GPU: which of them leave, and when one is let back."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
@@ -53,6 +54,15 @@ def _bad_node(patient: Patient, faults: NodeFaults) -> tuple[ConditionReason | N
             why = f"node {node} offers {faults.short[node] or 'none'} of its GPUs, fewer than it has"
             return ConditionReason.GPU_LOST, node, why
     return None, "", ""
+
+
+def avoided(faults: NodeFaults, records: Iterable[CopyStatus | None]) -> tuple[str, ...]:
+    """Nodes that a new copy keeps off, as `NodeFaults.avoided`. Those that refused a pod of the deployment lately are
+    its last choice: whether they would refuse the next one too is not known."""
+    found = (counted.parse(record.seen) for record in records if record is not None)
+    refusing = {node for known in found if known is not None for node in known.refusing}
+    last = {f"{LAST_CHOICE}{node}" for node in refusing - {*faults.broken}}
+    return (*faults.avoided, *sorted(last - {*faults.avoided}))
 
 
 def has_left(record: CopyStatus) -> bool:

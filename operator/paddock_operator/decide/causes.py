@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.reasons import advice
 
+from paddock_operator.decide.refusals import is_refused, is_taken_up
 from paddock_operator.kinds import KUEUE_QUEUE
 from paddock_operator.observed import Warned
 from paddock_operator.times import parse_time
@@ -97,7 +99,20 @@ def root_cause(
     # Of a pod that is over nothing is told once another one is there: it is not coming back.
     alive = [pod for pod in found if not is_over(pod)] or found
     causes = [cause for pod in alive if (cause := _cause(pod, gpu, warned or {})) is not None]
+    # The next one only waits: what refused the one before may well refuse it too.
+    causes = causes or [cause for pod in _refused(found) if (cause := _of_node(pod)) is not None]
     return min(causes, key=lambda cause: distance(cause.reason), default=None)
+
+
+def _refused(pods: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pods that their node refused, of copies of which no node has taken up another one since."""
+    found = list(pods)
+    taken_up = {_copy(pod) for pod in found if not is_over(pod) and is_taken_up(pod)}
+    yield from (pod for pod in found if is_refused(pod) and _copy(pod) not in taken_up)
+
+
+def _copy(pod: dict[str, Any]) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(names.COPY, ""))
 
 
 def distance(reason: str) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import EvidenceStatus
 
-from paddock_operator.decide import causes
+from paddock_operator.decide import causes, refusals
 
 MAX_WORDS = 600
 """Of the last words kept in the status: several copies' together must stay far below what an object may hold."""
@@ -21,12 +21,11 @@ def endings(pod: Pod) -> int:
 
 
 def is_excused(pod: Pod) -> bool:
-    """True if somebody else ended it, or is about to: a drain, a preemption, a node that shuts down or is full."""
+    """True if somebody else ended it, or is about to: a drain, a preemption, a node that shuts down or is full. One
+    that its node refused never ran, so that nobody ended it."""
     status = pod.get("status") or {}
-    disrupted = any(
-        item["type"] == "DisruptionTarget" and item.get("status") == "True" for item in status.get("conditions") or ()
-    )
-    return disrupted or bool(status.get("phase") == "Failed" and status.get("reason"))
+    ended = bool(status.get("phase") == "Failed" and status.get("reason"))
+    return refusals.is_disrupted(pod) or (ended and not refusals.is_refused(pod))
 
 
 def left_by(pods: Iterable[Pod]) -> EvidenceStatus | None:
@@ -53,6 +52,18 @@ def _left(pod: Pod) -> Iterator[EvidenceStatus]:
                     at=str(ended.get("finishedAt") or ""),
                 )
                 break
+
+
+def of_refusal(pod: Pod) -> EvidenceStatus:
+    """What its node says of a pod that it refused."""
+    metadata, cause = pod["metadata"], causes.root_cause([dict(pod)])
+    return EvidenceStatus(
+        pod=str(metadata["name"]),
+        node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        reason=ConditionReason.POD_EVICTED.value,
+        message="" if cause is None else cause.message[:MAX_WORDS],
+        at=str((pod.get("status") or {}).get("startTime") or metadata.get("creationTimestamp") or ""),
+    )
 
 
 def of_placement(pods: Iterable[Pod], *, gpu: str) -> EvidenceStatus:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 from paddock_core.resources.conditions import ConditionReason
-from paddock_core.resources.llamadeployment import CopyStatus
+from paddock_core.resources.llamadeployment import CopyStatus, EvidenceStatus
 
 from paddock_operator.decide import counted, evidence
 from paddock_operator.decide.bad_nodes import let_back, moved, on_bad_node, on_silent_node
@@ -17,6 +17,7 @@ from paddock_operator.decide.counted import Counted
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
 from paddock_operator.decide.patients import Patient, created, node_of, placed_since, ready_since
 from paddock_operator.decide.patients import unplaced_since as unplaced
+from paddock_operator.decide.refusals import is_taken_up
 from paddock_operator.decide.verdicts import Verdict, gave_way, looked_at, reason_of, record_of, signed, told_of
 from paddock_operator.times import format_time, parse_time
 
@@ -61,6 +62,7 @@ def judge(
         record, known = _counted(patient, former, known, now=now, rules=rules)
         record, known = _answered(patient, record, known, now=now, rules=rules)
         verdict = _paused(patient, record, now=now, rules=rules)
+        verdict = _refused(patient, verdict)
         verdict = _broken_up(patient, verdict, known, now=now, rules=rules)
         verdict = _partly_placed(patient, verdict, known, now=now, gpu=gpu, rules=rules)
         verdict = let_back(patient, verdict, faults=faults)
@@ -96,7 +98,7 @@ def _known(patient: Patient, former: CopyStatus | None, *, retry: str) -> tuple[
         return record_of(patient, None, known), known
     if patient.workload is not None and known.workload != patient.workload.uid:
         # Made anew by ourselves.
-        known = counted.of_new(patient, retry=retry)
+        known = counted.of_new(patient, retry=retry, refusing=known.refusing)
     return former, known
 
 
@@ -115,9 +117,17 @@ def _counted(
         failures=failures,
         failed_at=format_time(now),
         retry_at="" if over else format_time(now + pause_seconds(failures, rules=rules)),
-        evidence=evidence.left_by(pod.manifest for pod in patient.pods) or base.evidence,
+        evidence=_left(patient) or base.evidence,
     )
     return record, known
+
+
+def _left(patient: Patient) -> EvidenceStatus | None:
+    """What is left of its failure: what the node said that refused it last, or what its containers ended of."""
+    refused = max(patient.refused, key=created, default=None)
+    if refused is not None:
+        return evidence.of_refusal(refused.manifest)
+    return evidence.left_by(pod.manifest for pod in patient.pods)
 
 
 def _answered(
@@ -131,6 +141,7 @@ def _answered(
     failed_at = parse_time(record.failed_at) if record is not None and record.failed_at else 0.0
     steady = since is not None and now - max(since, failed_at) >= rules.forget_seconds
     if steady or record is None:
+        known = replace(known, refusing=())
         # A pod alone that never failed is found again by itself: nothing need be written of it.
         plain = not patient.grouped and not known.ends
         return None if plain else record_of(patient, None, known), known
@@ -155,6 +166,19 @@ def _paused(patient: Patient, record: CopyStatus | None, *, now: float, rules: H
     cause = Cause(reason=reason, message=told_of(record, f"is tried again at {record.retry_at}"))
     look = max(1.0, wait)
     return Verdict(record=record, held=True, down=patient.there, silent=True, cause=cause, look_after_seconds=look)
+
+
+def _refused(patient: Patient, verdict: Verdict) -> Verdict:
+    """One that its node refused is taken down at once, before its controller makes ever more of it; why is told until a
+    node has taken up one in its place."""
+    record, leader = verdict.record, patient.leader
+    if verdict.held or record is None or reason_of(record) is not ConditionReason.POD_EVICTED:
+        return verdict
+    cause = Cause(reason=ConditionReason.POD_EVICTED, message=told_of(record, "is tried again"))
+    if patient.refused:
+        return replace(verdict, down=patient.there, silent=True, cause=cause)
+    up = leader is not None and is_taken_up(leader.manifest)
+    return verdict if up else replace(verdict, cause=verdict.cause or cause)
 
 
 def _told_seconds(patient: Patient, record: CopyStatus, *, now: float, rules: HealingRules) -> float | None:

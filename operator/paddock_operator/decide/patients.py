@@ -7,6 +7,7 @@ from typing import Any
 from paddock_core.resources import names
 
 from paddock_operator.decide.causes import is_over
+from paddock_operator.decide.refusals import is_refused, is_taken_up
 from paddock_operator.observed import Child, label_of
 from paddock_operator.times import parse_time
 
@@ -62,6 +63,21 @@ class Patient:
             return self
         since = created(self.workload)
         return replace(self, pods=[pod for pod in self.pods if created(pod) >= since])
+
+    @property
+    def refused(self) -> list[Child]:
+        """Pods of its workload that their node refused, as long as no node has taken up another one in their place."""
+        if self.grouped:
+            return [pod for pod in self.present() if is_refused(pod.manifest)]
+        if self.leader is not None and is_taken_up(self.leader.manifest):
+            return []
+        return [pod for pod in self.living if is_refused(pod.manifest) and self._made(pod)]
+
+    def _made(self, pod: Child) -> bool:
+        """Whether its workload has made a pod; a pod that does not say who made it is held to be its own."""
+        owners = pod.manifest["metadata"].get("ownerReferences") or ()
+        uids = {str(owner["uid"]) for owner in owners if owner.get("controller")}
+        return not uids or (self.workload is not None and self.workload.uid in uids)
 
     def present(self) -> list[Child]:
         """Pods whose ends are those of the copy as it is now: of a former group's pods some may still be going."""
