@@ -24,6 +24,7 @@ from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
 from paddock_operator.gpu_quota import GpuLedger
 from paddock_operator.index import Index
+from paddock_operator.lanes import Lanes
 from paddock_operator.leader import LeaderElector
 from paddock_operator.loop import Loop
 from paddock_operator.models.loop import ModelLoop
@@ -84,6 +85,8 @@ class _Heard:
     cache: Cache
     signals: SignalBook
     benchmarks: BenchmarkBook
+    lanes: Lanes
+    probes: ProbeBook
 
 
 @contextlib.asynccontextmanager
@@ -125,6 +128,8 @@ def assembled(settings: OperatorSettings, telemetry: Telemetry, outside: Outside
         ledger=heard.ledger,
         gateways=_gateways(ground, heard),
         benchmarks=heard.benchmarks,
+        lanes=heard.lanes,
+        probes=heard.probes,
         clock=ground.clock,
         follow=ground.outside.follow,
     )
@@ -158,6 +163,7 @@ def _heard(ground: _Ground) -> _Heard:
     policy = _policy(ground, tell)
     loop = _loop(ground, policy)
     models = ModelLoop(cluster=ground.cluster, clock=ground.clock, queue=_queue(ground.outside))
+    lanes = Lanes()
     tell += [loop.policy_changed, lambda *_: models.policy_changed()]
     documents = Documents(
         cluster=ground.cluster, clock=ground.clock, changed=loop.heard, relist_seconds=ground.relist_seconds
@@ -184,6 +190,14 @@ def _heard(ground: _Ground) -> _Heard:
             load=load_of(ground.settings),
             changed=loop.child_changed,
             late_seconds=loop.queue.oldest_age_seconds,
+        ),
+        lanes=lanes,
+        probes=ProbeBook(
+            prober=ground.outside.prober,
+            clock=ground.clock,
+            interval_seconds=ground.settings.probe_interval_seconds,
+            lanes=lanes,
+            changed=loop.wanted,
         ),
     )
 
@@ -255,9 +269,7 @@ def _gatherer(ground: _Ground, heard: _Heard) -> Gatherer:
         documents=heard.documents,
         policy=heard.policy,
         catalog=packaged_catalog(),
-        probes=ProbeBook(
-            prober=ground.outside.prober, clock=ground.clock, interval_seconds=ground.settings.probe_interval_seconds
-        ),
+        probes=heard.probes,
         progress=ProgressBook(reader=ground.outside.progress, clock=ground.clock),
         signals=heard.signals,
         ledger=heard.ledger,

@@ -25,7 +25,7 @@ from paddock_operator.gpu_quota import GpuLedger, created_of
 from paddock_operator.lost import LostBook
 from paddock_operator.observed import Charged, Child, Observed, WeightsJob, label_of, parse
 from paddock_operator.ports import Clock, Cluster, Key, Manifest, PolicySource
-from paddock_operator.probing import ProbeBook
+from paddock_operator.probing import ProbeBook, served_by
 from paddock_operator.signals_book import SignalBook
 from paddock_operator.stuck import EventBook, of_children, of_jobs
 from paddock_operator.weights_progress import ProgressBook
@@ -80,6 +80,7 @@ class Gatherer:
         document = self._documents.get(key)
         if document is None:
             self._seen.pop(key, None)
+            self._probes.forget(key)
             return Observed(
                 key=key,
                 now=self._clock.now(),
@@ -142,10 +143,17 @@ class Gatherer:
         """The same with what pods say themselves: that they answer, how fast, and how full their caches are."""
         pods = looked.leaders()
         if not pods or looked.deleting:
+            self._probes.forget(looked.key)
             return looked
         secret = deployment_secret(platform_key=self._platform_key, deployment_uid=looked.uid, rotation=SECRET_ROTATION)
-        probes = await self._probes.ask(pods, secret=secret)
-        answering = [pod for pod in pods if pod.uid in probes and probes[pod.uid] is None]
+        told = await self._probes.ask(
+            looked.key,
+            pods,
+            secret=secret,
+            served=served_by(looked.live.status.routing),
+            flowing=_flowing(self._signals.about(looked.uid)),
+        )
+        answering = [pod for pod in pods if pod.uid in told.probes and told.probes[pod.uid] is None]
         benchmarks = self._benchmarks.ask(
             looked.key,
             uid=looked.uid,
@@ -154,7 +162,15 @@ class Gatherer:
             secret=secret,
         )
         kv_use = await self._caches.ask(_cache_urls(looked, answering))
-        return replace(looked, probes=probes, benchmarks=benchmarks, kv_use=kv_use)
+        return replace(
+            looked,
+            probes=told.probes,
+            silent=told.silent,
+            doubted=told.doubted,
+            probe_after_seconds=told.again_seconds,
+            benchmarks=benchmarks,
+            kv_use=kv_use,
+        )
 
     def _charged(self, looked: Observed) -> Charged:
         return self._ledger.charged(looked.key, created=created_of(looked.metadata), view=self._policy.current().view)
@@ -188,6 +204,11 @@ def _demand(gateways: Gateways) -> Demand | None:
         ttft_ms=tuple(map(sum, zip_longest(*ttft, fillvalue=0))),
         complete=gateways.complete,
     )
+
+
+def _flowing(gateways: Gateways) -> frozenset[str]:
+    """Revisions from which gateways get answers."""
+    return frozenset(item.revision for item in gateways.revisions if item.requests > item.errors)
 
 
 def _health(gateways: Gateways) -> dict[str, Health]:

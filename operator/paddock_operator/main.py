@@ -90,6 +90,11 @@ def watch_over(operator: Operator, health: Health, telemetry: Telemetry) -> None
         "Deployments by condition, its status and its reason",
         lambda: operator.reconciler.conditions.counts() if _leads(operator) else (),
     )
+    telemetry.gauge(
+        "paddock_operator_probes_doubted",
+        "Pods that are kept as endpoints though the operator's probes of them fail, since most others fail too",
+        lambda: float(operator.probes.doubted if _leads(operator) else 0),
+    )
     telemetry.gauge("paddock_operator_leads", "1 if this instance leads", lambda: float(_leads(operator)))
     telemetry.gauge("paddock_operator_gateways", "Gateways that answer", lambda: float(operator.signals.answering()))
     telemetry.gauge(

@@ -107,6 +107,10 @@ class Observed:
     silent: Mapping[str, float] = field(default_factory=dict)
     """Uid of a ready pod to the seconds since its first probe that failed, with no answer since, as far as this process
     knows; without those that answer, that are not asked yet, and those of a moment at which the probes are doubted."""
+    doubted: int = 0
+    """Pods that count as answering though their probes fail, since those are doubted."""
+    probe_after_seconds: float | None = None
+    """In how many seconds the next of the pods that do not answer is to be asked; None where none is."""
     warned: dict[str, Warned] = field(default_factory=dict)
     """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
     faults: NodeFaults = NO_FAULTS

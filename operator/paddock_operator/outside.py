@@ -63,7 +63,9 @@ async def real(settings: OperatorSettings) -> AsyncIterator[Outside]:
     token = SecretFile(lambda: settings.read_secret(settings.internal_token_file))
     internal = controlplane.connect(url=settings.controlplane_url, token=token.read)
     api = cluster.connect(settings.kubeconfig)
-    async with api, internal, aiohttp.ClientSession() as session:
+    # Who asks bounds how much: by default a hundred connections would be shared by gateways and pods that hang.
+    connector = aiohttp.TCPConnector(limit=0)
+    async with api, internal, aiohttp.ClientSession(connector=connector) as session:
         yield Outside(
             clock=SystemClock(),
             chance=random.Random(),  # noqa: S311 - spreads load

@@ -13,6 +13,7 @@ from paddock_operator.denying import Denials
 from paddock_operator.documents import Documents
 from paddock_operator.gather import Gatherer
 from paddock_operator.gpu_quota import GpuLedger
+from paddock_operator.lanes import Lanes
 from paddock_operator.leader import LeaderElector
 from paddock_operator.loop import Loop
 from paddock_operator.models.loop import ModelLoop
@@ -20,6 +21,7 @@ from paddock_operator.models.reconcile import ModelReconciler
 from paddock_operator.outside import Follow
 from paddock_operator.pod_times import PodTimes
 from paddock_operator.ports import Clock, Manifest
+from paddock_operator.probing import ProbeBook
 from paddock_operator.purging import Purger
 from paddock_operator.reconcile import Reconciler
 from paddock_operator.reflector import Reflector
@@ -54,6 +56,8 @@ class Operator:
     gateways: GatewayFollower
     ledger: GpuLedger
     benchmarks: BenchmarkBook
+    lanes: Lanes
+    probes: ProbeBook
     clock: Clock
     telemetry: Telemetry
     follow: Follow
@@ -88,6 +92,7 @@ class Operator:
             tasks.append(group.create_task(self.gateways.run(self.leader)))
             tasks.append(group.create_task(self.ledger.run(self.leader, self.cluster)))
             tasks.append(group.create_task(self.benchmarks.run()))
+            tasks.append(group.create_task(self.lanes.run()))
             await asyncio.sleep(0)
             await self.follow(settings=self.settings, judge=self.reviewer.judge)
             for task in tasks:

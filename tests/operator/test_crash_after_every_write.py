@@ -23,6 +23,7 @@ from paddock_operator.execute import Executor
 from paddock_operator.gather import Gatherer
 from paddock_operator.gpu_quota import GpuLedger, Mark
 from paddock_operator.kinds import LLAMA_DEPLOYMENT
+from paddock_operator.lanes import Lanes
 from paddock_operator.ports import Key, Policy
 from paddock_operator.probing import ProbeBook
 from paddock_operator.reconcile import Reconciler
@@ -135,7 +136,8 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
     cache = Cache(cluster=real, clock=clock, changed=lambda _key: None, job_changed=lambda _job: None)
     documents = Documents(cluster=real, clock=clock, changed=lambda _document, _gone: None)
     reflectors = (documents.reflector, *cache.reflectors())
-    probes = ProbeBook(prober=NoProbes(), clock=clock, interval_seconds=1.0)
+    lanes = Lanes()
+    probes = ProbeBook(prober=NoProbes(), clock=clock, interval_seconds=1.0, lanes=lanes, changed=lambda _key: None)
     ledger = GpuLedger(given=config.given_gpus, term=lambda: 1, wake=lambda _key: None)
     ledger.listed((await real.list(LLAMA_DEPLOYMENT)).items, Mark(set(), 1))
     gatherer = Gatherer(
@@ -173,7 +175,7 @@ async def life(settings: Any, policy: Any, writes_left: int) -> AsyncIterator[An
             await reconciler.reconcile(key)
         return cluster.written[before:]
 
-    watches = [asyncio.create_task(reflector.run()) for reflector in reflectors]
+    watches = [asyncio.create_task(lanes.run()), *(asyncio.create_task(reflector.run()) for reflector in reflectors)]
     try:
         for reflector in reflectors:
             await reflector.synced.wait()

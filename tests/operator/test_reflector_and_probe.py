@@ -14,9 +14,7 @@ from paddock_operator.adapters.cluster import LightkubeCluster
 from paddock_operator.adapters.triton import TritonProber, _verdict
 from paddock_operator.errors import ClusterError, GoneError, OverloadedError, SilentError
 from paddock_operator.kinds import NODE, POD
-from paddock_operator.observed import Child
 from paddock_operator.ports import Key, Listing, Reduce, WatchEvent, whole
-from paddock_operator.probing import FAILURES_TO_DROP, ProbeBook
 from paddock_operator.reflector import Reflector
 
 from tests.operator.clocks import Clock
@@ -235,45 +233,3 @@ async def test_nobody_there_is_a_problem_not_an_exception() -> None:
         problem = await TritonProber(session).generates(url="http://127.0.0.1:9", secret="s")
     assert problem is not None
     assert "no answer" in problem
-
-
-class Answers:
-    def __init__(self) -> None:
-        self.problem: str | None = None
-        self.asked = 0
-
-    async def generates(self, *, url: str, secret: str) -> str | None:
-        self.asked += 1
-        return self.problem
-
-
-def ready_pod(uid: str = "p1") -> Child:
-    status = {"conditions": [{"type": "Ready", "status": "True"}], "podIP": "10.0.0.1"}
-    return Child(kind=POD, manifest={"metadata": {"name": "p", "namespace": "s", "uid": uid}, "status": status})
-
-
-async def test_one_missed_probe_of_a_busy_engine_changes_nothing_several_do() -> None:
-    clock, answers = Clock(), Answers()
-    book = ProbeBook(prober=answers, clock=clock, interval_seconds=30.0)
-    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
-    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
-    assert answers.asked == 1, "not asked again within the interval"
-    answers.problem = "timeout"
-    clock.boot += 30
-    for _ in range(FAILURES_TO_DROP - 1):
-        assert await book.ask([ready_pod()], secret="s") == {"p1": None}
-        clock.boot += 1
-    assert await book.ask([ready_pod()], secret="s") == {"p1": "timeout"}
-    answers.problem = None
-    clock.boot += 1
-    assert await book.ask([ready_pod()], secret="s") == {"p1": None}
-
-
-async def test_a_pod_that_never_answered_is_asked_every_second() -> None:
-    clock, answers = Clock(), Answers()
-    answers.problem = "loading"
-    book = ProbeBook(prober=answers, clock=clock, interval_seconds=30.0)
-    for _ in range(3):
-        assert await book.ask([ready_pod()], secret="s") == {"p1": "loading"}
-        clock.boot += 1
-    assert answers.asked == 3

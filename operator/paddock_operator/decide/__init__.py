@@ -16,7 +16,7 @@ What is it to run?
     former          what served last, while the license of what is asked for now does not hold
 
 Which copies are there, and which may stay?
-    copies          what is there of them; `patients`: each as healing sees it
+    copies          what is there of them; `answers`: which count as answering; `patients`: each as healing sees it
     seen            what was found of each of them in this round, by the next three:
     healing         who failed (`evidence`, `counted`) or sits on lost ground (`node_faults`, `bad_nodes`), and the
                     record that is kept of that (`verdicts`)

@@ -11,7 +11,6 @@ from paddock_operator.decide.outcome import Coming
 from paddock_operator.kinds import LEADER_WORKER_SET, REPLICA_SET
 from paddock_operator.observed import Child, Observed
 
-RETRY_PROBE_SECONDS = 1.0
 LATE_SECONDS = 60.0
 """What lasts so long is told by name: each text is a write of the status, and most pods come sooner."""
 
@@ -64,8 +63,10 @@ def judge(
     pods = [pod for copy in staying for pod in copy.pods]
     trouble = _trouble(observed, pods, told, wanted.gpu)
     found = coming.of(copies)
-    unproven = any(is_ready(copy.leader) and not copy.answering for copy in copies if copy.leader and not copy.going)
-    soon = RETRY_PROBE_SECONDS if unproven else probe_interval_seconds if endpoints else 30.0
+    soon = probe_interval_seconds if endpoints else 30.0
+    if observed.probe_after_seconds is not None:
+        soon = min(soon, observed.probe_after_seconds)
+    note = "; ".join(item for item in (note, _doubt(observed)) if item)
     return Judgement(
         findings=(
             *_scheduled(observed, pods, wanted),
@@ -95,6 +96,15 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
     if refused is not None:
         return (fails(kind, refused.reason, f"{text}: {refused.advised}"),)
     return (fails(kind, ConditionReason.PODS_PENDING, text),)
+
+
+def _doubt(observed: Observed) -> str:
+    if not observed.doubted:
+        return ""
+    return (
+        f"the operator's probes of {observed.doubted} of them fail, as most do on the platform: its own way to pods is"
+        " doubted, so none is dropped"
+    )
 
 
 def counted(there: int, wanted: int, what: str) -> str:
