@@ -194,6 +194,11 @@ class OperatorSettings(BaseSettings):
     partial_group_seconds: float = Field(default=90.0, ge=10, le=3600)
     """So long a group may hold GPUs while other pods of it find none; then it gives them back and is tried later."""
 
+    hung_seconds: float = Field(default=600.0, ge=60, le=86400)
+    """A copy that is ready and has generated nothing for so long has failed once more, and is made anew. Longer than
+    its longest answer where it answers one request at a time, since what it is asked waits behind that. The time is
+    memory of the process: a restart of the operator counts anew."""
+
     node_lost_seconds: float = Field(default=60.0, ge=10, le=3600)
     """A node that is not ready for so long is lost: the copies on it are placed elsewhere."""
 
@@ -215,6 +220,7 @@ class OperatorSettings(BaseSettings):
             first_pause_seconds=self.restart_pause_seconds,
             forget_seconds=self.restart_forget_seconds,
             partial_seconds=self.partial_group_seconds,
+            hung_seconds=self.hung_seconds,
         )
 
     def fault_rules(self) -> FaultRules:

@@ -102,6 +102,7 @@ class ConditionReason(StrEnum):
     GPU_LOST = "GpuLost"
     LOADING = "Loading"
     PROBE_FAILED = "ProbeFailed"
+    ENGINE_HUNG = "EngineHung"
     SERVING = "Serving"
     TOO_FEW_AVAILABLE = "TooFewAvailable"
     ROUTABLE = "Routable"

@@ -14,6 +14,8 @@ from paddock_operator.decide.patients import Patient, node_of
 _NONE = "-"
 _FIELDS = 6
 FAILED, REFUSED, TAKEN = "failed", "refused", "taken"
+HUNG = "hung"
+"""It was silent for too long: it goes, and no end of it is another failure."""
 MAX_REFUSING = 8
 """Nodes that are remembered as those that refused a pod: the last ones."""
 
@@ -89,7 +91,7 @@ def count(patient: Patient, known: Counted) -> tuple[bool, Counted]:
     if any(evidence.is_excused(pod.manifest) for pod in patient.present()):
         return False, replace(known, state=TAKEN)
     # A group that has answered fails once: whatever else its pods end of follows from that.
-    over = known.state in (REFUSED, TAKEN) or (known.state == FAILED and known.workers)
+    over = known.state in (REFUSED, TAKEN, HUNG) or (known.state == FAILED and known.workers)
     failed = ends > known.ends and not over
     return failed, replace(known, ends=max(ends, known.ends), state=FAILED if failed else known.state)
 
@@ -100,11 +102,17 @@ def answered(patient: Patient, known: Counted) -> Counted:
     return known if known.state == TAKEN else replace(known, workers=_workers(patient), state="")
 
 
+def hung(known: Counted) -> Counted:
+    """What is remembered of one that hangs, until it is another one or answers again."""
+    return replace(known, state=HUNG)
+
+
 def is_broken(patient: Patient, known: Counted) -> bool:
     """True if a group that has answered computes no more: a part of it has ended, or is another pod now, and its leader
     is still the former one."""
     same = patient.leader is not None and patient.leader.uid == known.leader
-    return same and bool(known.workers) and (known.state != "" or known.workers != _workers(patient))
+    ended = known.state not in ("", HUNG)
+    return same and bool(known.workers) and (ended or known.workers != _workers(patient))
 
 
 def digest(words: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Copies that fail, are lost, or find only a part of their devices: when each is taken down, and when it may come back.
+"""Copies that fail, hang, are lost, or find only a part of their devices: when each is taken down and may come back.
 
 Pure and without memory: all that is remembered of a copy is in `status.copies`, so it survives pods, groups and the
 operator.
@@ -10,7 +10,7 @@ import msgspec
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus, EvidenceStatus
 
-from paddock_operator.decide import counted, evidence
+from paddock_operator.decide import counted, evidence, hung
 from paddock_operator.decide.bad_nodes import let_back, moved, on_bad_node, on_silent_node
 from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.counted import Counted
@@ -37,6 +37,8 @@ class HealingRules:
     """So long a group's controller is given to make a broken group anew, before it is done for it."""
     partial_seconds: float = 90.0
     """So long a group may hold devices while other pods of it find none."""
+    hung_seconds: float = 600.0
+    """A copy that is ready and has generated nothing for so long has failed."""
     moving_seconds: float = 1800.0
     """So long a copy that answers on a bad node waits for another to answer in its place, and so long it is told where
     one that is gone was."""
@@ -61,7 +63,10 @@ def judge(
     if verdict is None:
         record, known = _counted(patient, former, known, now=now, rules=rules)
         record, known = _answered(patient, record, known, now=now, rules=rules)
+        told = known.state == counted.HUNG
+        record, known = _hung(patient, record, known, now=now, faults=faults, rules=rules)
         verdict = _paused(patient, record, now=now, rules=rules)
+        verdict = hung.taken_down(patient, verdict, known, told=told)
         verdict = _refused(patient, verdict)
         verdict = _broken_up(patient, verdict, known, now=now, rules=rules)
         verdict = _partly_placed(patient, verdict, known, now=now, gpu=gpu, rules=rules)
@@ -110,16 +115,32 @@ def _counted(
     if not failed:
         return former, known
     base = record_of(patient, former, known)
+    left = _left(patient) or base.evidence
+    return _failed(base, left=left, now=now, rules=rules), known
+
+
+def _failed(base: CopyStatus, *, left: EvidenceStatus | None, now: float, rules: HealingRules) -> CopyStatus:
+    """The record after one failure more, and when it may come back, if its budget is not spent."""
     failures = base.failures + 1
-    over = failures >= rules.budget
-    record = msgspec.structs.replace(
+    over, pause = failures >= rules.budget, pause_seconds(failures, rules=rules)
+    return msgspec.structs.replace(
         base,
         failures=failures,
         failed_at=format_time(now),
-        retry_at="" if over else format_time(now + pause_seconds(failures, rules=rules)),
-        evidence=_left(patient) or base.evidence,
+        retry_at="" if over else format_time(now + pause),
+        evidence=left,
     )
-    return record, known
+
+
+def _hung(
+    patient: Patient, record: CopyStatus | None, known: Counted, *, now: float, faults: NodeFaults, rules: HealingRules
+) -> tuple[CopyStatus | None, Counted]:
+    """One failure more, if it is ready and has generated nothing for too long."""
+    left = hung.left_by(patient, known, now=now, after_seconds=rules.hung_seconds, faults=faults)
+    if left is None:
+        return record, known
+    known = counted.hung(known)
+    return _failed(record_of(patient, record, known), left=left, now=now, rules=rules), known
 
 
 def _left(patient: Patient) -> EvidenceStatus | None:
@@ -134,7 +155,7 @@ def _answered(
     patient: Patient, record: CopyStatus | None, known: Counted, *, now: float, rules: HealingRules
 ) -> tuple[CopyStatus | None, Counted]:
     """Of one that answers: in time nothing of its failures is remembered, and of a group always which pods it is."""
-    if not patient.answers or patient.leader is None or counted.is_broken(patient, known):
+    if not patient.answers or patient.unasked or patient.leader is None or counted.is_broken(patient, known):
         return record, known
     known = counted.answered(patient, known)
     since = ready_since(patient.leader)
@@ -160,7 +181,7 @@ def _paused(patient: Patient, record: CopyStatus | None, *, now: float, rules: H
     if told is not None and told <= 0:
         return Verdict(record=None)
     if wait <= 0:
-        verdict = Verdict(record=record, cause=moved(patient, record))
+        verdict = Verdict(record=record, cause=moved(patient, record) or hung.made_anew(patient, record))
         return verdict if told is None else looked_at(verdict, told)
     reason = reason_of(record) if gave_way(record) else ConditionReason.RESTART_DELAYED
     cause = Cause(reason=reason, message=told_of(record, f"is tried again at {record.retry_at}"))

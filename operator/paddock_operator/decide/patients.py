@@ -1,7 +1,7 @@
 """A copy as healing sees it: the object that makes its pods, and the pods."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paddock_core.resources import names
@@ -24,6 +24,12 @@ class Patient:
     """What makes its pods; None while it is not there."""
     pods: Sequence[Child] = ()
     answers: bool = False
+    unasked: bool = False
+    """True where its leader is ready and nobody has asked it yet: it counts as answering, and proves nothing."""
+    silent: Mapping[str, float] = field(default_factory=dict)
+    """Uid of a pod to the seconds for which it has been asked for a token in vain."""
+    problems: Mapping[str, str | None] = field(default_factory=dict)
+    """Uid of a pod to what came instead, None where it answers."""
     avoids: tuple[str, ...] = ()
     """Nodes that it was told to keep off when it was made."""
     gang: bool = False
@@ -107,8 +113,12 @@ def created(child: Child) -> float:
 
 def ready_since(pod: Child) -> float | None:
     """Since when the kubelet holds a pod to be ready; None if it does not."""
-    item = _condition(pod, "Ready")
-    return _time(item) if item.get("status") == "True" else None
+    return _time(_condition(pod, "Ready")) if held_ready(pod) else None
+
+
+def held_ready(pod: Child) -> bool:
+    """True if the kubelet holds a pod to be ready."""
+    return _condition(pod, "Ready").get("status") == "True"
 
 
 def placed_since(pod: Child) -> float | None:

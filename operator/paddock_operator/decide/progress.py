@@ -15,6 +15,7 @@ MOVING = frozenset(
         ConditionReason.DELETING,
         ConditionReason.DRAINING,
         ConditionReason.ENGINE_BUILDING,
+        ConditionReason.ENGINE_HUNG,
         ConditionReason.GATEWAY_BEHIND,
         ConditionReason.GPU_LOST,
         ConditionReason.LOADING,

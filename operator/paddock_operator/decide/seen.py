@@ -100,8 +100,8 @@ def _healed(observed: Observed, config: Config, course: Course, found: Sequence[
     records = {record.name: record for record in observed.live.status.copies}
     retry = str((observed.metadata.get("annotations") or {}).get(names.RETRY, ""))
     gang = observed.live.spec.placement.scheduler_name == VOLCANO or observed.live.spec.placement.queue is not None
-    patients = [_patient(copy, gang=gang) for copy in found if not copy.draining]
-    leaving = [_patient(copy, gang=gang) for copy in found if copy.draining]
+    patients = [_patient(observed, copy, gang=gang) for copy in found if not copy.draining]
+    leaving = [_patient(observed, copy, gang=gang) for copy in found if copy.draining]
     there = {copy.name for copy in found}
     patients += [
         Patient(name=record.name, revision=record.revision, size=1, workload=None)
@@ -123,7 +123,7 @@ def _healed(observed: Observed, config: Config, course: Course, found: Sequence[
     }
 
 
-def _patient(copy: Copy, *, gang: bool) -> Patient:
+def _patient(observed: Observed, copy: Copy, *, gang: bool) -> Patient:
     return Patient(
         name=copy.name,
         revision=copy.revision,
@@ -132,6 +132,9 @@ def _patient(copy: Copy, *, gang: bool) -> Patient:
         pods=(*copy.pods, *copy.leaving),
         # One that is ready and was not asked yet is not cut off for that.
         answers=copy.answering is not False,
+        unasked=copy.answering is None,
+        silent=observed.silent,
+        problems=observed.probes,
         avoids=copy.avoids,
         gang=gang,
     )
