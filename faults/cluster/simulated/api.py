@@ -76,6 +76,11 @@ class Weather:
     wrote: Callable[[Client, str, str], None] = lambda _client, _method, _path: None
     """Told after every write that was performed, before the client hears of it."""
 
+    engine_hangs: Callable[[str], bool] = lambda _host: False
+    """By a pod's address: its engine takes requests and answers none."""
+    no_way: Callable[[str, str], bool] = lambda _client, _host: False
+    """By client and a pod's address: whom this client cannot reach, though others can."""
+
     def behind(self, client: str, plural: str) -> int:
         """How many revisions this client's lists and watches of a kind are behind."""
         return max(self.lag, self.lags(client, plural))

@@ -13,6 +13,7 @@ import aiohttp
 import httpx2
 from paddock_core.resources.llamadeployment import WeightsStatus
 from paddock_operator.adapters.pacing import paced
+from paddock_operator.adapters.triton import TIMEOUT_SECONDS
 from paddock_operator.assembly import wired
 from paddock_operator.events import Judge
 from paddock_operator.outside import Outside
@@ -21,7 +22,7 @@ from paddock_operator.process import Operator
 from paddock_operator.settings import OperatorSettings
 from paddock_operator.telemetry import Telemetry
 
-from faults.cluster.simulated.api import Api, Client
+from faults.cluster.simulated.api import Api, Client, Weather
 from faults.cluster.simulated.controlplane import ControlPlane
 
 RETRY_SECONDS = 1.0
@@ -58,13 +59,18 @@ class Noted(Telemetry):
 class Prober:
     """The port `Prober`: a pod generates where `alive` says so."""
 
-    def __init__(self, alive: Callable[[str], bool]) -> None:
+    def __init__(self, alive: Callable[[str], bool], *, client: str, weather: Weather) -> None:
         self._alive = alive
+        self._client = client
+        self._weather = weather
 
     async def generates(self, *, url: str, secret: str) -> str | None:
         del secret
-        await asyncio.sleep(0.05)
         host = httpx2.URL(url).host
+        if self._weather.engine_hangs(host) or self._weather.no_way(self._client, host):
+            await asyncio.sleep(TIMEOUT_SECONDS)
+            return f"no answer from {url}: TimeoutError"
+        await asyncio.sleep(0.05)
         return None if self._alive(host) else f"no answer from {url}"
 
 
@@ -159,7 +165,7 @@ class Life:
                 api=api,
                 internal=internal,
                 session=session,
-                prober=Prober(self._alive),
+                prober=Prober(self._alive, client=self.client.name, weather=self._api.weather),
                 bencher=Bencher(),
                 caches=Caches(),
                 progress=Progress(),
