@@ -300,8 +300,8 @@ class Controllers:
         free = free_gpus(self.store.all(NODE), self.store.all(POD))
         fit = [node for node in self.store.all(NODE) if is_fit(pod, node, free=free)]
         if fit:
-            # Its last choice only where no other is fit; then the fullest that still has room: whole nodes stay free for
-            # copies that need them.
+            # Its last choice comes last; before that the fullest that still has room: whole nodes stay free for copies
+            # that need them.
             names = {item["metadata"]["name"]: item for item in fit}
             node = names[min(names, key=lambda name: (is_disliked(pod, name), free[name], name))]
             self.store.put(place, {**pod, "spec": {**pod["spec"], "nodeName": node["metadata"]["name"]}})

@@ -5,7 +5,7 @@ over counts only until another one stands in for it.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +104,10 @@ def root_cause(
     return min(causes, key=lambda cause: distance(cause.reason), default=None)
 
 
-def _refused(pods: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _refused(pods: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Pods that their node refused, of copies of which no node has taken up another one since."""
-    found = list(pods)
-    taken_up = {_copy(pod) for pod in found if not is_over(pod) and is_taken_up(pod)}
-    yield from (pod for pod in found if is_refused(pod) and _copy(pod) not in taken_up)
+    taken_up = {_copy(pod) for pod in pods if not is_over(pod) and is_taken_up(pod)}
+    yield from (pod for pod in pods if is_refused(pod) and _copy(pod) not in taken_up)
 
 
 def _copy(pod: dict[str, Any]) -> str:
