@@ -129,6 +129,10 @@ class Rollouts(RuleBasedStateMachine):
     def devices_come_and_go(self, devices: int) -> None:
         self.cluster.devices = devices
 
+    @rule(revision=st.sampled_from(REVISIONS), turns=st.integers(0, MOST))
+    def a_queue_lets_in_so_many(self, revision: str, turns: int) -> None:
+        self.cluster.admits = {revision: turns}
+
     @rule()
     def the_operator_starts_anew(self) -> None:
         self.cluster.forgetful = True
@@ -144,6 +148,7 @@ class Rollouts(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         cluster, made = self.cluster, 0
+        cluster.admits = {}
         quiet = rounds = 0
         while quiet < 20:
             step = self.step()
