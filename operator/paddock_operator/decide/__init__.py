@@ -18,8 +18,8 @@ What is it to run?
 Which copies are there, and which may stay?
     copies          what is there of them; `answers`: which count as answering; `patients`: each as healing sees it
     seen            what was found of each of them in this round, by the next three:
-    healing         who failed (`evidence`, `counted`), is `hung` or sits on lost ground (`node_faults`, `bad_nodes`),
-                    and the record that is kept of that (`verdicts`)
+    healing         who failed (`evidence`, `counted`), is `hung`, was refused by a node (`refusals`) or sits on lost
+                    ground (`node_faults`, `bad_nodes`), and the record that is kept of that (`verdicts`)
     drains          may one that gets no new requests go (`draining`: by what gateways say)
     moving          when those leave that still answer on a node with a broken GPU
 
