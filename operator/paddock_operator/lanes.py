@@ -5,11 +5,15 @@ last asker waiting have lanes of their own, so those that hang keep only each ot
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum
 
 log = logging.getLogger(__name__)
+
+WAIT_SECONDS = 0.25
+"""So long a round waits for what it has just asked."""
 
 Ask = Callable[[], Awaitable[None]]
 
@@ -21,8 +25,8 @@ class Lane(Enum):
     """Whoever was never asked: a deployment waits for that to serve."""
     PROMPT = ("prompt", 32)
     SLOW = ("slow", 32)
-    CACHES = ("caches", 16)
-    """How full caches are."""
+    TELLING = ("telling", 16)
+    """What is asked of pods beside whether they answer."""
 
     @property
     def width(self) -> int:
@@ -57,3 +61,11 @@ async def _work(queue: asyncio.Queue[Ask]) -> None:
         except Exception:
             # Whatever a pod answers must not end the process.
             log.exception("a pod could not be asked")
+
+
+async def moment(events: Iterable[asyncio.Event]) -> None:
+    """Wait for all of them, but not for long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_SECONDS):
+            for event in events:
+                await event.wait()

@@ -5,7 +5,6 @@ answers by then; of what comes later the deployment is told where it changes any
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -19,14 +18,12 @@ from paddock_operator.decide import answers as judging
 from paddock_operator.decide.answers import Answers
 from paddock_operator.decide.copies import is_ready, pod_url
 from paddock_operator.forgetting import Remembered
-from paddock_operator.lanes import Lane, Lanes
+from paddock_operator.lanes import Lane, Lanes, moment
 from paddock_operator.observed import Child, label_of
 from paddock_operator.ports import Clock, Key, Prober
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 0.25
-"""So long a round waits for pods that it asks for the first time."""
 SLOW_SECONDS = 2.0
 """A pod that kept its asker waiting for longer is asked among those that do."""
 FORGET_SECONDS = 3600.0
@@ -152,13 +149,10 @@ class ProbeBook:
 
     async def _wait(self, first: Sequence[_Memory]) -> None:
         """Nothing may be awaited between this and what is told: what comes meanwhile wakes nobody."""
-        for memory in first:
-            memory.awaited = asyncio.Event()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_SECONDS):
-                for memory in first:
-                    if memory.awaited is not None:
-                        await memory.awaited.wait()
+        events = [asyncio.Event() for _ in first]
+        for memory, event in zip(first, events, strict=True):
+            memory.awaited = event
+        await moment(events)
         for memory in first:
             memory.awaited = None
 

@@ -32,8 +32,6 @@ from paddock_operator.benchmarking import (
     Candidate,
     summary,
 )
-from paddock_operator.cache_use import FRESH_SECONDS, CacheBook
-from paddock_operator.decide.scaling import CACHE_SECONDS
 from paddock_operator.errors import BenchmarkError
 from paddock_operator.ports import Key, Load, Measured
 
@@ -344,27 +342,3 @@ async def test_an_answer_without_end_is_told_by_its_beginning() -> None:
         assert await TritonProber(session).generates(url=url, secret="s") == "HTTP 500: " + "x" * 200
     with pytest.raises(BenchmarkError, match=f"HTTP 500: {'x' * MAX_WORDS}$"):
         await measured(answer)
-
-
-class Reader:
-    def __init__(self) -> None:
-        self.told: float | None = 0.5
-        self.asked: list[str] = []
-
-    async def used(self, *, url: str) -> float | None:
-        self.asked.append(url)
-        return self.told
-
-
-async def test_caches_are_asked_at_most_once_an_interval_and_old_words_are_forgotten() -> None:
-    clock, reader = Clock(), Reader()
-    book = CacheBook(reader=reader, clock=clock)
-    assert await book.ask({"p": "http://p", "q": "http://q"}) == {"p": 0.5, "q": 0.5}
-    assert await book.ask({"p": "http://p"}) == {"p": 0.5}
-    assert reader.asked == ["http://p", "http://q"]
-    reader.told = None
-    clock.boot += CACHE_SECONDS
-    assert await book.ask({"p": "http://p"}) == {"p": 0.5}, "one silent moment changes nothing"
-    assert len(reader.asked) == 3
-    clock.boot += FRESH_SECONDS - CACHE_SECONDS
-    assert await book.ask({"p": "http://p"}) == {}

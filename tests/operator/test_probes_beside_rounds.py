@@ -10,12 +10,13 @@ from paddock_core.resources.llamadeployment import Endpoint
 from paddock_operator import probing
 from paddock_operator.decide.answers import DOUBT_SECONDS, FAILURES_TO_DROP
 from paddock_operator.kinds import POD
-from paddock_operator.lanes import Lane, Lanes
+from paddock_operator.lanes import WAIT_SECONDS, Lane, Lanes
 from paddock_operator.observed import Child
 from paddock_operator.ports import Key
-from paddock_operator.probing import WAIT_SECONDS, Looked, ProbeBook
+from paddock_operator.probing import Looked, ProbeBook
 
-from faults.cluster.simulated.virtual_time import VirtualClock, run
+from faults.cluster.simulated.virtual_time import VirtualClock
+from tests.operator.lanes_that_run import beside
 
 INTERVAL = 30.0
 TIMEOUT = 20.0
@@ -35,17 +36,16 @@ def endpoint(uid: str) -> Endpoint:
 class World:
     """A book whose pods answer as `seconds` and `problems` say, by uid; and who was woken."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: VirtualClock, lanes: Lanes) -> None:
         self.seconds: dict[str, float] = {}
         self.problems: dict[str, str] = {}
         self.asked: list[str] = []
         self.under_way: list[str] = []
         self.most = 0
         self.woken: list[Key] = []
-        self.clock = VirtualClock()
-        self.lanes = Lanes()
+        self.clock = clock
         self.book = ProbeBook(
-            prober=self, clock=self.clock, interval_seconds=INTERVAL, lanes=self.lanes, changed=self.woken.append
+            prober=self, clock=self.clock, interval_seconds=INTERVAL, lanes=lanes, changed=self.woken.append
         )
 
     async def generates(self, *, url: str, secret: str) -> str | None:
@@ -83,16 +83,10 @@ class World:
 
 
 def play(scenario: Callable[[World], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        world = World()
-        asking = asyncio.create_task(world.lanes.run())
-        try:
-            await scenario(world)
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+    async def whole(clock: VirtualClock, lanes: Lanes) -> None:
+        await scenario(World(clock, lanes))
 
-    run(whole())
+    beside(whole)
 
 
 def test_a_healthy_pod_is_known_within_its_first_round_and_wakes_nobody() -> None:

@@ -21,6 +21,7 @@ from paddock_operator.decide.desired import decide
 from paddock_operator.decide.failures import parse_last_words
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.decide.weights import INTERVAL_SECONDS
+from paddock_operator.lanes import Lanes
 from paddock_operator.manifests.render import WeightsRendering, render_weights
 from paddock_operator.observed import Observed, WeightsJob, parse
 from paddock_operator.ports import Key
@@ -28,6 +29,8 @@ from paddock_operator.report import status_of
 from paddock_operator.times import parse_time
 from paddock_operator.weights_progress import ProgressBook, progress_url
 
+from faults.cluster.simulated.virtual_time import VirtualClock
+from tests.operator.lanes_that_run import beside
 from tests.operator.platforms import CONFIG, policy_of
 
 MODEL = "smollm2-135m-instruct"
@@ -252,19 +255,6 @@ def test_another_claim_is_mounted_to_be_read() -> None:
     assert "source" not in [volume["name"] for volume in rendering(S3)["volumes"]]
 
 
-class Clock:
-    """Stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def now(self) -> float:
-        return self.at
-
-    def boottime(self) -> float:
-        return self.at
-
-
 class Reader:
     """Answers what it is told to."""
 
@@ -282,27 +272,33 @@ def pod(uid: str, *, phase: str = "Running", **more: Any) -> dict[str, Any]:
     return {"metadata": {"name": uid, "uid": uid, **more}, "status": {"phase": phase, "podIP": "10.0.0.9"}}
 
 
-async def test_a_pod_is_asked_once_an_interval_however_many_wait_for_it() -> None:
-    clock, reader = Clock(), Reader()
-    book = ProgressBook(reader=reader, clock=clock)
-    job = WeightsJob(job={}, pods=(pod("old", phase="Failed"), pod("new")))
-    await asyncio.gather(*(book.asked(job) for _ in range(20)))
-    assert reader.asked == [f"http://10.0.0.9:{PROGRESS_PORT}/progress"]
-    assert (await book.asked(job)).progress == WeightsStatus(bytes_done=1, bytes_total=2)
-    clock.at += INTERVAL_SECONDS
-    reader.answer = None
-    assert (await book.asked(job)).progress == WeightsStatus(bytes_done=1, bytes_total=2), "silence changes nothing"
-    assert len(reader.asked) == 2
+def test_a_pod_is_asked_once_an_interval_however_many_wait_for_it() -> None:
+    async def scenario(clock: VirtualClock, lanes: Lanes) -> None:
+        reader = Reader()
+        book = ProgressBook(reader=reader, clock=clock, lanes=lanes)
+        job = WeightsJob(job={}, pods=(pod("old", phase="Failed"), pod("new")))
+        await asyncio.gather(*(book.asked(job) for _ in range(20)))
+        assert reader.asked == [f"http://10.0.0.9:{PROGRESS_PORT}/progress"]
+        assert (await book.asked(job)).progress == WeightsStatus(bytes_done=1, bytes_total=2)
+        await asyncio.sleep(INTERVAL_SECONDS)
+        reader.answer = None
+        assert (await book.asked(job)).progress == WeightsStatus(bytes_done=1, bytes_total=2), "silence changes nothing"
+        assert len(reader.asked) == 2
+
+    beside(scenario)
 
 
 @pytest.mark.parametrize(
     "silent", [pod("p", phase="Pending"), pod("p", deletionTimestamp="2027-01-15T08:00:00Z"), {"metadata": {}}]
 )
-async def test_a_pod_that_does_not_run_is_not_asked(silent: dict[str, Any]) -> None:
-    reader = Reader()
-    job = WeightsJob(job={}, pods=(silent,))
-    assert await ProgressBook(reader=reader, clock=Clock()).asked(job) == job
-    assert reader.asked == []
+def test_a_pod_that_does_not_run_is_not_asked(silent: dict[str, Any]) -> None:
+    async def scenario(clock: VirtualClock, lanes: Lanes) -> None:
+        reader = Reader()
+        job = WeightsJob(job={}, pods=(silent,))
+        assert await ProgressBook(reader=reader, clock=clock, lanes=lanes).asked(job) == job
+        assert reader.asked == []
+
+    beside(scenario)
 
 
 def test_an_address_of_six_is_in_brackets() -> None:

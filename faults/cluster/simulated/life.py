@@ -59,10 +59,10 @@ class Noted(Telemetry):
 class Prober:
     """The port `Prober`: a pod generates where `alive` says so."""
 
-    def __init__(self, alive: Callable[[str], bool], *, client: str, weather: Weather) -> None:
+    def __init__(self, alive: Callable[[str], bool], *, client: str = "", weather: Weather | None = None) -> None:
         self._alive = alive
         self._client = client
-        self._weather = weather
+        self._weather = weather or Weather()
 
     async def generates(self, *, url: str, secret: str) -> str | None:
         del secret
