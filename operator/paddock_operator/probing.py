@@ -162,13 +162,20 @@ class ProbeBook:
         waits = [self._due_in(item) for uid, item in told.items() if not item.answers.good and uid not in self._asking]
         return Looked(
             probes={uid: None if item.answers.good else item.answers.problem for uid, item in told.items()},
-            silent={} if self._is_doubted() else self._silent(told),
+            silent=self._silent(told),
             doubted=sum(1 for item in told.values() if self._is_pardoned(item)),
             again_seconds=max(judging.FIRST_PAUSE_SECONDS, min(waits)) if waits else None,
         )
 
     def _silent(self, told: Mapping[str, _Memory]) -> dict[str, float]:
-        return {uid: item.answers.silent_seconds for uid, item in told.items() if item.answers.silent_seconds > 0.0}
+        found = {uid: item.answers.silent_seconds for uid, item in told.items() if item.answers.silent_seconds > 0.0}
+        return {} if found and (self._is_doubted() or self._are_most_silent()) else found
+
+    def _are_most_silent(self) -> bool:
+        known = self._known
+        return judging.most_silent(
+            [known[uid].answers for uid in uids if uid in known] for uids in self._of_key.values()
+        )
 
     async def _ask(self, uid: str, memory: _Memory, *, url: str, secret: str) -> None:
         began = self._clock.boottime()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import healing
+from paddock_operator.decide.answers import Answers, most_silent
 from paddock_operator.decide.healing import HealingRules
 from paddock_operator.decide.node_faults import NO_FAULTS, NodeFaults
 from paddock_operator.decide.patients import Patient
@@ -207,6 +208,31 @@ def test_each_life_counts_once_at_most_and_the_budget_ends_it(hangs: list[float]
         assert [look.down for look in looks] == ([False, True, True] if silent >= LONG else [False] * 3)
     assert counted <= RULES.budget
     assert (case.record is not None and not case.record.retry_at) == (counted == RULES.budget)
+
+
+@pytest.mark.parametrize(
+    ("deployments", "silent"),
+    [
+        ([[3], [3], [3]], False),
+        ([[3], [3], [3], [3]], True),
+        ([[3], [3], [0], [0]], False),
+        ([[3], [3], [3], [0], [0]], True),
+        ([[3, 3, 3, 3, 3], [0]], False),
+        ([[3, 3], [3, 0], [0, 0]], False),
+        ([[3, 3, 3, 3]], True),
+        ([[3, None], [3, None], [3], [None, None]], False),
+        ([[], [], []], False),
+    ],
+)
+def test_that_most_deployments_are_silent_at_once_says_more_of_the_prober(
+    deployments: list[list[int | None]], silent: bool
+) -> None:
+    """By how many probes in a row each pod has failed; None: nobody knows yet."""
+    known = [
+        [Answers() if failures is None else Answers(good=not failures, failures=failures) for failures in pods]
+        for pods in deployments
+    ]
+    assert most_silent(known) == silent
 
 
 CONFIG = replace(platforms.CONFIG, healing=HealingRules(budget=2))

@@ -8,6 +8,9 @@ gateways, which have a way of their own, stop by themselves to send to what refu
 The doubt has an end. Once it is over, pods that go on failing are dropped by as many new failures, except those from
 which gateways get answers: engines may truly hang all at once, as behind one switch, and nothing would ever make them
 anew while the operator only doubts itself. Ten minutes are time for a person who was told.
+
+Nothing of that says that a pod is to be made anew. As long as most deployments are silent, whether they are doubted or
+were dropped, none is: a cut of hours would spend the restart budget of every deployment that nobody asks.
 """
 
 import math
@@ -103,6 +106,14 @@ class Crowd:
     def doubtful(self) -> bool:
         """True if so many fail at once that the prober is more likely at fault."""
         return self.pods >= LEAST_IN_DOUBT and self.failing * 2 > self.heard
+
+
+def most_silent(deployments: Iterable[Iterable[Answers]]) -> bool:
+    """True if of so many pods those of most deployments fail, each deployment's all: the prober may be at fault."""
+    asked = [[item.failures for item in pods if item.good is not None] for pods in deployments]
+    told = [failures for failures in asked if failures]
+    silent = sum(1 for failures in told if all(failures))
+    return sum(map(len, told)) >= LEAST_IN_DOUBT and silent * 2 > len(told)
 
 
 def crowd_of(all_answers: Iterable[Answers], *, since: float) -> Crowd:
