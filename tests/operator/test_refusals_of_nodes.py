@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
+from paddock_core.resources import names
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import counted, healing
 from paddock_operator.decide.bad_nodes import avoided
@@ -83,6 +84,7 @@ class Case:
     """One copy over some rounds, each looked at twice; its workload is made anew when healing has taken it down."""
 
     now: float = START
+    size: int = 1
     record: CopyStatus | None = None
     made: list[str] = field(default_factory=lambda: ["w1"])
 
@@ -93,7 +95,7 @@ class Case:
 
     def look(self, *pods: Child, there: bool = True, answers: bool = False) -> Verdict:
         workload = self.workload() if there else None
-        patient = Patient(name="chat-r-0", revision="r", size=1, workload=workload, pods=pods, answers=answers)
+        patient = Patient(name="chat-r-0", revision="r", size=self.size, workload=workload, pods=pods, answers=answers)
         for _ in range(2):
             verdict = healing.judge(patient, former=self.record, now=self.now, rules=RULES)
             self.record = verdict.record
@@ -221,3 +223,18 @@ def test_no_more_nodes_are_remembered_than_a_few() -> None:
         case.anew()
     assert len(avoided(NO_FAULTS, [case.record])) == counted.MAX_REFUSING
     assert "~gpu-19" in avoided(NO_FAULTS, [case.record])
+
+
+def rank(uid: str, status: dict[str, Any], *, worker: int, born: float = START) -> Child:
+    made = pod(uid, status, node=f"gpu-{worker}", of="a StatefulSet's", born=born)
+    made.manifest["metadata"]["labels"] = {names.WORKER_INDEX: str(worker)}
+    return made
+
+
+def test_a_group_of_which_a_rank_is_refused_fails_once_and_goes_as_a_whole() -> None:
+    case = Case(size=2)
+    verdict = case.look(rank("l", CREATING, worker=0), rank("a", REFUSED, worker=1))
+    assert (verdict.down, case.failures) == (True, 1), "its leader runs, and waits for it in vain"
+    case.look(rank("l2", PENDING, worker=0, born=START + 9), rank("a2", PENDING, worker=1, born=START + 9))
+    assert case.failures == 1, "that its controller makes it anew follows from that"
+    assert avoided(NO_FAULTS, [case.record]) == ("~gpu-1",)
