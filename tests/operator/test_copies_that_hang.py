@@ -220,6 +220,8 @@ def test_each_life_counts_once_at_most_and_the_budget_ends_it(hangs: list[float]
         ([[3, 3, 3, 3, 3], [0]], False),
         ([[3, 3], [3, 0], [0, 0]], False),
         ([[3, 3, 3, 3]], True),
+        ([[3], [3], [3], [0, 0, 0]], False),
+        ([[3], [3], [3], [0, 0]], True),
         ([[3, None], [3, None], [3], [None, None]], False),
         ([[], [], []], False),
     ],

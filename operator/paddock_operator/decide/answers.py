@@ -109,11 +109,15 @@ class Crowd:
 
 
 def most_silent(deployments: Iterable[Iterable[Answers]]) -> bool:
-    """True if of so many pods those of most deployments fail, each deployment's all: the prober may be at fault."""
-    asked = [[item.failures for item in pods if item.good is not None] for pods in deployments]
-    told = [failures for failures in asked if failures]
-    silent = sum(1 for failures in told if all(failures))
-    return sum(map(len, told)) >= LEAST_IN_DOUBT and silent * 2 > len(told)
+    """True if most pods of so many fail, and in most deployments all of them: the prober may be at fault.
+
+    One deployment with many copies that hang is no sign of that, nor are many with one each beside one with more.
+    """
+    asked = [[item.failures > 0 for item in pods if item.good is not None] for pods in deployments]
+    told = [failing for failing in asked if failing]
+    pods = [failing for deployment in told for failing in deployment]
+    silent = sum(1 for failing in told if all(failing))
+    return len(pods) >= LEAST_IN_DOUBT and sum(pods) * 2 > len(pods) and silent * 2 > len(told)
 
 
 def crowd_of(all_answers: Iterable[Answers], *, since: float) -> Crowd:
