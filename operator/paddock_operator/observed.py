@@ -106,7 +106,8 @@ class Observed:
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
     silent: Mapping[str, float] = field(default_factory=dict)
     """Uid of a ready pod to the seconds since its first probe that failed, with no answer since, as far as this process
-    knows; without those that answer, that are not asked yet, and those of a moment at which the probes are doubted."""
+    knows; without those that answer or are not asked yet. Empty as long as the probes are doubted, or most pods are
+    silent at once."""
     doubted: int = 0
     """Pods that count as answering though their probes fail, since those are doubted."""
     probe_after_seconds: float | None = None

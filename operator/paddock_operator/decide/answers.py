@@ -9,8 +9,8 @@ The doubt has an end. Once it is over, pods that go on failing are dropped by as
 which gateways get answers: engines may truly hang all at once, as behind one switch, and nothing would ever make them
 anew while the operator only doubts itself. Ten minutes are time for a person who was told.
 
-Nothing of that says that a pod is to be made anew. As long as most deployments are silent, whether they are doubted or
-were dropped, none is: a cut of hours would spend the restart budget of every deployment that nobody asks.
+Nothing of that says that a pod is to be made anew. As long as most pods and deployments are silent, whether they are
+doubted or were dropped, none is: a cut of hours would spend the restart budget of every deployment that nobody asks.
 """
 
 import math
