@@ -102,6 +102,7 @@ def test_what_was_refused_while_no_operator_looked_takes_nothing_down_that_has_c
         await world.until(lambda: any(map(is_up, world.copies("chat"))), "one that is taken", seconds=60)
         async with world.operator():
             await world.until(lambda: world.endpoints("chat") == [url_of(world)], "it is routed to", seconds=60)
+            await world.until(lambda: not refused(world), "none of those that were refused is left", seconds=60)
             await world.still(lambda: world.serves("chat"), "it serves on", seconds=900)
             assert [item["metadata"]["uid"] for item in world.workloads("chat")] == [first["metadata"]["uid"]]
 

@@ -170,6 +170,16 @@ def test_what_was_refused_before_another_one_came_up_takes_nothing_down() -> Non
     verdict = case.look(pod("a", REFUSED), pod("b", running), answers=True)
     assert (verdict.down, verdict.silent, case.failures) == (False, False, 0)
     assert case.look(pod("a", REFUSED), pod("b", CREATING)).down is False
+    assert [item.uid for item in verdict.forced] == ["a"], "it is of no more use"
+
+
+def test_a_pod_that_is_over_ties_no_copy_to_its_node() -> None:
+    faults = NodeFaults(lost={"gpu-2": "node gpu-2 has not answered for 90 s"})
+    over = pod("a", {"phase": "Failed", "reason": "Evicted"}, node="gpu-2")
+    pods = (over, pod("b", {"phase": "Running"}))
+    patient = Patient(name="chat-r-0", revision="r", size=1, workload=Case().workload(), pods=pods, answers=True)
+    verdict = healing.judge(patient, former=None, now=START, faults=faults, rules=RULES)
+    assert (verdict.down, verdict.cause) == (False, None)
 
 
 def test_one_that_was_counted_and_taken_up_after_all_fails_again_when_it_is_refused_again() -> None:

@@ -46,7 +46,7 @@ def _bad_node(patient: Patient, faults: NodeFaults) -> tuple[ConditionReason | N
             return ConditionReason.NODE_LOST, node, faults.lost[node]
         if node in faults.broken:
             return ConditionReason.GPU_LOST, node, faults.broken[node]
-        asked = sum(devices_of(pod) for pod in patient.living if node_of(pod) == node)
+        asked = sum(devices_of(pod) for pod in patient.holding if node_of(pod) == node)
         # A copy that answers computes on GPUs that work, unless it has more of them than are left.
         ails = asked > 0 and any(evidence.endings(pod.manifest) for pod in patient.living) and not patient.answers
         # Where none is offered at all, one that answers shows that this is not so of its own.

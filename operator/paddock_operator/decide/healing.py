@@ -74,7 +74,8 @@ def judge(
         verdict = on_silent_node(patient, verdict, faults=faults)
         verdict = replace(verdict, record=signed(verdict.record, known))
     gone = verdict.down or not patient.there
-    return replace(verdict, forced=tuple(pod for pod in forced if gone or pod.going))
+    spent = [] if gone else patient.spent
+    return replace(verdict, forced=(*(pod for pod in forced if gone or pod.going), *spent))
 
 
 def judge_leaving(patient: Patient, *, faults: NodeFaults) -> Verdict:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from paddock_core.resources import names
@@ -10,6 +11,9 @@ from paddock_operator.decide.causes import is_over
 from paddock_operator.decide.refusals import is_refused, is_taken_up
 from paddock_operator.observed import Child, label_of
 from paddock_operator.times import parse_time
+
+MAX_SPENT = 50
+"""Pods that are over and are deleted in one round: so many writes hold nobody else up for long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +53,14 @@ class Patient:
         return [pod for pod in self.pods if not pod.going]
 
     @property
+    def holding(self) -> list[Child]:
+        """Those of the living that are not over: what is over holds no device, wherever it was."""
+        return [pod for pod in self.living if not is_over(pod.manifest)]
+
+    @property
     def leader(self) -> Child | None:
         """The pod that answers for it, unless that is being deleted or over."""
-        first = (pod for pod in self.living if _leads(pod) and not is_over(pod.manifest))
-        return next(first, None)
+        return next((pod for pod in self.holding if _leads(pod)), None)
 
     @property
     def workers(self) -> list[Child]:
@@ -61,7 +69,7 @@ class Patient:
     @property
     def nodes(self) -> set[str]:
         """Nodes that it depends on: of a group also those of pods that are being deleted, for it waits for them."""
-        return {node for pod in (self.pods if self.grouped else self.living) if (node := node_of(pod))}
+        return {node for pod in (self.pods if self.grouped else self.holding) if (node := node_of(pod))}
 
     def of_workload(self) -> "Patient":
         """With those pods alone that its workload has made: pods of a former one may take a while to go."""
@@ -78,6 +86,13 @@ class Patient:
         if self.leader is not None and is_taken_up(self.leader.manifest):
             return []
         return [pod for pod in self.living if is_refused(pod.manifest) and self._made(pod)]
+
+    @property
+    def spent(self) -> list[Child]:
+        """Some of the pods that its node refused before one took up another: they tell nothing any more."""
+        up = not self.grouped and self.leader is not None and is_taken_up(self.leader.manifest)
+        found = (pod for pod in self.living if up and is_refused(pod.manifest) and self._made(pod))
+        return list(islice(found, MAX_SPENT))
 
     def _made(self, pod: Child) -> bool:
         """Whether its workload has made a pod; a pod that does not say who made it is held to be its own."""

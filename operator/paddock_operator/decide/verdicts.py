@@ -27,7 +27,8 @@ class Verdict:
     silent: bool = False
     """It must get no request, whatever it says of itself."""
     forced: tuple[Child, ...] = ()
-    """Pods on nodes that do not answer: nobody there will ever say that they have ended."""
+    """Pods on nodes that do not answer: nobody there will ever say that they have ended. Also refused ones that another
+    stands in for: nobody else deletes them."""
     cause: Cause | None = None
     look_after_seconds: float | None = None
 
