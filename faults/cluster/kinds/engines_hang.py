@@ -9,7 +9,7 @@ from faults.cluster.outcome import Outcome
 from faults.cluster.simulated.world import World, world_of
 from faults.cluster.stage import Stage
 
-ROW = 40
+ROW = 41
 WHAT = (
     "{size} engines, each of a deployment of its own, take requests and answer none; others, more than these, answer."
     " Another deployment is scaled four times, changed and deleted"
