@@ -25,6 +25,7 @@ class Asking:
     whole: int = 0
     problems: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> "Asking":
@@ -49,7 +50,8 @@ class Asking:
                     time.sleep(0.5)
                     continue
                 if text == WORD * self.tokens:
-                    self.whole += 1
+                    with self._counting:
+                        self.whole += 1
                 else:
                     self.problems.append(f"cut: {text!r}")
 

@@ -380,10 +380,12 @@ def test_an_upgrade_of_the_operator_restarts_nothing_and_cuts_no_stream(scene: S
     threads = [threading.Thread(target=ask, args=(name,)) for name in wanted]
     for thread in threads:
         thread.start()
-    replaced_operator(scene, PADDOCK_OPERATOR_IMAGE_PULL_POLICY="Always")
-    for name in wanted:
-        found = scene.until(name, what="drift to be told", holds=lambda status: status.get("drifted") is True)
-        assert act.looked(scene.world, name=name)["Serving"]["status"] == "True", found["status"]
+    with asked(scene, wanted[0], clients=2) as asking:
+        replaced_operator(scene, PADDOCK_OPERATOR_IMAGE_PULL_POLICY="Always")
+        for name in wanted:
+            found = scene.until(name, what="drift to be told", holds=lambda status: status.get("drifted") is True)
+            assert act.looked(scene.world, name=name)["Serving"]["status"] == "True", found["status"]
+    whole(asking)
     assert scene.children() == before
     for thread in threads:
         thread.join()

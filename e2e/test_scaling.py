@@ -137,8 +137,8 @@ def test_load_adds_copies_and_quiet_takes_them_away_without_a_cut_answer(world: 
             assert "4 for a copy" in scaled["reason"]
         until(world, 1)
     assert many.problems == few.problems == []
-    assert many.whole > 10
-    assert few.whole > 2
+    assert many.whole >= many.clients, "at least the answer that each was in when the copies had come"
+    assert few.whole >= few.clients
     (revision,) = status(world)["revisions"]
     assert revision["benchmark"]["requests"] == 8, "the first copy was tried before"
 
