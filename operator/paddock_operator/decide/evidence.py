@@ -45,7 +45,7 @@ def _left(pod: Pod) -> Iterator[EvidenceStatus]:
                 yield EvidenceStatus(
                     pod=str(pod["metadata"]["name"]),
                     container=str(status["name"]),
-                    node=str((pod.get("spec") or {}).get("nodeName") or ""),
+                    node=_node(pod),
                     reason=reason.value,
                     exit_code=ended.get("exitCode"),
                     message=words[-MAX_WORDS:],
@@ -59,7 +59,7 @@ def of_refusal(pod: Pod) -> EvidenceStatus:
     metadata, cause = pod["metadata"], causes.root_cause([dict(pod)])
     return EvidenceStatus(
         pod=str(metadata["name"]),
-        node=str((pod.get("spec") or {}).get("nodeName") or ""),
+        node=_node(pod),
         reason=ConditionReason.POD_EVICTED.value,
         message="" if cause is None else cause.message[:MAX_WORDS],
         at=str((pod.get("status") or {}).get("startTime") or metadata.get("creationTimestamp") or ""),
@@ -83,6 +83,10 @@ def _endings(status: Mapping[str, Any], *, going: bool) -> int:
         return restarts
     waits_after_end = "waiting" in state and bool((status.get("lastState") or {}).get("terminated"))
     return restarts + (1 if "terminated" in state or waits_after_end else 0)
+
+
+def _node(pod: Pod) -> str:
+    return str((pod.get("spec") or {}).get("nodeName") or "")
 
 
 def _statuses(pod: Pod) -> Iterable[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from paddock_operator.decide import causes, counted, evidence
 from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.counted import Counted
 from paddock_operator.decide.node_faults import NodeFaults
-from paddock_operator.decide.patients import Patient, held_ready
+from paddock_operator.decide.patients import Patient, held_ready, node_of
 from paddock_operator.decide.verdicts import Verdict, looked_at, reason_of, told_of
 from paddock_operator.times import format_time
 
@@ -35,7 +35,7 @@ def left_by(
     text = f"{causes.placed(leader.manifest)} is ready and has generated nothing for {silent:.0f} s: {words}"
     return EvidenceStatus(
         pod=leader.name,
-        node=str((leader.manifest.get("spec") or {}).get("nodeName") or ""),
+        node=node_of(leader),
         reason=ConditionReason.ENGINE_HUNG.value,
         message=text[: evidence.MAX_WORDS],
         at=format_time(now),

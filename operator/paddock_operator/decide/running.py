@@ -209,11 +209,7 @@ def _actions(
     ended |= {name for name in leaving if seen.is_drained(name)}
     delete = [by_name[name] for name in sorted({*step.delete, *down, *ended}) if name in by_name]
     denied = {copy.name for copy in seen.copies if copy.revision in seen.denied}
-    avoids = bad_nodes.avoided(observed.faults, (verdict.record for verdict in seen.verdicts.values()))
-    create = [
-        workloads.NewCopy(name=name, revision=course.known[revision], avoids=avoids)
-        for name, revision in _named(observed, seen, step)
-    ]
+    create = _new_copies(observed, course, seen, step)
     needed = {course.target.name, step.goal, *(standing.revision for standing in step.standings)}
     needed |= {copy.revision for copy in seen.copies}
     # One that has failed before it could be pinned is not pinned any more.
@@ -231,6 +227,14 @@ def _actions(
         forced=[pod for verdict in seen.verdicts.values() for pod in verdict.forced],
     )
     return workloads.actions(observed, seen.copies, changes, namespace=course.namespace)
+
+
+def _new_copies(observed: Observed, course: Course, seen: Seen, step: Step) -> list[workloads.NewCopy]:
+    named = _named(observed, seen, step)
+    if not named:
+        return []
+    avoids = bad_nodes.avoided(observed.faults, (verdict.record for verdict in seen.verdicts.values()))
+    return [workloads.NewCopy(name=name, revision=course.known[revision], avoids=avoids) for name, revision in named]
 
 
 def _named(observed: Observed, seen: Seen, step: Step) -> list[tuple[str, str]]:
