@@ -15,7 +15,7 @@ from paddock_core.policy.view import PolicyView
 from paddock_core.resources.llamadeployment import PlacementSpec, Toleration
 from paddock_operator.adapters.clock import SystemClock
 from paddock_operator.cache import Cache
-from paddock_operator.decide.eligible import eligible
+from paddock_operator.decide.eligible import eligible, tolerated
 from paddock_operator.decide.planned import judge
 from paddock_operator.errors import NotFoundError
 from paddock_operator.kinds import NODE, OPTIONAL
@@ -68,6 +68,20 @@ def taint(effect: str = "NoSchedule", value: str | None = "x") -> dict[str, Any]
 )
 def test_a_node_counts_where_the_scheduler_would_take_it(given: Any, placement: Any, counts: bool) -> None:
     assert eligible(given, PlacementSpec(**placement)) is counts
+
+
+@pytest.mark.parametrize(("pressure", "ready", "counts"), [("False", "True", True), ("True", "False", False)])
+def test_only_what_is_said_of_being_ready_counts(pressure: str, ready: str, counts: bool) -> None:
+    """Every other condition of a sound node is False."""
+    found = node(ready=ready)
+    found["status"]["conditions"].insert(0, {"type": "MemoryPressure", "status": pressure})
+    assert eligible(found, PlacementSpec()) is counts
+
+
+def test_only_pods_on_gpus_tolerate_what_keeps_others_off_gpu_nodes() -> None:
+    own = Toleration(key="dedicated", operator="Exists")
+    assert tolerated(PlacementSpec(tolerations=(own,)), gpus=False) == (own,)
+    assert [item.key for item in tolerated(PlacementSpec(tolerations=(own,)), gpus=True)] == [GPU_TAINT["key"], own.key]
 
 
 @given(
