@@ -1,9 +1,9 @@
 """The reads of a round."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import zip_longest
 
+from msgspec.structs import replace
 from paddock_core.catalog.loader import Catalog
 from paddock_core.planning.fit import loaded
 from paddock_core.resources import names

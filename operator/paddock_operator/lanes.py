@@ -7,7 +7,7 @@ last asker waiting have lanes of their own, so those that hang keep only each ot
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from enum import Enum
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,10 @@ async def _work(queue: asyncio.Queue[Ask]) -> None:
             log.exception("a pod could not be asked")
 
 
-async def moment(events: Iterable[asyncio.Event]) -> None:
+async def moment(events: Collection[asyncio.Event]) -> None:
     """Wait for all of them, but not for long."""
+    if not events:
+        return
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(WAIT_SECONDS):
             for event in events:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -86,15 +86,14 @@ class Charged:
     """To the tenant's other deployments, and set aside for those that have waited longer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """One look at a LlamaDeployment and all that bears on it. `problem` says why its specification makes no sense."""
 
     key: Key
     now: float
     catalog: Catalog
     policy: Policy
-    inventory: Inventory = field(default_factory=Inventory)
+    inventory: Inventory = msgspec.field(default_factory=Inventory)
     apis: frozenset[Kind] = frozenset()
     """Which of the kinds that a cluster may lack this one has."""
     deployment: LlamaDeployment | None = None
@@ -102,9 +101,9 @@ class Observed:
     children: tuple[Child, ...] = ()
     weights: WeightsJob = WeightsJob(job=None)
     engines: tuple[EngineJob, ...] = ()
-    probes: dict[str, str | None] = field(default_factory=dict)
+    probes: dict[str, str | None] = msgspec.field(default_factory=dict)
     """Uid of each ready pod to None if it has generated a token, else what went wrong."""
-    silent: Mapping[str, float] = field(default_factory=dict)
+    silent: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Uid of a ready pod to the seconds since its first probe that failed, with no answer since, as far as this process
     knows; without those that answer or are not asked yet. Empty as long as the probes are doubted, or most pods are
     silent at once."""
@@ -112,7 +111,7 @@ class Observed:
     """Pods that count as answering though their probes fail, since those are doubted."""
     probe_after_seconds: float | None = None
     """In how many seconds the next of the pods that do not answer is to be asked; None where none is."""
-    warned: dict[str, Warned] = field(default_factory=dict)
+    warned: dict[str, Warned] = msgspec.field(default_factory=dict)
     """Uid of what is stuck (pod, group, Job) to its newest Event, where that is a warning."""
     faults: NodeFaults = NO_FAULTS
     """What is wrong with nodes."""
@@ -120,11 +119,11 @@ class Observed:
     """What gateways tell of it; `demand` and `health` are made from this."""
     demand: Demand | None = None
     """What is asked of it, by all gateways together; None where none told lately."""
-    health: Mapping[str, Health] = field(default_factory=dict)
+    health: Mapping[str, Health] = msgspec.field(default_factory=dict)
     """How each revision answered lately, by its name."""
-    kv_use: Mapping[str, float] = field(default_factory=dict)
+    kv_use: Mapping[str, float] = msgspec.field(default_factory=dict)
     """Uid of a pod that answers to the used part of its key-value cache."""
-    benchmarks: Mapping[str, BenchmarkStatus] = field(default_factory=dict)
+    benchmarks: Mapping[str, BenchmarkStatus] = msgspec.field(default_factory=dict)
     """How revisions did when they were tried, by name, where that was heard since the status was written."""
     benchmarked: bool = False
     """True where the first copy of a revision is tried."""

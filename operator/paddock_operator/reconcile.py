@@ -2,8 +2,8 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from paddock_core.resources.conditions import TRUE, ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.condition_book import ConditionBook

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Acceptance, Entity, Grant, Namespace, Statement, Tenant
 from paddock_core.policy.view import PolicyView
@@ -106,7 +107,7 @@ def test_an_end_of_a_change_that_no_other_condition_tells_is_an_event_once() -> 
     status = status_of(look, outcome, gateway_url="")
     assert [(item.type, item.reason) for item in transitions((), status.conditions)] == [("Progressing", "ApplyFailed")]
     assert transitions(status.conditions, status.conditions) == []
-    both = status_of(look, replace(outcome, findings=(refused,)), gateway_url="")
+    both = status_of(look, structs.replace(outcome, findings=(refused,)), gateway_url="")
     assert [item.type for item in transitions((), both.conditions)] == ["Serving"], "told once"
 
 

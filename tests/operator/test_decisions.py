@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
@@ -234,7 +235,7 @@ def test_failed_job_is_shown_then_tried_again(policies: dict[str, Policy], ago: 
         },
         pods=(words,),
     )
-    seen = replace(look(policies["licensed"], weights=failed), now=NOW + ago)
+    seen = structs.replace(look(policies["licensed"], weights=failed), now=NOW + ago)
     outcome = decide(seen, CONFIG)
     finding = next(item for item in outcome.findings if item.type is ConditionType.WEIGHTS_READY)
     assert finding.reason == ConditionReason.WEIGHTS_FAILED
@@ -268,7 +269,7 @@ def serving(worlds: Any, policies: dict[str, Policy]) -> Any:
         world.rounds()
         world.policy = policies[policy]
         world.spec = {**world.spec, **changes.pop("spec", {})}
-        seen: Observed = replace(world.observed(), now=NOW, **changes)
+        seen: Observed = structs.replace(world.observed(), now=NOW, **changes)
         return seen
 
     return looked
@@ -277,7 +278,7 @@ def serving(worlds: Any, policies: dict[str, Policy]) -> Any:
 def with_status(seen: Observed, **changes: Any) -> Observed:
     """The same look, with another status."""
     live = seen.live
-    return replace(
+    return structs.replace(
         seen, deployment=msgspec.structs.replace(live, status=msgspec.structs.replace(live.status, **changes))
     )
 
@@ -303,7 +304,7 @@ def marked(seen: Observed, told: Outcome) -> Observed:
     noted = {**metadata, "annotations": {**metadata["annotations"], mark.annotation: mark.result}}
     own = replace(workload, manifest={**workload.manifest, "metadata": noted})
     children = tuple(own if item is workload else item for item in seen.children)
-    return replace(with_status(seen, routing=told.routing), children=children)
+    return structs.replace(with_status(seen, routing=told.routing), children=children)
 
 
 @pytest.mark.parametrize("before", ["True", "False"])
@@ -322,17 +323,17 @@ def test_revocation_drains_first_and_keeps_the_policy_until_the_pods_are_gone(se
     assert endpoints(told) == []
     assert reasons(told)["Serving"] == "False/Draining"
     assert told.look_after_seconds == CONFIG.drain_seconds
-    early = replace(marked(seen, told), now=NOW + 1)
+    early = structs.replace(marked(seen, told), now=NOW + 1)
     assert decide(early, CONFIG).actions == ()
-    late = replace(early, now=NOW + 4)
+    late = structs.replace(early, now=NOW + 4)
     assert [action.kind for action in decide(late, CONFIG).actions if isinstance(action, Delete)] == [REPLICA_SET]
-    pods_left = replace(late, children=tuple(item for item in late.children if item.kind != REPLICA_SET))
+    pods_left = structs.replace(late, children=tuple(item for item in late.children if item.kind != REPLICA_SET))
     assert decide(pods_left, CONFIG).actions == ()
-    no_pods = replace(pods_left, children=tuple(item for item in pods_left.children if item.kind != POD))
+    no_pods = structs.replace(pods_left, children=tuple(item for item in pods_left.children if item.kind != POD))
     deleted = [action.kind for action in decide(no_pods, CONFIG).actions if isinstance(action, Delete)]
     assert deleted[0] == SECRET
     assert CONFIG_MAP in deleted
-    nothing = decide(replace(no_pods, children=()), CONFIG)
+    nothing = decide(structs.replace(no_pods, children=()), CONFIG)
     assert nothing.actions == (RemoveFinalizer(resource_version="5"),)
 
 
@@ -365,7 +366,7 @@ def test_a_plan_stays_while_the_wish_does(serving: Any) -> None:
                 found.append(Child(kind=CONFIG_MAP, manifest={**item.manifest, "data": changed}))
             else:
                 found.append(item)
-        return replace(seen, children=tuple(found))
+        return structs.replace(seen, children=tuple(found))
 
     again = decide(pinned(serving()), CONFIG)
     assert again.plan is not None
@@ -393,7 +394,7 @@ def test_a_namespace_that_passed_to_another_tenant_takes_its_pods_along(policies
 
 
 def test_orphans_of_an_object_that_is_gone_are_removed(serving: Any) -> None:
-    seen = replace(serving(), deployment=None)
+    seen = structs.replace(serving(), deployment=None)
     assert [action.kind for action in decide(seen, CONFIG).actions if isinstance(action, Delete)] == [REPLICA_SET]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from paddock_core.catalog.images import Pin, packaged_images, with_pins
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.engines.request import decode
@@ -176,11 +177,11 @@ def test_a_result_that_was_lost_is_asked_for_again(policy: Policy) -> None:
 def test_a_failed_build_says_why_and_is_tried_again_after_a_while(policy: Policy, words: str, reason: str) -> None:
     observed = with_job(policy, condition="Failed", words=words)
     failed = parse_time(BEFORE)
-    early = desired.decide(replace(observed, now=failed + 10), CONFIG)
+    early = desired.decide(structs.replace(observed, now=failed + 10), CONFIG)
     assert condition_of(early) == ("False", reason)
     assert words in next(item.message for item in early.findings if item.type is ConditionType.ENGINE_READY)
     assert not [action for action in early.actions if isinstance(action, Delete)]
-    late = desired.decide(replace(observed, now=failed + engine.RETRY_SECONDS), CONFIG)
+    late = desired.decide(structs.replace(observed, now=failed + engine.RETRY_SECONDS), CONFIG)
     assert [item.uid for item in late.actions if isinstance(item, Delete)] == ["e1"]
 
 
@@ -302,7 +303,7 @@ def test_a_job_is_placed_and_queued_as_the_servers_are(policy: Policy) -> None:
 
 def test_a_job_that_its_queue_holds_back_says_so(policy: Policy) -> None:
     seen = with_job(policy)
-    held = replace(seen.engines[0], job={**seen.engines[0].job, "spec": {"suspend": True}})
+    held = structs.replace(seen.engines[0], job={**seen.engines[0].job, "spec": {"suspend": True}})
     outcome = desired.decide(replace(seen, engines=(held,)), CONFIG)
     assert condition_of(outcome) == ("False", ConditionReason.ENGINE_BUILDING)
     message = next(item.message for item in outcome.findings if item.type is ConditionType.ENGINE_READY)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.planning.fit import plan
 from paddock_core.planning.types import Ask, Inventory, Plan
@@ -211,7 +212,7 @@ def test_a_copy_waits_until_the_one_before_it_is_gone() -> None:
     granted = QuotaStatus(gpus=8, limit=8)
 
     def after(*children: Child, now: float = 0.0) -> Outcome:
-        observed = replace(look(charged=Charged(granted=8), limit=8, children=children), now=now)
+        observed = structs.replace(look(charged=Charged(granted=8), limit=8, children=children), now=now)
         found = judged(observed)
         return settle(observed, outcome(found.finding, quota=found.status, actions=wanted))
 
@@ -264,8 +265,8 @@ def test_a_pod_that_is_over_keeps_nobody_out(phase: str, made: list[str]) -> Non
 
 def test_of_a_deployment_that_is_gone_what_is_left_is_charged_until_it_goes() -> None:
     left = look(charged=GRANTED, status=NOTED, children=(Child(kind=REPLICA_SET, manifest=copy("a", gpus=8)),))
-    assert settle(replace(left, deployment=None), outcome()).life.quota == QuotaStatus(gpus=8, limit=0)
-    assert settle(replace(left, deployment=None, children=()), outcome()).life.quota is None
+    assert settle(structs.replace(left, deployment=None), outcome()).life.quota == QuotaStatus(gpus=8, limit=0)
+    assert settle(structs.replace(left, deployment=None, children=()), outcome()).life.quota is None
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,7 @@ def test_what_ran_before_there_were_quotas_is_charged_and_goes_on() -> None:
     found = judged(observed)
     after = settle(observed, outcome(found.finding, quota=found.status)).life.quota
     assert after == QuotaStatus(gpus=8, limit=0, wanted=8)
-    again = judged(replace(observed, charged=Charged(granted=8))).finding
+    again = judged(structs.replace(observed, charged=Charged(granted=8))).finding
     assert again is not None
     assert again.status == TRUE
 

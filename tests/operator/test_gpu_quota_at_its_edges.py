@@ -1,8 +1,7 @@
 """What the GPU quota counts, and what it holds back, where grants, limits and what exists differ."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, ConditionType, holds, unknown
 from paddock_core.resources.llamadeployment import QuotaStatus
@@ -25,7 +24,7 @@ def settled(observed: Observed, *actions: Action, look_after: float | None = Non
     """A round that wants to do this, as the quota leaves it."""
     found = judged(observed)
     wanted = outcome(found.finding, quota=found.status, actions=actions)
-    return settle(observed, replace(wanted, look_after_seconds=look_after))
+    return settle(observed, structs.replace(wanted, look_after_seconds=look_after))
 
 
 class TestGrants:

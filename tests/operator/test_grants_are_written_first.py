@@ -1,10 +1,10 @@
 """A grant of GPUs is in the status before anything is created with it, and is looked at and booked in one step."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.documents import Namespace, Tenant
 from paddock_core.policy.view import PolicyView
@@ -135,7 +135,7 @@ async def test_what_is_gone_gives_back_what_it_had(monkeypatch: pytest.MonkeyPat
     look = parts.gather
 
     async def gone(key: Key) -> Observed:
-        return replace(await look(key), deployment=None)
+        return structs.replace(await look(key), deployment=None)
 
     parts.gather = gone  # type: ignore[method-assign]
     await made.reconcile(Key("acme", "a"))

@@ -1,12 +1,12 @@
 """Deployments whose copies are groups of pods: what is applied, replaced and removed, and in which order."""
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources import names
 from paddock_operator.decide.actions import Apply, Delete
@@ -162,7 +162,7 @@ def test_every_copy_has_its_own_guard_that_goes_after_its_pods(world: Any) -> No
     first = decide(seen, world.config)
     assert deleted(first) == [f"leaderworkersets/{groups[1]}"]
     without = tuple(item for item in seen.children if (item.kind, item.name) != (LEADER_WORKER_SET, groups[1]))
-    assert deleted(decide(replace(seen, children=without), world.config)) == [], "pods of it are still there"
+    assert deleted(decide(structs.replace(seen, children=without), world.config)) == [], "pods of it are still there"
     world.rounds()
     assert [name for name in world.names(NETWORK_POLICY) if name in groups] == groups[:1]
 
@@ -172,10 +172,10 @@ def test_a_copy_comes_back_only_when_no_pod_of_the_former_one_is_left(world: Any
     last = world.names(LEADER_WORKER_SET)[1]
     seen = world.observed()
     without = [child for child in seen.children if (child.kind, child.name) != (LEADER_WORKER_SET, last)]
-    here = decide(replace(seen, children=tuple(without)), world.config)
+    here = decide(structs.replace(seen, children=tuple(without)), world.config)
     assert last not in [item["metadata"]["name"] for item in applied(here)]
     none_left = [child for child in without if child.manifest["metadata"]["labels"].get(names.GROUP) != last]
-    gone = decide(replace(seen, children=tuple(none_left)), world.config)
+    gone = decide(structs.replace(seen, children=tuple(none_left)), world.config)
     assert last in [item["metadata"]["name"] for item in applied(gone)]
 
 
@@ -206,7 +206,7 @@ def test_claims_go_when_no_copy_claims_any_more(world: Any, pairs: Any) -> None:
 
 def test_teardown_takes_groups_first_and_the_rest_when_no_pod_is_left(world: Any) -> None:
     world.rounds()
-    seen = replace(world.observed(), deployment=None)
+    seen = structs.replace(world.observed(), deployment=None)
     assert {name.split("/")[0] for name in deleted(decide(seen, world.config))} == {"leaderworkersets"}
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from paddock_core.catalog.images import Pin, packaged_images, with_pins
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
@@ -163,7 +164,7 @@ def test_a_namespace_of_nobody_is_not_licensed(world: Any) -> None:
 
 def test_a_license_that_nobody_knows_denies(world: Any) -> None:
     catalog = packaged_catalog()
-    observed = replace(world.observed(), catalog=replace(catalog, licenses={}))
+    observed = structs.replace(world.observed(), catalog=replace(catalog, licenses={}))
     finding = license.judge(observed).finding
     assert (finding.type, finding.status, finding.reason) == ("LicenseAccepted", "False", "LicenseUnknown")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.licensing.types import Reason
 from paddock_core.planning.gpus import hypothetical
@@ -88,11 +89,11 @@ class Denied:
 
 
 def no_license_known(seen: Observed) -> Observed:
-    return replace(seen, catalog=replace(packaged_catalog(), licenses={}))
+    return structs.replace(seen, catalog=replace(packaged_catalog(), licenses={}))
 
 
 def expired(seen: Observed) -> Observed:
-    return replace(seen, policy=replace(seen.policy, expired=True))
+    return structs.replace(seen, policy=replace(seen.policy, expired=True))
 
 
 DENIED: dict[str, Denied] = {
@@ -302,7 +303,7 @@ def with_nonsense(world: Any) -> Observed:
     spec = {"model": {"id": DEMO}, "replicas": "many"}
     deployment, problem = parse({"metadata": metadata, "spec": spec, "status": world.status})
     assert problem is not None
-    changed: Observed = replace(seen, deployment=deployment, problem=problem)
+    changed: Observed = structs.replace(seen, deployment=deployment, problem=problem)
     return changed
 
 

@@ -1,9 +1,9 @@
 """Root causes: each that a pod or a Job can show, in the words of the API server, as a reason with what to do."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.resources import names
@@ -79,7 +79,7 @@ def judged(observed: Observed, *, wanted: int = 1) -> Judgement:
     workloads = [child.manifest for child in observed.children if child.kind != POD]
     alive = {str(item.manifest["metadata"]["labels"][names.COPY]) for item in observed.children if item.kind == POD}
     made = [Child(kind=REPLICA_SET, manifest=workload(name)) for name in alive if not workloads]
-    seen = replace(observed, children=(*observed.children, *made))
+    seen = structs.replace(observed, children=(*observed.children, *made))
     here = copies.of(seen, gpu=GPU)
     return judge(
         seen,
@@ -303,7 +303,7 @@ def test_a_quota_that_lets_no_pod_be_created_is_told() -> None:
 def test_a_quota_that_lets_no_pod_of_a_group_be_created_is_told() -> None:
     words = 'create Pod g-0 in StatefulSet g failed error: pods "g-0" is forbidden: exceeded quota'
     group = Child(kind=LEADER_WORKER_SET, manifest={"metadata": {"name": "g", "namespace": "s", "uid": "g"}})
-    observed = replace(looked(group), warned={"g": Warned(reason="FailedCreate", message=words)})
+    observed = structs.replace(looked(group), warned={"g": Warned(reason="FailedCreate", message=words)})
     for kind in (ConditionType.SCHEDULED, ConditionType.SERVING):
         finding = found(judged(observed), kind)
         assert finding is not None
@@ -314,12 +314,12 @@ def test_a_quota_that_lets_no_pod_of_a_group_be_created_is_told() -> None:
 def test_a_volume_that_is_not_mounted_is_told() -> None:
     stuck = pod("chat-x", container(state={"waiting": {"reason": "ContainerCreating"}}))
     event = Warned(reason="FailedMount", message='configmap "chat" not found')
-    observed = replace(looked(stuck), warned={"chat-x": event})
+    observed = structs.replace(looked(stuck), warned={"chat-x": event})
     serving = found(judged(observed), ConditionType.SERVING)
     assert serving is not None
     assert serving.reason == "VolumeNotMounted"
     assert 'chat-x: FailedMount: configmap "chat" not found' in serving.message
-    recovered = found(judged(replace(observed, warned={})), ConditionType.SERVING)
+    recovered = found(judged(structs.replace(observed, warned={})), ConditionType.SERVING)
     assert recovered is not None
     assert recovered.reason == "PodsPending", "no engine loads where no container runs"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 from paddock_core.resources.llamadeployment import Condition
 from paddock_core.signals import DeploymentSignal
@@ -232,11 +233,11 @@ def test_what_takes_as_long_as_it_takes_is_waited_for(world: Any, case: str) -> 
     before = (condition(finding.type, finding.status, finding.reason), condition("Progressing", "True", reason))
     live = observed.live
     status = msgspec.structs.replace(live.status, conditions=before)
-    seen = replace(observed, deployment=msgspec.structs.replace(live, status=status))
+    seen = structs.replace(observed, deployment=msgspec.structs.replace(live, status=status))
     (found,) = patience.judge(seen, outcome)
     assert (found.status == "True") is waited
     asked = msgspec.structs.replace(seen.live, metadata={**live.metadata, "generation": 2})
-    (again,) = patience.judge(replace(seen, deployment=asked), outcome)
+    (again,) = patience.judge(structs.replace(seen, deployment=asked), outcome)
     assert again.status == "True", "what is asked anew has its time from then on"
 
 
@@ -245,11 +246,11 @@ def test_the_round_that_ends_the_waiting_comes_by_itself(world: Any) -> None:
     waits = Outcome(findings=(fails(ConditionType.SCHEDULED, "PodsPending", "0 of 2"),), wanted=2)
     world.now += 100.0
     assert patience.within(world.observed(), waits).look_after_seconds == DEADLINE - 100.0 + 1.0
-    sooner = patience.within(world.observed(), replace(waits, look_after_seconds=30.0))
+    sooner = patience.within(world.observed(), structs.replace(waits, look_after_seconds=30.0))
     assert sooner.look_after_seconds == 30.0
-    later = patience.within(world.observed(), replace(waits, look_after_seconds=9000.0))
+    later = patience.within(world.observed(), structs.replace(waits, look_after_seconds=9000.0))
     assert later.look_after_seconds == DEADLINE - 100.0 + 1.0
-    gone = replace(world.observed(), deployment=None)
+    gone = structs.replace(world.observed(), deployment=None)
     assert patience.within(gone, waits) == waits
     world.now += DEADLINE
     assert patience.within(world.observed(), waits).look_after_seconds is None, "it is told by then"
@@ -284,7 +285,7 @@ def long_after(world: Any, outcome: Outcome, *, before: str, ago: float, status:
     live = msgspec.structs.replace(
         observed.live, status=msgspec.structs.replace(observed.live.status, conditions=conditions)
     )
-    return replace(observed, deployment=live)
+    return structs.replace(observed, deployment=live)
 
 
 SLOW = Coming(reason=ConditionReason.LOADING, text="pod p", since=0.0, patience_seconds=5000.0)
@@ -386,7 +387,7 @@ def test_a_copy_that_is_lost_beside_others_is_told_with_what_degrades(world: Any
 def test_what_happens_to_copies_gives_a_gateway_no_time(world: Any) -> None:
     behind = Outcome(findings=(fails(ConditionType.ROUTABLE, "GatewayBehind", "g"),), wanted=1)
     observed = long_after(world, behind, before="GatewayBehind", ago=DAY)
-    moving = replace(behind, slowest=replace(SLOW, since=observed.now))
+    moving = structs.replace(behind, slowest=replace(SLOW, since=observed.now))
     assert [item.reason for item in patience.judge(observed, moving)] == ["ProgressDeadlineExceeded"]
 
 
@@ -399,5 +400,5 @@ def test_what_gets_on_since_a_while_has_its_time_from_then_on(world: Any) -> Non
         for item in observed.live.status.conditions
     )
     status = msgspec.structs.replace(observed.live.status, conditions=conditions)
-    seen = replace(observed, deployment=msgspec.structs.replace(observed.live, status=status))
+    seen = structs.replace(observed, deployment=msgspec.structs.replace(observed.live, status=status))
     assert patience.seconds_left(seen, outcome) == DEADLINE - 100.0 + 1.0

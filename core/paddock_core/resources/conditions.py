@@ -1,8 +1,9 @@
 """Conditions of a LlamaDeployment: their types and reasons, how they change, and the phase that people read."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from paddock_core.resources.llamadeployment import Condition
 
@@ -119,8 +120,7 @@ class ConditionReason(StrEnum):
     NOT_SERVED = "NotServed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """What a round found of one condition; becomes a `Condition` by `merge`."""
 
     type: ConditionType | ModelConditionType

@@ -1,9 +1,8 @@
 """Copies on nodes that are lost or have lost a GPU: which of them leave, and when one is let back."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus, EvidenceStatus
 
@@ -28,7 +27,7 @@ def on_bad_node(
     if left is None or (left.reason, left.node) != (reason.value, node):
         left = EvidenceStatus(pod="", node=node, reason=reason.value, message=why, at=format_time(now))
     taken = replace(known, state=counted.TAKEN)
-    record = msgspec.structs.replace(record_of(patient, former, taken), evidence=left)
+    record = replace(record_of(patient, former, taken), evidence=left)
     # What still answers is not cut off: it goes once another answers in its place, and its requests are done.
     answers = patient.answers and reason is ConditionReason.GPU_LOST
     return Verdict(

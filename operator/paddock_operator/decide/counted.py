@@ -6,7 +6,9 @@ their node refused. What only starts slowly (a pull), and what was drained, evic
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from paddock_operator.decide import evidence
 from paddock_operator.decide.patients import Patient, node_of
@@ -20,8 +22,7 @@ MAX_REFUSING = 8
 """Nodes that are remembered as those that refused a pod: the last ones."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True, kw_only=True):
     """What a record was written by. Empty fields: not known, or none."""
 
     workload: str = ""

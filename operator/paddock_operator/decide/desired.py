@@ -5,9 +5,8 @@ denial that is certain (license, invalid specification, deletion), never because
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
@@ -322,7 +321,7 @@ def _in_line(outcome: Outcome, refused: quota.Judgement) -> Outcome:
     if refused.status is None:
         return outcome
     own = outcome.life.quota or QuotaStatus(gpus=0, limit=refused.status.limit)
-    waiting = msgspec.structs.replace(own, limit=refused.status.limit, wanted=refused.status.wanted)
+    waiting = replace(own, limit=refused.status.limit, wanted=refused.status.wanted)
     return replace(outcome, life=replace(outcome.life, quota=waiting))
 
 

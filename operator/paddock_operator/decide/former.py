@@ -6,6 +6,7 @@ that cannot come up; nothing of the model that was denied stays.
 
 from dataclasses import dataclass, replace
 
+import msgspec
 from paddock_core.licensing.lineage import resolve
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
@@ -50,7 +51,12 @@ def licensed(observed: Observed, config: Config, denial: Finding) -> Licensed | 
         f" {revision.facts.model}"
     )
     return Licensed(
-        finding=replace(denial, message=text), own=own, revision=revision, held=held, prepared=prepared, tenant=tenant
+        finding=msgspec.structs.replace(denial, message=text),
+        own=own,
+        revision=revision,
+        held=held,
+        prepared=prepared,
+        tenant=tenant,
     )
 
 

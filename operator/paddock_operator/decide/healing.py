@@ -4,9 +4,9 @@ Pure and without memory: all that is remembered of a copy is in `status.copies`,
 operator.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import msgspec
+from msgspec.structs import replace
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus, EvidenceStatus
 
@@ -124,7 +124,7 @@ def _failed(base: CopyStatus, *, left: EvidenceStatus | None, now: float, rules:
     """The record after one failure more, and when it may come back, if its budget is not spent."""
     failures = base.failures + 1
     over, pause = failures >= rules.budget, pause_seconds(failures, rules=rules)
-    return msgspec.structs.replace(
+    return replace(
         base,
         failures=failures,
         failed_at=format_time(now),
@@ -253,7 +253,7 @@ def _partly_placed(
     yielded = record.yielded + 1
     wait = _yield_seconds(patient.name, yielded, rules=rules)
     until = format_time(now + wait)
-    record = msgspec.structs.replace(record, yielded=yielded, failed_at=format_time(now), retry_at=until, evidence=left)
+    record = replace(record, yielded=yielded, failed_at=format_time(now), retry_at=until, evidence=left)
     often = f"gave its devices back, as only {len(holds)} of {patient.size} pods found a node, and is tried again"
     cause = Cause(reason=reason_of(record), message=told_of(record, f"{often} at {until}"))
     return Verdict(record=record, held=True, down=patient.there, silent=True, cause=cause, look_after_seconds=wait)
@@ -263,7 +263,7 @@ def _placed(verdict: Verdict, *, complete: bool) -> Verdict:
     """Once all its pods have nodes, how often they had not is forgotten."""
     if verdict.record is None or not verdict.record.yielded or not complete:
         return verdict
-    return replace(verdict, record=msgspec.structs.replace(verdict.record, yielded=0, evidence=None))
+    return replace(verdict, record=replace(verdict.record, yielded=0, evidence=None))
 
 
 def _yield_seconds(name: str, yielded: int, *, rules: HealingRules) -> float:

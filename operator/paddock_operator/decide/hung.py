@@ -5,8 +5,7 @@ one was counted is in its record, and it is taken down by that alone, so in the 
 crash between the two neither loses the failure nor counts it twice.
 """
 
-from dataclasses import replace
-
+from msgspec.structs import replace
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus, EvidenceStatus
 

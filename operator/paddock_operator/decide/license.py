@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 from paddock_core.catalog.loader import Catalog
 from paddock_core.catalog.types import ModelEntry
-from paddock_core.licensing.decide import decide
+from paddock_core.licensing.kept import kept_decision
 from paddock_core.licensing.lineage import resolve
 from paddock_core.licensing.registration import hidden, may_deploy
 from paddock_core.licensing.types import Decision, Reason, Request, Role, Verb
@@ -82,7 +82,7 @@ def ask(*, spec: Spec, tenant: Tenant, view: PolicyView, catalog: Catalog, at: f
         purpose=spec.license.use.purpose,
         claimed_license=spec.license.id,
     )
-    return decide(request=request, facts=view.facts(), catalog=catalog)
+    return kept_decision(request=request, facts=view.facts(), catalog=catalog)
 
 
 def denied_former(observed: Observed, model: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 from paddock_core.catalog.images import EngineImage, packaged_images
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionReason, Finding
@@ -80,8 +81,7 @@ class Config:
     """Its port, without which the API takes no pool."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Life:
+class Life(msgspec.Struct, frozen=True, kw_only=True):
     """What the status says of copies and revisions, beside the conditions. What a round does not judge stays."""
 
     revisions: tuple[RevisionStatus, ...] = ()
@@ -117,8 +117,7 @@ class Coming:
     """For so long its container is left alone while it starts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What to do, what to tell, and when to look again even if nothing is heard."""
 
     actions: tuple[Action, ...] = ()

@@ -4,8 +4,8 @@ It judges words alone: nothing is taken away or made for it. What takes copies a
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
+from msgspec.structs import replace
 from paddock_core.resources.conditions import FALSE, TRUE, ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.decide.outcome import Outcome

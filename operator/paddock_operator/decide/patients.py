@@ -38,6 +38,20 @@ class Patient:
     """Nodes that it was told to keep off when it was made."""
     gang: bool = False
     """True where its pods get nodes together or not at all, so that it never holds a part of its devices."""
+    living: Sequence[Child] = field(init=False)
+    """Those of the pods that are not being deleted."""
+    holding: Sequence[Child] = field(init=False)
+    """Those of the living that are not over: what is over holds no device, wherever it was."""
+    leader: Child | None = field(init=False)
+    """The pod that answers for it, unless that is being deleted or over."""
+
+    def __post_init__(self) -> None:
+        """Asked for a dozen times in a round, so found once."""
+        living = [pod for pod in self.pods if not pod.going]
+        holding = [pod for pod in living if not is_over(pod.manifest)]
+        leader = next((pod for pod in holding if _leads(pod)), None)
+        for name, found in (("living", living), ("holding", holding), ("leader", leader)):
+            object.__setattr__(self, name, found)
 
     @property
     def there(self) -> bool:
@@ -47,20 +61,6 @@ class Patient:
     @property
     def grouped(self) -> bool:
         return self.size > 1
-
-    @property
-    def living(self) -> list[Child]:
-        return [pod for pod in self.pods if not pod.going]
-
-    @property
-    def holding(self) -> list[Child]:
-        """Those of the living that are not over: what is over holds no device, wherever it was."""
-        return [pod for pod in self.living if not is_over(pod.manifest)]
-
-    @property
-    def leader(self) -> Child | None:
-        """The pod that answers for it, unless that is being deleted or over."""
-        return next((pod for pod in self.holding if _leads(pod)), None)
 
     @property
     def workers(self) -> list[Child]:

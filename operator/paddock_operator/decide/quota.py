@@ -5,12 +5,11 @@ keeps its grant, and with it as many copies as that is for. Copies beyond the mo
 quota, and are charged as long as they are there.
 """
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 from paddock_core.planning.types import Plan
 from paddock_core.policy.documents import Tenant
 from paddock_core.resources import names
@@ -117,8 +116,8 @@ def settle(observed: Observed, outcome: Outcome) -> Outcome:
         status = QuotaStatus(gpus=granted if unsure else 0, limit=0 if noted is None else noted.limit)
     if status is not None:
         total = max(status.gpus, held(observed.children), _after(observed, outcome))
-        status = msgspec.structs.replace(status, gpus=total) if total or status.wanted else None
-    return dataclasses.replace(outcome, life=dataclasses.replace(outcome.life, quota=status))
+        status = replace(status, gpus=total) if total or status.wanted else None
+    return replace(outcome, life=replace(outcome.life, quota=status))
 
 
 def _bounded(observed: Observed, outcome: Outcome) -> Outcome:
@@ -140,7 +139,7 @@ def _bounded(observed: Observed, outcome: Outcome) -> Outcome:
     if len(kept) == len(outcome.actions):
         return outcome
     soon = LATE_SECONDS if outcome.look_after_seconds is None else min(LATE_SECONDS, outcome.look_after_seconds)
-    return dataclasses.replace(outcome, actions=tuple(kept), look_after_seconds=soon)
+    return replace(outcome, actions=tuple(kept), look_after_seconds=soon)
 
 
 def _occupied(observed: Observed) -> int:

@@ -6,8 +6,8 @@ come and go, routing what gateways are told.
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, Finding
 from paddock_core.resources.llamadeployment import RoutingStatus

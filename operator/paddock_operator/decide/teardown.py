@@ -1,8 +1,8 @@
 """Taking a deployment away: first the gateways stop sending, then the pods go, then what protected them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from msgspec.structs import replace
 from paddock_core.resources import names
 from paddock_core.resources.conditions import FALSE, ConditionReason, ConditionType, Finding, fails
 

@@ -1,8 +1,7 @@
 """What becomes of a copy, and the record that is kept of it in the status."""
 
-from dataclasses import dataclass, replace
-
 import msgspec
+from msgspec.structs import replace
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus
 
@@ -12,8 +11,7 @@ from paddock_operator.decide.patients import Patient
 from paddock_operator.observed import Child
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of one copy."""
 
     record: CopyStatus | None
@@ -40,11 +38,11 @@ class Verdict:
 
 def record_of(patient: Patient, former: CopyStatus | None, known: Counted) -> CopyStatus:
     base = former or CopyStatus(name=patient.name, revision=patient.revision, failures=0, failed_at="")
-    return msgspec.structs.replace(base, seen=known.text())
+    return replace(base, seen=known.text())
 
 
 def signed(record: CopyStatus | None, known: Counted) -> CopyStatus | None:
-    return None if record is None else msgspec.structs.replace(record, seen=known.text())
+    return None if record is None else replace(record, seen=known.text())
 
 
 def told_of(record: CopyStatus, ahead: str) -> str:
