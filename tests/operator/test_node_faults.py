@@ -412,6 +412,18 @@ def test_broken_nodes_are_kept_off_and_short_ones_are_the_last_choice_each_named
     assert found.avoided == ("a", "b", f"{LAST_CHOICE}c", f"{LAST_CHOICE}d")
 
 
+def test_what_else_the_vendor_counts_on_a_node_is_no_gpu() -> None:
+    other = "nvidia.com/hostdev"
+    sound = node("d", capacity={GPU: "8", other: "4"}, allocatable={GPU: "8", other: "3"})
+    assert faults(*SOUND, sound) == NodeFaults()
+
+
+@pytest.mark.parametrize("more", [{}, {"message": None}])
+def test_a_fault_that_is_told_without_words_is_told_without_words(more: dict[str, Any]) -> None:
+    said = {"type": "GPUMissing", "status": "True", "reason": "Gone", **more}
+    assert faults(*SOUND, node("d", conditions=[said])).broken == {"d": "node d says GPUMissing=True: Gone"}
+
+
 @pytest.mark.parametrize(("has", "offers", "bare"), [("1", "0", True), ("8", "0", True), ("1", "1", False)])
 def test_one_that_offers_none_of_its_gpus_is_bare(has: str, offers: str, bare: bool) -> None:
     assert is_bare(node("n", capacity={GPU: has}, allocatable={GPU: offers}), rules=RULES) is bare
