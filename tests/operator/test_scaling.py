@@ -220,6 +220,12 @@ def test_what_was_just_started_is_not_idle() -> None:
     assert look(asked(0), scaling=TO_ZERO, before=old, answering=copies(1, since=T0 - 600)).desired == 0
 
 
+def test_what_wakes_it_is_met_by_as_many_copies_as_it_asks_for() -> None:
+    """No copy is there for which a little more than its share would be tolerable."""
+    woken = look(asked(0, held=11), scaling=TO_ZERO, before=was(0), answering=())
+    assert woken.desired == 2
+
+
 def test_a_request_that_waits_wakes_at_once() -> None:
     assert look(asked(0), scaling=TO_ZERO, before=was(0), answering=()).desired == 0
     assert look(asked(0, held=1), scaling=TO_ZERO, before=was(0), answering=()).desired == 1
@@ -442,6 +448,12 @@ def test_one_copy_that_had_its_time_is_enough_to_go_to_zero() -> None:
     idle = was(2, idle_since=format_time(LONG_AGO))
     answering = (*copies(1), *copies(1, since=T0 - 1.0))
     assert look(asked(0), scaling=TO_ZERO, before=idle, answering=answering).desired == 0
+
+
+def test_what_was_never_counted_counts_from_when_it_was_scaled() -> None:
+    before = was(1, scaled_at=format_time(T0 - 1000))
+    counted = look(asked(10), before=before, replicas=3, gpus=2)
+    assert after(counted).saved_gpu_seconds == 2 * 2 * 1000
 
 
 def test_without_gpus_nothing_saved_is_written() -> None:
