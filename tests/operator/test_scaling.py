@@ -456,6 +456,12 @@ def test_what_was_never_counted_counts_from_when_it_was_scaled() -> None:
     assert after(counted).saved_gpu_seconds == 2 * 2 * 1000
 
 
+def test_a_clock_that_was_set_back_takes_nothing_of_what_was_saved_away() -> None:
+    before = was(1, saved_until=format_time(T0 + 500), saved_gpu_seconds=5)
+    counted = look(asked(20), before=before, replicas=3, gpus=2)
+    assert (counted.desired, after(counted).saved_gpu_seconds) == (2, 5)
+
+
 def test_without_gpus_nothing_saved_is_written() -> None:
     known = was(1, saved_until=format_time(LONG_AGO))
     assert look(asked(10), before=known, replicas=4, gpus=0).status == known
@@ -490,3 +496,22 @@ def test_where_no_copy_answers_there_is_nothing_to_wait_for_nor_to_judge() -> No
     assert settles_in((), now=T0) == 0.0
     assert settles_in(copies(1), now=T0) == 0.0
     assert by_latency(asked(1, ttft_ms=slow(25_600)), (), limit_ms=750, now=T0, current=3).copies == 0
+
+
+def test_the_use_of_caches_is_told_in_percent() -> None:
+    advice = by_cache(copies(2, kv_use=0.95), percent=50, current=2)
+    assert advice.reason == "95 percent of the key-value cache is used, 50 are allowed"
+
+
+def test_times_say_nothing_until_the_last_moment_of_the_window_before_a_copy_came() -> None:
+    late = asked(1, ttft_ms=slow(TTFT_BOUNDS_MS[5]))
+    for left, wanted in ((0.5, 3), (0.0, 6)):
+        there = copies(3, since=T0 - WINDOW_SECONDS + left)
+        assert by_latency(late, there, limit_ms=1, now=T0, current=3).copies == wanted
+
+
+def test_where_no_copy_answers_times_ask_for_none() -> None:
+    as_allowed = asked(1, ttft_ms=slow(TTFT_BOUNDS_MS[5]))
+    limit = round(percentile_ms(as_allowed.ttft_ms, percent=95) or 0)
+    assert by_latency(as_allowed, copies(3), limit_ms=limit, now=T0, current=3).copies == 3
+    assert by_latency(as_allowed, (), limit_ms=limit, now=T0, current=3).copies == 0
