@@ -259,6 +259,23 @@ def test_what_never_served_wholly_is_not_gone_back_to(
     goes(made)
 
 
+def test_what_served_last_goes_on_and_not_what_is_older_and_not_gone_yet(world: Any) -> None:
+    older = {place: item for place, item in world.objects.items() if place[0] == CONFIG_MAP}
+    assert len(older) == 1
+    world.spec = {**OTHER, "rollout": {}}
+    world.rounds()
+    current = {item.name for item in world.parsed().revisions if item.state == "Current"}
+    # As where its deletion was not carried out.
+    world.objects |= older
+    world.spec = {**OWN, "model": {"id": "smollm2-135m-instrukt"}, "rollout": {}}
+    world.round()
+    (llama,) = current
+    assert told(world, "LicenseAccepted").message.endswith(f"revision {llama}, model {LLAMA}")
+    assert world.parsed().license.id == "llama3.2"
+    world.rounds()
+    assert answering(world) == {LLAMA: 4}
+
+
 class TestSetBack:
     def test_to_the_licensed_model_restarts_nothing(self, world: Any, demo_alone: Policy) -> None:
         before = world.names()
