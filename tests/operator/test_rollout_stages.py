@@ -279,6 +279,23 @@ class TestSettling:
         for seen in ((worse, better), (better, worse)):
             assert self.settled(*seen, aim=Aim(new=1, limit=9, floor=0)).drain == {worse.name}
 
+    def test_so_it_is_among_former_copies(self) -> None:
+        first, second, third = copies(a=3)
+        aim = Aim(new=0, old=2, limit=9, floor=0)
+        assert self.settled(third, second, first, aim=aim).drain == {"a-2"}
+        assert self.settled(replace(first, answering=False), second, third, aim=aim).drain == {"a-0"}
+
+    def test_one_on_its_way_out_goes_before_one_that_stays(self) -> None:
+        leaving, staying = copies(b=2)
+        found = self.settled(replace(leaving, draining=True), staying, aim=Aim(new=1, limit=9, floor=0))
+        assert found.drain == {leaving.name}
+
+    def test_where_more_serve_than_must_no_former_copy_is_taken_back(self) -> None:
+        first, second, *serving = copies(a=4)
+        leaving = [replace(copy, draining=True) for copy in (first, second)]
+        found = self.settled(*leaving, *serving, aim=Aim(new=0, old=2, former=0, limit=9, floor=1))
+        assert found.drain == {"a-0", "a-1"}
+
     def test_what_serves_goes_only_down_to_the_floor(self) -> None:
         aim = Aim(new=1, limit=9, floor=3)
         assert self.settled(*copies(a=3, b=1), aim=aim).drain == {"a-2"}
