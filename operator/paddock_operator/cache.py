@@ -45,6 +45,8 @@ class Cache:
         fault_rules: FaultRules | None = None,
         relist_seconds: float = RELIST_SECONDS,
     ) -> None:
+        self.version = 0
+        """Another number after every change of an object, but of a node or a device class."""
         self._changed = changed
         self._job_changed = job_changed
         self._reflectors = {
@@ -182,6 +184,7 @@ class Cache:
                     self._hear(pod)
 
     def _hear(self, manifest: Manifest) -> None:
+        self.version += 1
         labels = _labels(manifest)
         if _is_of_job(manifest):
             self._note_pod(manifest)

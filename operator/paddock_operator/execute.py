@@ -72,6 +72,8 @@ class _Left:
         """Whether an action waits for a later round: what it needs, or what was to happen to its object before."""
         if isinstance(action, RemoveFinalizer):
             return bool(self.stays)
+        if not self._lacking:
+            return False
         place, needs = _place(action), action.needs if isinstance(action, Apply) else frozenset[Place]()
         kept = place in self._lacking or not self._lacking.isdisjoint(needs)
         if kept and place is not None:

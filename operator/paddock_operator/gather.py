@@ -76,6 +76,7 @@ class Gatherer:
         What is granted is looked up last, with no `await` before the caller can book what it decides from that.
         """
         await self._ledger.counted()
+        version = self._cache.version
         children = await self._children(key)
         document = self._documents.get(key)
         if document is None:
@@ -88,7 +89,7 @@ class Gatherer:
                 policy=self._policy.current(),
                 children=children,
             )
-        self._seen[key] = _revisions(document, self._cache.children(key))
+        self._seen[key] = _revisions(document, children)
         deployment, problem = parse(document)
         looked = Observed(
             key=key,
@@ -101,7 +102,7 @@ class Gatherer:
             problem=problem,
             children=children,
         )
-        return await self._with_probes(looked)
+        return await self._with_probes(looked, version=version)
 
     def knows(self, key: Key) -> bool:
         """True if the last look at a key saw what the caches hold now of it and of its children."""
@@ -112,16 +113,16 @@ class Gatherer:
         """All objects of a deployment, with those whose labels were taken off."""
         return await self.lost.look(lambda: self._cache.children(key))
 
-    async def _with_probes(self, looked: Observed) -> Observed:
+    async def _with_probes(self, looked: Observed, *, version: int) -> Observed:
         looked = await self._with_answers(looked)
         weights, model = await self._weights(looked), names.model_label(looked.live.spec.model.id)
         stuck = (
-            *of_children(self._cache.children(looked.key), now=looked.now),
+            *of_children(looked.children, now=looked.now),
             *of_jobs(weights, self._cache.engines(model), now=looked.now),
         )
         warned = await self._events.ask(() if looked.deleting else stuck)
-        # All that was asked takes time: the caches may know better by now.
-        children = await self._children(looked.key)
+        # What is asked may take time: the caches may know better by now.
+        children = looked.children if self._cache.version == version else await self._children(looked.key)
         gateways = self._signals.about(looked.uid)
         return replace(
             looked,

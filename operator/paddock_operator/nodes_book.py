@@ -27,7 +27,7 @@ class FaultBook:
     def look(self, nodes: Iterable[Manifest], *, version: int, now: float, fresh: bool) -> NodeFaults:
         """The faults. `version` differs after every change of nodes; `fresh` says that they were heard of lately; `now`
         is in seconds since boot."""
-        if self._seen is None or self._seen[:2] != (version, fresh) or not 0 <= now - self._seen[2] < KEEP_SECONDS:
+        if self._seen is None or self._seen[:2] != (version, fresh) or self._has_aged(now - self._seen[2]):
             self._seen = (version, fresh, now)
             found = list(nodes)
             bare = [str(node["metadata"]["name"]) for node in found if is_bare(node, rules=self._rules)]
@@ -39,6 +39,11 @@ class FaultBook:
             silent = {name: since for name, (_, since) in self._silent.items()}
             self._found = faults_of(found, now=now, fresh=fresh, rules=self._rules, bare=self._bare, silent=silent)
         return self._found
+
+    def _has_aged(self, seconds: float) -> bool:
+        """True if time alone may have made another thing of what was found: it counts for those that are silent or
+        offer nothing."""
+        return bool(self._silent or self._bare) and not 0 <= seconds < KEEP_SECONDS
 
     def is_news(self, node: Manifest, *, now: float) -> bool:
         """True if something that can be a fault is another than when it was last asked about; not for a new node. `now`

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from opentelemetry import trace
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
@@ -31,7 +30,8 @@ class Telemetry:
 
     def __init__(self) -> None:
         resource = Resource.create({"service.name": "paddock-operator"})
-        self._tracer = _tracer_provider(resource).get_tracer("paddock_operator")
+        provider = _tracer_provider(resource)
+        self._tracer = None if provider is None else provider.get_tracer("paddock_operator")
         self._meters = MeterProvider(resource=resource, metric_readers=[PrometheusMetricReader()])
         self._meter = self._meters.get_meter("paddock_operator")
         self._rounds = self._meter.create_counter("paddock_operator_rounds", description="Rounds of reconciling")
@@ -56,7 +56,7 @@ class Telemetry:
     def round(self, key: Key) -> Iterator[None]:
         """Measure one round."""
         begin = time.monotonic()
-        with self._tracer.start_as_current_span("reconcile", attributes={telemetry_names.PADDOCK_DEPLOYMENT: str(key)}):
+        with self._span(key):
             try:
                 yield
             except Exception as error:
@@ -65,6 +65,12 @@ class Telemetry:
             finally:
                 self._rounds.add(1)
                 self._seconds.record(time.monotonic() - begin)
+
+    def _span(self, key: Key) -> contextlib.AbstractContextManager[object]:
+        if self._tracer is None:
+            return contextlib.nullcontext()
+        attributes = {telemetry_names.PADDOCK_DEPLOYMENT: str(key)}
+        return self._tracer.start_as_current_span("reconcile", attributes=attributes)
 
     def waited(self, seconds: float) -> None:
         """A key was due for so long before its round began."""
@@ -92,10 +98,10 @@ class Telemetry:
         self._meters.shutdown()
 
 
-def _tracer_provider(resource: Resource) -> trace.TracerProvider:
+def _tracer_provider(resource: Resource) -> TracerProvider | None:
     """What nobody is sent is not recorded: a span costs a twentieth of a round."""
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return trace.NoOpTracerProvider()
+        return None
     # Imported only where it is used: it costs several MB.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor

@@ -303,8 +303,8 @@ def test_a_job_is_placed_and_queued_as_the_servers_are(policy: Policy) -> None:
 
 def test_a_job_that_its_queue_holds_back_says_so(policy: Policy) -> None:
     seen = with_job(policy)
-    held = structs.replace(seen.engines[0], job={**seen.engines[0].job, "spec": {"suspend": True}})
-    outcome = desired.decide(replace(seen, engines=(held,)), CONFIG)
+    held = replace(seen.engines[0], job={**seen.engines[0].job, "spec": {"suspend": True}})
+    outcome = desired.decide(structs.replace(seen, engines=(held,)), CONFIG)
     assert condition_of(outcome) == ("False", ConditionReason.ENGINE_BUILDING)
     message = next(item.message for item in outcome.findings if item.type is ConditionType.ENGINE_READY)
     assert "paddock-weights must have one of the same name" in message

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
@@ -361,6 +361,10 @@ class World:
                 self.round(key)
         assert not self.woken, "they wake each other for ever"
 
+    def granted(self, tenant: str) -> int:
+        found = {key: status["quota"]["gpus"] for key, status in self.statuses.items() if "quota" in status}
+        return sum(gpus for key, gpus in found.items() if self.view.namespaces[key.namespace].tenant == tenant)
+
     def used(self, tenant: str) -> int:
         return 8 * sum(n for key, n in self.copies.items() if self.view.namespaces[key.namespace].tenant == tenant)
 
@@ -379,6 +383,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, seed=st.integers(0, 1000))
+@example(steps=[("wish", KEYS[1], 1), ("wish", KEYS[1], 0), ("quota", KEYS[0], 0), ("wish", KEYS[1], 1)], seed=0)
 @settings(max_examples=150, deadline=None)
 def test_more_than_the_quota_never_runs_and_nothing_that_fits_waits(steps: list[Any], seed: int) -> None:
     world, chance = World(view=view_of(acme=24)), random.Random(seed)
@@ -393,8 +398,8 @@ def test_more_than_the_quota_never_runs_and_nothing_that_fits_waits(steps: list[
             world.created.pop(key, None)
         elif what == "quota":
             world.view = view_of(acme=count)
-            # What runs stays, so a lower quota bounds nothing before something goes.
-            allowed = max(count, world.used("acme"))
+            # What is granted stays, so a lower quota bounds nothing before that is given back: a round after it went.
+            allowed = max(count, world.granted("acme"))
         elif what == "restart":
             world.restart()
         if what != "restart":

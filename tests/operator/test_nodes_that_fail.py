@@ -148,9 +148,21 @@ def test_faults_are_looked_at_again_when_a_node_changes_or_time_passes() -> None
     book, nodes = FaultBook(rules=RULES), [node("a"), node("b"), node("c")]
     first = book.look(nodes, version=1, now=START, fresh=True)
     assert book.look(nodes, version=1, now=START + KEEP_SECONDS / 2, fresh=True) is first
-    assert book.look(nodes, version=1, now=START + KEEP_SECONDS, fresh=True) is not first
+    assert book.look(nodes, version=1, now=START + 9 * KEEP_SECONDS, fresh=True) is first, "nothing that time changes"
+    assert book.look(nodes, version=1, now=START, fresh=False).distrusted
     nodes[0] = node("a", ready="False")
-    assert set(book.look(nodes, version=2, now=START + KEEP_SECONDS, fresh=True).waiting) == {"a"}
+    silent = book.look(nodes, version=2, now=START, fresh=True)
+    assert set(silent.waiting) == {"a"}
+    assert book.look(nodes, version=2, now=START + KEEP_SECONDS / 2, fresh=True) is silent
+    lost = book.look(nodes, version=2, now=START + RULES.lost_seconds, fresh=True)
+    assert set(lost.lost) == {"a"}, "nobody told anything: time has passed"
+
+
+def test_a_node_that_offers_nothing_counts_once_time_has_passed_though_no_node_changes() -> None:
+    book = FaultBook(rules=RULES)
+    nodes = [node("a", allocatable={"nvidia.com/gpu": "0"}), node("b"), node("c")]
+    assert set(book.look(nodes, version=1, now=START, fresh=True).waiting) == {"a"}
+    assert set(book.look(nodes, version=1, now=START + RULES.bare_seconds, fresh=True).short) == {"a"}
 
 
 @pytest.mark.parametrize("said", ["2027-01-15T07:00:00Z", "2027-01-15T08:00:00Z", "2027-01-15T09:00:00Z"])

@@ -24,6 +24,11 @@ from paddock_core.planning.wish import Wish, refuse
 CONSTANTS = packaged_constants()
 
 
+MOST_KEPT = 4096
+"""Of answers that are kept; they can be thrown away."""
+_loaded: dict[tuple[int, Ask], tuple[ModelEntry, str | None]] = {}
+
+
 def plan(*, model: ModelEntry, ask: Ask, inventory: Inventory, constants: Constants = CONSTANTS) -> Plan | Refusal:
     """Plan one copy of a model. Total and deterministic: CLI, webhook and status get the same answer."""
     wish = wishes.complete(model=model, ask=ask, constants=constants)
@@ -41,8 +46,14 @@ def complete(*, model: ModelEntry, ask: Ask) -> Wish | Refusal:
 
 def loaded(*, model: ModelEntry, ask: Ask) -> str | None:
     """Which of the model's weights an answer to this question would load; None where there is no answer."""
-    wish = complete(model=model, ask=ask)
-    return None if isinstance(wish, Refusal) else wish.checkpoint
+    known = _loaded.get((id(model), ask))
+    # The very object, since it is never changed: it is asked in every round of every deployment.
+    if known is None or known[0] is not model:
+        if len(_loaded) >= MOST_KEPT:
+            _loaded.clear()
+        wish = complete(model=model, ask=ask)
+        known = _loaded[id(model), ask] = (model, None if isinstance(wish, Refusal) else wish.checkpoint)
+    return known[1]
 
 
 def _plan_cpu(wish: Wish) -> Plan:

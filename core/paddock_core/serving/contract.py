@@ -6,6 +6,7 @@ so that an unmodified NVIDIA repository can still be driven (then the counts are
 
 import hashlib
 import hmac
+from functools import lru_cache
 
 MODEL_NAME = "tensorrt_llm"
 HTTP_PORT = 8000
@@ -60,6 +61,7 @@ RESTRICTED_APIS = (
 )
 
 
+@lru_cache(maxsize=4096)
 def deployment_secret(*, platform_key: bytes, deployment_uid: str, rotation: int) -> str:
     """The secret that a deployment's Triton demands: derived, so that nobody has to distribute it.
 

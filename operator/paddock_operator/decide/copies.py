@@ -97,6 +97,12 @@ def of(observed: Observed, *, namespace: str | None = None, gpu: str = "") -> tu
     return tuple(sorted(found, key=lambda copy: (copy.revision, copy.index, copy.name)))
 
 
+def revisions(observed: Observed, *, namespace: str) -> set[str]:
+    """Names of the revisions of which there are copies, or pods of some."""
+    found = [child for child in observed.children if child.kind in (*WORKLOADS, POD) and child.namespace == namespace]
+    return {label_of(child, names.REVISION) for child in found if label_of(child, names.COPY)}
+
+
 def _copy(observed: Observed, name: str, workload: Child | None, pods: Iterable[Child], gpu: str) -> Copy:
     ordered = sorted(pods, key=lambda pod: pod.name)
     staying = tuple(pod for pod in ordered if not pod.going)

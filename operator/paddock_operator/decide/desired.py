@@ -242,8 +242,7 @@ def _saying(outcome: Outcome, text: str, *, statuses: Sequence[str]) -> Outcome:
 def _in_use(observed: Observed, course: Course) -> list[Refer]:
     """The files that are needed: those of the revision that is to run, of the one that served last, and of every other
     one that has copies."""
-    having = {copy.revision for copy in copies_of.of(observed, namespace=course.namespace)}
-    having |= {course.target.name, served_last(observed)}
+    having = copies_of.revisions(observed, namespace=course.namespace) | {course.target.name, served_last(observed)}
     found = {name: course.known[name].facts for name in sorted(having) if name in course.known}
     denied = denied_models(observed, {name: facts.model for name, facts in found.items()}, course.denied)
     needed = {(facts.model, facts.weights): facts for name, facts in found.items() if name not in denied}

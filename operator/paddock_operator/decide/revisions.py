@@ -200,7 +200,12 @@ def wish_of(observed: Observed, model: ModelEntry, *, secret: str) -> str:
     registered = observed.policy.view.models.get(model.id)
     own = None if registered is None else [registered.base, registered.precision, registered.weights]
     asked = [model.id, ask_of(spec), spec.placement, own]
-    return digest_of([_said(msgspec.to_builtins(asked)), digest_of(secret)])
+    text = (msgspec.json.encode(asked), secret)
+    if text not in _wishes:
+        if len(_wishes) >= MOST_KEPT:
+            _wishes.clear()
+        _wishes[text] = digest_of([_said(msgspec.to_builtins(asked)), digest_of(secret)])
+    return _wishes[text]
 
 
 def basis_of(model: ModelEntry) -> str:
@@ -278,15 +283,15 @@ class _Inputs:
     __slots__ = ("key", "rendering")
 
     def __init__(self, rendering: Rendering) -> None:
-        spec, own = rendering.spec, f"{rendering.key} {rendering.uid} {rendering.tenant}"
+        own = f"{rendering.key} {rendering.uid} {rendering.tenant}"
         apis = sorted(kind.plural for kind in rendering.apis)
         made_from = (
             f"{own} {rendering.weights} {rendering.compiled} {basis_of(rendering.model)} {rendering.secret} {apis}",
-            repr(rendering.plan),
-            repr(spec.placement),
+            rendering.plan,
+            rendering.spec.placement,
             _digest_of_config(rendering.config),
         )
-        self.key = hashlib.sha256("\n".join(made_from).encode()).digest()
+        self.key = hashlib.sha256(msgspec.json.encode(made_from)).digest()
         self.rendering: Rendering | None = rendering
 
     def __hash__(self) -> int:
@@ -333,6 +338,7 @@ def _tables() -> str:
 
 _sharing = Sharing()
 _bases: dict[int, tuple[ModelEntry, str]] = {}
+_wishes: dict[tuple[bytes, str], str] = {}
 _last_config: list[tuple[Any, str]] = []
 
 

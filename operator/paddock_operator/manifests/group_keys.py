@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -22,6 +23,7 @@ class KeyPair:
     public: str
 
 
+@lru_cache(maxsize=4096)
 def seed(*, platform_key: bytes, deployment_uid: str, rotation: int) -> bytes:
     """`HMAC-SHA256(platform_key, "group:<uid>:<rotation>")`: 32 bytes, as an ed25519 key is."""
     return hmac.new(platform_key, f"group:{deployment_uid}:{rotation}".encode(), hashlib.sha256).digest()
