@@ -98,6 +98,7 @@ class TestBlueGreen:
     def test_the_gate_is_asked_from_when_all_answer(self) -> None:
         stage = blue_green(course(*copies(a=3, b=3), benchmarked=True))
         assert (stage.aim, stage.step, stage.since, stage.look_after_seconds) == (self.BOTH, 0, NOW, 5.0)
+        assert stage.message == "all copies of the new revision answer; the outcome of its trial is awaited"
         waits = blue_green(course(*copies(a=3, b=3), since=299.0, benchmarked=True))
         assert (waits.step, waits.since) == (0, NOW - 299.0)
         assert waits.weigh(Counter(a=3, b=3)) == {"a": 100}
@@ -128,6 +129,7 @@ class TestBlueGreen:
             stage = blue_green(course(*copies(a=3, b=3), step=step, since=since, spec=spec))
             assert (stage.aim, stage.step) == (Aim(new=3, limit=6, floor=3), 2)
             assert (stage.since, stage.last, stage.look_after_seconds) == (NOW - since, True, None)
+            assert stage.message == "the copies of the former revision end their requests"
             assert stage.weigh(Counter(a=3, b=3)) == {"b": 100}
 
     @pytest.mark.parametrize("step", [1, 2])
@@ -147,6 +149,8 @@ class TestCanary:
             (5, 75, Aim(new=4, old=2, former=1, limit=6, floor=5)),
             (8, 1, Aim(new=1, old=8, former=7, limit=9, floor=8)),
             (1, 10, Aim(new=1, old=1, former=0, limit=2, floor=1)),
+            (400, 50, Aim(new=200, old=200, former=200, limit=401, floor=400)),
+            (400, 100, Aim(new=400, old=0, former=0, limit=401, floor=400)),
         ],
     )
     def test_copies_for_its_share(self, wanted: int, percent: int, aim: Aim) -> None:
@@ -225,6 +229,14 @@ class TestCanary:
 
     def test_one_that_is_stopped_stays_in_its_step(self) -> None:
         assert canary(course(*copies(a=3, b=1), since=500.0, stopped=True)).step == 0
+
+    def test_the_last_percent_is_a_step_too(self) -> None:
+        spec = RolloutSpec(steps=(RolloutStep(weight_percent=99, seconds=10),))
+        rest = canary(course(*copies(a=1, b=3), step=1, spec=spec))
+        assert (rest.step, rest.last) == (2, True)
+        begun = canary(course(*copies(a=3, b=2), step=1, spec=spec))
+        assert (begun.step, begun.last) == (1, False)
+        assert begun.weigh(Counter(a=1, b=3)) == {"b": 100}
 
     def test_the_rest_follows_a_last_step_below_a_hundred(self) -> None:
         spec = RolloutSpec(steps=(RolloutStep(weight_percent=40, seconds=10),))
