@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from paddock_core.resources import llamadeployment, llamamodel
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
-    """A kind of object in one API version."""
+    """A kind of object in one API version. Each is made once, here, and compared as the object that it is: that is done
+    a hundred times in a round."""
 
     group: str
     version: str
