@@ -158,6 +158,20 @@ class TestRequestsThatAreUnderWay:
         outcome = withdraw(world.observed(gateways=asked(world, *busy)), CONFIG, (WHY,))
         assert kinds(outcome) == ({"ReplicaSet": 1} if denied else {})
 
+    def test_one_of_several_models_that_is_denied_is_enough(self, worlds: Any, helpers: Any) -> None:
+        """What is asked for now may be used, and what runs still may not."""
+        world = worlds.World(config=CONFIG, policy=licensed("llama3.2"), spec=DEMO)
+        world.rounds()
+        busy = urls(world)
+        world.spec = {**DEMO, "model": {"id": LLAMA}}
+        is_marked(world)
+        platform = [*helpers.registered(), *helpers.texts("llama3.2")]
+        platform += helpers.accepted("platform", role="operator", license_id="llama3.2")
+        world.policy = policy_of([*platform, *helpers.accepted("acme-inc", license_id="llama3.2")])
+        world.now += CONFIG.drain_seconds + 1.0
+        outcome = withdraw(world.observed(gateways=asked(world, *busy)), CONFIG, (WHY,))
+        assert kinds(outcome) == {"ReplicaSet": 1}
+
 
 class TestTheRest:
     def drained(self, world: Any, **changes: Any) -> Observed:

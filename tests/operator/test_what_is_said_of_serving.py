@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from paddock_core.resources.conditions import ConditionReason, Finding
-from paddock_operator.decide.causes import Cause
+from paddock_operator.decide.causes import MAX_WORDS, Cause
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.serving import LATE_SECONDS, Judgement, Wanted, judge
-from paddock_operator.kinds import POD
+from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.observed import Child
 
 from tests.operator.platforms import NOW
@@ -157,3 +157,41 @@ class TestTrouble:
 def test_it_is_looked_at_again_when_something_is_asked_next(endpoints: int, probe: float | None, after: float) -> None:
     found = judged(wanted=Wanted(copies=1), endpoints=endpoints, probe_after_seconds=probe)
     assert found.look_after_seconds == after
+
+
+class TestWhatKeepsACopy:
+    ONE = Wanted(copies=1)
+
+    @pytest.mark.parametrize(("ready", "fails"), [("True", True), ("False", False)])
+    def test_only_one_that_is_ready_is_said_to_generate_nothing(self, ready: str, fails: bool) -> None:
+        one = placed(0, answering=False)
+        status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": ready}]}
+        pod = Child(kind=POD, manifest={**one.pods[0].manifest, "status": status})
+        there = placed(0, answering=False, pods=(pod,), leader=pod)
+        found = said("Serving", judged(there, wanted=self.ONE, endpoints=0, probes={"p0": "HTTP 500"}))
+        assert found is not None
+        assert (found[1] == "ProbeFailed") is fails
+        assert ("is ready but generates nothing: HTTP 500" in found[2]) is fails
+
+    @pytest.mark.parametrize(
+        ("kind", "status", "refused"),
+        [("ReplicaFailure", "True", True), ("ReplicaFailure", "False", False), ("Other", "True", False)],
+    )
+    def test_pods_that_are_refused_are_told_in_the_controllers_words(
+        self, kind: str, status: str, refused: bool
+    ) -> None:
+        condition = {"type": kind, "status": status, "message": "no room " * 200}
+        at = {"name": "chat-r-0", "namespace": "n", "uid": "w"}
+        workload = Child(kind=REPLICA_SET, manifest={"metadata": at, "status": {"conditions": [condition]}})
+        found = judged(wanted=self.ONE, endpoints=0, children=(workload,))
+        scheduled, serving = said("Scheduled", found), said("Serving", found)
+        assert scheduled is not None
+        assert serving is not None
+        assert (scheduled[1], serving[1]) == (("PodsRefused",) * 2 if refused else ("PodsPending",) * 2)
+        assert ("no pod can be created: no room" in serving[2]) is refused
+        assert len(serving[2]) < MAX_WORDS + 400
+
+    def test_what_has_lasted_just_so_long_is_told(self) -> None:
+        words = said("Serving", judged(silent(0, since=LATE_SECONDS), wanted=self.ONE, endpoints=0))
+        assert words is not None
+        assert words[2].startswith("copy chat-r-0 waits for its pod")
