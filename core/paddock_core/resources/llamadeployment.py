@@ -274,6 +274,8 @@ class RolloutStatus(_Document, frozen=True, kw_only=True):
     """Since when a new copy finds no devices though nothing that holds some is on its way out."""
     gave_way: bool = False
     """True once a copy of another revision went before enough others answered."""
+    former_served: int = 0
+    """Copies of the former revision that answered when it began."""
     started_at: str = ""
     message: str = ""
 

@@ -175,6 +175,7 @@ def _status(look: Look, way: _Way, stage: Stage, message: str, *, drain: Collect
         step_since=_text(stage.since),
         starved_since=_text(deadline.starved_since(look, goal=way.goal, former=way.former)),
         gave_way=deadline.gives_way(look, goal=way.goal, former=way.former, drain=drain),
+        former_served=look.served_before(way.former),
         started_at=format_time(look.now) if before is None else before.started_at,
         message=message,
     )

@@ -50,7 +50,12 @@ def settle(look: Look, aim: Aim, *, goal: str, former: str | None, weighted: Col
     old = sorted(others, key=lambda copy: (copy.revision != former, _worth(copy)))
     kept = [copy for copy in new if not copy.draining or copy.answering is True][: aim.new]
     # A copy on its way out that answers is worth more than one that is still to be made: it is taken back.
-    staying = [copy for copy in old if not copy.draining][: aim.old]
+    # Of revisions that are neither of the two, only what answers is worth its place.
+    worthy = [copy for copy in old if copy.revision == former or copy.answering is not False]
+    staying = [copy for copy in worthy if not copy.draining][: aim.old]
+    if aim.former > len(staying):
+        # Devices that come free are for what served last: all but one of those that only wait for some make way.
+        kept = [copy for number, copy in enumerate(kept) if number == 0 or not copy.starved]
     drain = {copy.name for copy in there if copy.draining} - {copy.name for copy in kept}
     answering = sum(1 for copy in there if _counts(copy, weighted) and copy.name not in drain)
     back = [copy for copy in old if copy.draining and copy.answering is True and copy.revision == former]
@@ -88,12 +93,12 @@ def _counts(copy: CopyLook, weighted: Collection[str]) -> bool:
 def _made(
     look: Look, aim: Aim, *, goal: str, former: str | None, kept: int, old: Sequence[CopyLook]
 ) -> tuple[NewCopy, ...]:
-    """Copies to make: the goal's before the former revision's, and none beyond the limit."""
+    """Copies to make, and none beyond the limit: the goal's first one, what lacks of the former revision's, and then
+    the others of the goal."""
     room = max(0, aim.limit - len(alive(look)))
-    new = _free(look, goal, min(room, aim.new - kept))
-    if former is None or former == goal:
-        return new
-    return (*new, *_free(look, former, min(room - len(new), max(0, aim.former - len(old)))))
+    lacking = 0 if former is None or former == goal else max(0, aim.former - len(old))
+    new = _free(look, goal, min(room, max(room - lacking, 0 if kept else 1), aim.new - kept))
+    return new if former is None else (*new, *_free(look, former, min(room - len(new), lacking)))
 
 
 def _free(look: Look, revision: str, count: int) -> tuple[NewCopy, ...]:

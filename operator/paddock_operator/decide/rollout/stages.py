@@ -53,6 +53,19 @@ class Course:
         """True if a copy of the goal waits for devices."""
         return any(copy.starved and copy.revision == self.goal and not copy.draining for copy in alive(self.look))
 
+    def kept(self, floor: int) -> int:
+        """Former copies that come back where they are lost: those that served before, as many as the floor asks for.
+
+        None once a copy of the goal answers, or may answer: then what is lacking comes as the goal's.
+        """
+        own = [copy for copy in alive(self.look) if copy.revision == self.goal and not copy.draining]
+        if any(copy.answering is not False for copy in own):
+            return 0
+        status = self.look.under_way(goal=self.goal, former=self.former)
+        # The one that went for want of a device would only take that device again.
+        fewest = min(floor, self.look.wanted - 1) if status is not None and status.gave_way else floor
+        return max(0, min(fewest, self.look.served_before(self.former)))
+
     def opinion(self, *, errors_alone: bool = False) -> Opinion:
         """What the health gate says of the goal."""
         look, former = self.look, self.former or ""
@@ -100,9 +113,9 @@ def replacing(course: Course) -> Stage:
     that went before (DrainFirst)."""
     look, opinion = course.look, course.opinion(errors_alone=True)
     limit, floor = bounds(course)
-    done = min(course.serving[course.goal], look.wanted)
+    done, kept = min(course.serving[course.goal], look.wanted), course.kept(floor)
     return Stage(
-        aim=Aim(new=look.wanted, limit=limit, floor=floor),
+        aim=Aim(new=look.wanted, old=kept, former=kept, limit=limit, floor=floor),
         weigh=by_copies(look, goal=course.goal, floor=floor),
         step=done,
         last=True,
@@ -118,6 +131,7 @@ def blue_green(course: Course) -> Stage:
     look, wanted = course.look, course.look.wanted
     # One that is woken has no former copies to be kept: a second set would be made for nobody.
     there = any(copy.revision == course.former for copy in alive(look))
+    there = there or (course.step == 0 and look.served_before(course.former) > 0)
     both = Aim(
         new=wanted,
         old=wanted,
@@ -213,7 +227,8 @@ def _share(course: Course, step: RolloutStep) -> Aim:
     if course.starved and old > 1:
         old -= 1
     made = sum(1 for copy in alive(look) if copy.revision == course.goal and not copy.draining)
-    return Aim(new=new, old=old, former=max(0, min(old, wanted - max(new, made))), limit=limit, floor=floor)
+    former = max(course.kept(floor), min(old, wanted - max(new, made)), 0)
+    return Aim(new=new, old=max(old, former), former=former, limit=limit, floor=floor)
 
 
 def _lack(course: Course, aim: Aim) -> str:

@@ -41,6 +41,8 @@ class CopyLook:
     """No request is in it either, or the limit of its drain is over. Only asked of draining ones."""
     going: bool = False
     """Its workload is being deleted already."""
+    stuck: bool = False
+    """It goes, and should have gone long since."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,13 @@ class Look:
         known = self.rollout
         same = known is not None and (known.former, known.target) == (former, goal)
         return known if same and goal not in self.retried else None
+
+    def served_before(self, former: str | None) -> int:
+        """Copies of the former revision that answered when it was first changed; 0 where the change woke it."""
+        if self.rollout is not None and self.rollout.former == former:
+            return self.rollout.former_served
+        there = [copy for copy in self.copies if copy.revision == former and not copy.going]
+        return sum(1 for copy in there if copy.answering is not False)
 
 
 class Verdict(StrEnum):
