@@ -43,6 +43,12 @@ def kinds(outcome: Outcome) -> Counter[str]:
     return Counter(action.kind.name for action in outcome.actions if isinstance(action, Delete))
 
 
+def workloads(outcome: Outcome) -> list[str]:
+    """Names of those that are deleted."""
+    found = [action for action in outcome.actions if isinstance(action, Delete)]
+    return sorted(action.name for action in found if action.kind == REPLICA_SET)
+
+
 def is_marked(world: Any) -> None:
     """Gateways have been told, and the copies are marked."""
     world.metadata = {**world.metadata, "deletionTimestamp": GOING}
@@ -115,12 +121,12 @@ class TestRequestsThatAreUnderWay:
         outcome = withdraw(world.observed(gateways=asked(world, *busy)), CONFIG, (WHY,))
         assert kinds(outcome) == {"ReplicaSet": 3}
         assert "g0 has 1 requests left there" in message(outcome)
-        gone = [action.name for action in outcome.actions]
+        gone = workloads(outcome)
         assert outcome.routing is not None
         assert outcome.routing.leaving == tuple(busy)
         marks_going(world, REPLICA_SET, gone[0])
         again = withdraw(world.observed(gateways=asked(world, *busy)), CONFIG, (WHY,))
-        assert [action.name for action in again.actions] == gone[1:]
+        assert workloads(again) == gone[1:]
 
     def test_one_that_gateways_were_told_of_again_is_not_gone_yet(self, world: Any) -> None:
         before = world.status
@@ -186,7 +192,7 @@ class TestTheRest:
         assert message(outcome) == "its pods and their resources are being deleted"
         first, *others = world.names(REPLICA_SET)
         marks_going(world, REPLICA_SET, first)
-        assert sorted(item.name for item in stop(world.observed(), CONFIG, (WHY,)).actions) == others
+        assert workloads(stop(world.observed(), CONFIG, (WHY,))) == others
 
     def test_what_they_share_goes_once_no_pod_is_left(self, world: Any) -> None:
         left = tuple(child for child in self.drained(world).children if child.kind not in (REPLICA_SET, POD))
