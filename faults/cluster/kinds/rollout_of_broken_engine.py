@@ -1,31 +1,43 @@
 """A changed deployment whose engine never generates a token."""
 
 import asyncio
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from paddock_core.resources import names
+from paddock_operator.kinds import REPLICA_SET
 
 from faults.cluster.outcome import Outcome
-from faults.cluster.simulated.world import GPU_MODEL, World, world_of
+from faults.cluster.simulated.store import Place
+from faults.cluster.simulated.world import GPU_MODEL, SERVING, World, world_of
 from faults.cluster.stage import Stage
 
 ROW = 20
-WHAT = "three copies change to an engine that answers nothing, by each strategy, with and without room, {size} times"
-PASS = "automatic stop, 0 loss of ready capacity below maxUnavailable; the former revision whole again; not tried again"
+WHAT = (
+    "three copies change to an engine that answers nothing, by each strategy, with and without room, and with all"
+    " former copies lost meanwhile, {size} times"
+)
+PASS = (
+    "automatic stop, 0 loss of ready capacity below maxUnavailable; lost copies back while the change is still tried;"
+    " the former revision whole again; not tried again"
+)
 SHORT, FULL = 1, 3
 COPIES = 3
 DEADLINE_SECONDS = 120
+TRIED_SECONDS = 20.0
 QUIET_SECONDS = 300.0
 NAME = "chat"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A way to change, the GPUs that there are, and how few copies may answer meanwhile."""
+    """A way to change, the GPUs that there are, and how few copies may answer meanwhile. `loses`: once it is tried,
+    the former copies are deleted, and as many have to answer again before it is given up."""
 
     gpus: int
     fewest: int
+    loses: bool = False
     rollout: dict[str, Any] = field(default_factory=dict)
 
 
@@ -36,6 +48,15 @@ CASES = (
     Case(gpus=3, fewest=2, rollout={"strategy": "DrainFirst"}),
     Case(gpus=6, fewest=3, rollout={"strategy": "BlueGreen"}),
     Case(gpus=4, fewest=3, rollout={"strategy": "Canary"}),
+    *(
+        Case(gpus=gpus, fewest=fewest, loses=True, rollout={"strategy": strategy})
+        for strategy, gpus, fewest in (
+            ("RollingUpdate", 4, 3),
+            ("DrainFirst", 3, 2),
+            ("BlueGreen", 6, 3),
+            ("Canary", 4, 3),
+        )
+    ),
 )
 
 
@@ -50,7 +71,8 @@ def play(stage: Stage, size: int) -> Outcome:
             return await broken(world, case, wrong)
 
         slowest = max(slowest, world_of(stage.empty(f"broken-{number}"), scenario))
-    text = f"{size * len(CASES)} changes, never fewer answered than may; back after at most {slowest:.0f} s (virtual)"
+    text = f"{size * len(CASES)} changes, never fewer answered than may, but while lost ones loaded again"
+    text += f"; back after at most {slowest:.0f} s (virtual)"
     return Outcome(measured="; ".join(wrong[:4]) or text, passed=not wrong)
 
 
@@ -65,6 +87,8 @@ async def broken(world: World, case: Case, wrong: list[str]) -> float:
         world.sound = former
         world.deploy(NAME, engine={"maxConcurrency": 3}, rollout={"deadlineSeconds": DEADLINE_SECONDS, **case.rollout})
         began = world.clock.boottime()
+        if case.loses:
+            await lose(world, case, former)
         while not is_back(world):
             await asyncio.sleep(1)
             if len(world.endpoints(NAME)) < case.fewest:
@@ -82,6 +106,18 @@ async def broken(world: World, case: Case, wrong: list[str]) -> float:
             wrong.append(f"{case.rollout}: it is called {reason}")
     wrong += world.errors
     return took
+
+
+async def lose(world: World, case: Case, former: Set[str]) -> None:
+    """The former copies go while the new one loads. Raises AssertionError where they come back too late."""
+    await asyncio.sleep(TRIED_SECONDS)
+    for item in world.workloads(NAME):
+        if item["metadata"]["labels"][names.REVISION] in former:
+            world.store.delete(Place(REPLICA_SET, SERVING, item["metadata"]["name"]), by="people")
+    await world.until(lambda: len(world.endpoints(NAME)) < case.fewest, "the loss to be seen", seconds=60)
+    left = DEADLINE_SECONDS - TRIED_SECONDS
+    await world.until(lambda: len(world.endpoints(NAME)) >= case.fewest, "the former copies", seconds=left)
+    assert "rollout" in world.status(NAME), "it was given up before the former copies were back"
 
 
 def current(world: World) -> set[str]:
