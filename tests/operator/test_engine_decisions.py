@@ -103,7 +103,9 @@ def applied(outcome: Outcome, kind: Any) -> list[dict[str, Any]]:
 
 def served_pod(words: str, *, created: str) -> Child:
     labels = {names.DEPLOYMENT_NAMESPACE: "acme", names.DEPLOYMENT_NAME: "chat", names.DEPLOYMENT_UID: "u1"}
-    metadata = {"name": "p", "namespace": "paddock-serving-acme", "uid": "p1", "labels": labels}
+    owner = {"kind": REPLICA_SET.name, "name": "p", "uid": "r1", "controller": True}
+    metadata: dict[str, Any] = {"name": "p", "namespace": "paddock-serving-acme", "uid": "p1", "labels": labels}
+    metadata["ownerReferences"] = [owner]
     ended = {"terminated": {"message": words}}
     status = {"containerStatuses": [{"name": "triton", "state": {"running": {}}, "lastState": ended}]}
     return Child(

@@ -134,9 +134,12 @@ class World:
         """Controllers make the pods that are missing, and they answer as told; workloads in `but` get none."""
         for (kind, name), item in list(self.objects.items()):
             if kind in WORKLOADS and name not in but:
+                owner = {"kind": kind.name, "name": name, "uid": item["metadata"]["uid"], "controller": True}
                 for pod, template, labels in _templates(kind, name, item):
                     if (POD, pod) not in self.objects:
-                        self._put(POD, pod, _pod(pod, template, labels, ready=ready, number=self._uids))
+                        made = _pod(pod, template, labels, ready=ready, number=self._uids)
+                        made["metadata"]["ownerReferences"] = [owner]
+                        self._put(POD, pod, made)
                         self.probes[self.objects[POD, pod]["metadata"]["uid"]] = answers
 
     def pods(self, workload: str) -> list[dict[str, Any]]:

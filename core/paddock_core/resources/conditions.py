@@ -87,6 +87,7 @@ class ConditionReason(StrEnum):
     QUEUED = "Queued"
     PODS_PENDING = "PodsPending"
     PODS_REFUSED = "PodsRefused"
+    PODS_STUCK = "PodsStuck"
     POD_EVICTED = "PodEvicted"
     VOLUME_NOT_MOUNTED = "VolumeNotMounted"
     POD_NOT_STARTED = "PodNotStarted"

@@ -21,6 +21,7 @@ Which copies are there, and which may stay?
     healing         who failed (`evidence`, `counted`), is `hung`, was refused by a node (`refusals`) or sits on lost
                     ground (`node_faults`, `bad_nodes`), and the record that is kept of that (`verdicts`)
     drains          may one that gets no new requests go (`draining`: by what gateways say)
+    lingering       what was deleted and does not go, and pods that nobody will end
     moving          when those leave that still answer on a node with a broken GPU
 
 How many, of which revision, with which share of the requests?

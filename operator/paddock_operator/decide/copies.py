@@ -9,6 +9,7 @@ from paddock_core.resources.llamadeployment import Endpoint
 from paddock_core.serving.contract import HTTP_PORT
 
 from paddock_operator.decide import causes
+from paddock_operator.decide.lingering import is_late
 from paddock_operator.decide.revisions import WORKLOADS
 from paddock_operator.kinds import POD
 from paddock_operator.observed import Child, Observed, label_of
@@ -51,6 +52,11 @@ class Copy:
     def going(self) -> bool:
         """True while it is being deleted: its name is not free yet."""
         return self.workload is None or self.workload.going
+
+    def stuck(self, now: float) -> bool:
+        """True if it was deleted, should have gone long since, and may hold its devices for ever."""
+        left = self.leaving or (() if self.workload is None else (self.workload,))
+        return self.going and not self.pods and all(is_late(child, now) for child in left)
 
     @property
     def draining(self) -> bool:

@@ -36,7 +36,7 @@ def look_of(observed: Observed, course: Course, seen: Seen, *, wanted: int) -> L
         rollout=status.rollout,
         retried=revisions.retried(observed),
         told=_told(status.routing),
-        copies=(*(_copy_look(copy, seen) for copy in seen.copies), *_held_back(course, seen)),
+        copies=(*(_copy_look(copy, seen, now=observed.now) for copy in seen.copies), *_held_back(course, seen)),
         health=dict(observed.health),
         benchmarks=revisions.benchmarks(observed),
         refused=_refused(status),
@@ -73,7 +73,7 @@ def _within(spec: RolloutSpec, under_way: RolloutStatus | None, wanted: int, spa
     return msgspec.structs.replace(spec, strategy=strategy, max_surge=min(spec.max_surge, spare))
 
 
-def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
+def _copy_look(copy: Copy, seen: Seen, *, now: float) -> CopyLook:
     verdict = seen.verdicts.get(copy.name, Verdict(record=None))
     # One that is held back, or has failed, keeps its place while it is taken down: it is remembered by its name.
     stays = verdict.held or (verdict.record is not None and verdict.record.failures > 0)
@@ -91,6 +91,7 @@ def _copy_look(copy: Copy, seen: Seen) -> CopyLook:
         failed=verdict.held and not (verdict.record and verdict.record.retry_at),
         draining=copy.draining,
         drained=seen.is_drained(copy.name),
+        stuck=copy.stuck(now),
         going=goes or copy.revision in seen.denied,
     )
 

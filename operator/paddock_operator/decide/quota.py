@@ -17,18 +17,14 @@ from paddock_core.resources.conditions import UNKNOWN, ConditionReason, Conditio
 from paddock_core.resources.llamadeployment import QuotaStatus, Spec
 
 from paddock_operator.decide.actions import Action, Apply
+from paddock_operator.decide.lingering import LATE_SECONDS, is_late
 from paddock_operator.decide.outcome import Outcome
 from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET, Kind, kind_of
 from paddock_operator.observed import Child, Observed, label_of
 from paddock_operator.ports import Manifest
-from paddock_operator.times import parse_time
 
 COPIES = (REPLICA_SET, LEADER_WORKER_SET)
 """Kinds that make the pods of copies."""
-
-
-LATE_SECONDS = 30.0
-"""So much later than its grace a pod may be gone: kubelets tell it with a delay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +150,7 @@ def _occupied(observed: Observed) -> int:
 def _is_over(pod: Child, now: float) -> bool:
     if (pod.manifest.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         return True
-    # The API server writes here when the pod's grace will have ended.
-    ends = pod.manifest["metadata"].get("deletionTimestamp")
-    return ends is not None and now > parse_time(str(ends)) + LATE_SECONDS
+    return is_late(pod, now)
 
 
 def held(children: Iterable[Child]) -> int:

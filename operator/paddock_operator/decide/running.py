@@ -12,7 +12,17 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import ConditionType, Finding
 from paddock_core.resources.llamadeployment import RoutingStatus
 
-from paddock_operator.decide import bad_nodes, moving, routable, routing, scaling, serving, workloads
+from paddock_operator.decide import (
+    bad_nodes,
+    drains,
+    lingering,
+    moving,
+    routable,
+    routing,
+    scaling,
+    serving,
+    workloads,
+)
 from paddock_operator.decide import copies as copies_of
 from paddock_operator.decide.actions import Action
 from paddock_operator.decide.copies import Copy
@@ -26,7 +36,7 @@ from paddock_operator.decide.scaling_advice import Answering
 from paddock_operator.decide.seen import Course, Seen, seen_of
 from paddock_operator.decide.told import held_back, life_of, troubles
 from paddock_operator.kinds import POD_DISRUPTION_BUDGET, kind_of
-from paddock_operator.observed import Observed
+from paddock_operator.observed import Child, Observed, label_of
 
 LONG_DRAIN_SECONDS = 60.0
 """A drain that has lasted so long may well last as long again, and then a copy has to load: who comes meanwhile would
@@ -225,8 +235,16 @@ def _actions(
         draining=frozenset({*step.drain, *denied, *leaving}),
         delete=[copy for copy in delete if not copy.going],
         forced=[pod for verdict in seen.verdicts.values() for pod in verdict.forced],
+        orphans=_orphans(observed, course, seen),
     )
     return workloads.actions(observed, seen.copies, changes, namespace=course.namespace)
+
+
+def _orphans(observed: Observed, course: Course, seen: Seen) -> list[Child]:
+    """Pods that nobody else will end. Those that may still have requests wait for them, if their model may be used."""
+    here = [pod for pod in lingering.orphans(observed.children) if pod.namespace == course.namespace]
+    denied = [pod for pod in here if label_of(pod, names.REVISION) in seen.denied]
+    return [*denied, *drains.unasked(observed, [pod for pod in here if pod not in denied])]
 
 
 def _new_copies(observed: Observed, course: Course, seen: Seen, step: Step) -> list[workloads.NewCopy]:

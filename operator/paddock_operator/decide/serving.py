@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from paddock_core.resources.conditions import ConditionReason, ConditionType, Finding, fails, holds
 
-from paddock_operator.decide import causes, coming
+from paddock_operator.decide import causes, coming, lingering
 from paddock_operator.decide.copies import Copy, is_ready
 from paddock_operator.decide.outcome import Coming
-from paddock_operator.kinds import LEADER_WORKER_SET, REPLICA_SET
+from paddock_operator.kinds import LEADER_WORKER_SET, POD, REPLICA_SET
 from paddock_operator.observed import Child, Observed
 
 LATE_SECONDS = 60.0
 """What lasts so long is told by name: each text is a write of the status, and most pods come sooner."""
+
+_HELD = (ConditionReason.INSUFFICIENT_GPU, ConditionReason.INSUFFICIENT_RESOURCES)
+"""What a pod lacks that another one which does not end may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,7 @@ def judge(
     soon = probe_interval_seconds if endpoints else 30.0
     if observed.probe_after_seconds is not None:
         soon = min(soon, observed.probe_after_seconds)
-    note = "; ".join(item for item in (note, _doubt(observed)) if item)
+    note = "; ".join(item for item in (note, _doubt(observed), lingering.told(_stuck(observed))) if item)
     return Judgement(
         findings=(
             *_scheduled(observed, pods, wanted),
@@ -86,6 +89,7 @@ def _scheduled(observed: Observed, pods: Sequence[Child], wanted: Wanted) -> tup
     alive = [pod.manifest for pod in pods if not causes.is_over(pod.manifest)]
     cause = next((cause for pod in alive if (cause := causes.unplaced(pod, gpu=wanted.gpu))), None)
     if cause is not None:
+        cause = _held(observed, cause)
         return (fails(kind, cause.reason, cause.advised),)
     placed = sum(1 for pod in alive if (pod.get("spec") or {}).get("nodeName"))
     all_pods = (wanted.copies - wanted.held) * wanted.pods_per_copy
@@ -162,7 +166,7 @@ def _trouble(observed: Observed, pods: Sequence[Child], told: Iterable[causes.Ca
         return known[0]
     cause = causes.root_cause((pod.manifest for pod in pods), gpu=gpu, warned=observed.warned)
     if cause is not None:
-        return cause
+        return _held(observed, cause)
     if known:
         return known[0]
     for pod in pods:
@@ -171,6 +175,21 @@ def _trouble(observed: Observed, pods: Sequence[Child], told: Iterable[causes.Ca
             text = f"{causes.placed(pod.manifest)} is ready but generates nothing: {answer}"
             return causes.Cause(reason=ConditionReason.PROBE_FAILED, message=text)
     return _refused(observed)
+
+
+def _stuck(observed: Observed) -> list[Child]:
+    """Pods that were deleted, should have ended long since, and hold what they have."""
+    late = (child for child in observed.children if child.kind == POD and lingering.is_late(child, observed.now))
+    return [pod for pod in late if not causes.is_over(pod.manifest)]
+
+
+def _held(observed: Observed, cause: causes.Cause) -> causes.Cause:
+    """A lack of room while pods that do not end hold some: then not nodes are lacking first of all."""
+    stuck = _stuck(observed) if cause.reason in _HELD else []
+    if not stuck:
+        return cause
+    text = f"{lingering.told(stuck)}; a copy waits for what it holds: {cause.message}"
+    return causes.Cause(reason=ConditionReason.PODS_STUCK, message=text)
 
 
 def _refused(observed: Observed) -> causes.Cause | None:

@@ -7,8 +7,9 @@ from paddock_core.resources import names
 from paddock_core.resources.conditions import FALSE, ConditionReason, ConditionType, Finding, fails
 
 from paddock_operator.decide import copies as copies_of
-from paddock_operator.decide import drains, license  # noqa: A004
+from paddock_operator.decide import drains, license, lingering  # noqa: A004
 from paddock_operator.decide.actions import Action, Delete, RecordResult, RemoveFinalizer
+from paddock_operator.decide.causes import Cause
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.draining import Drain
 from paddock_operator.decide.outcome import Config, Life, Outcome
@@ -39,11 +40,7 @@ def _stop(observed: Observed, config: Config, findings: tuple[Finding, ...], *, 
     ending = _ending(observed, config, finishes=finishes)
     if ending:
         return _draining(observed, findings, ending)
-    text = "an earlier condition keeps it from being served"
-    if observed.children:
-        text = "its pods and their resources are being deleted"
-    serving = fails(ConditionType.SERVING, ConditionReason.NOT_SERVED, text)
-    outcome = replace(_told(observed, findings, serving), routing=None, actions=removals(observed.children))
+    outcome = replace(_told(observed, findings, _gone(observed)), routing=None, actions=removals(observed.children))
     if observed.children:
         return replace(outcome, look_after_seconds=LOOK_AGAIN_SECONDS)
     if observed.has_finalizer:
@@ -52,12 +49,27 @@ def _stop(observed: Observed, config: Config, findings: tuple[Finding, ...], *, 
     return outcome
 
 
+def _gone(observed: Observed) -> Finding:
+    """The condition Serving while nothing serves any more. What does not go is told by name: pods alone, as long as
+    there are any, since the rest waits for them."""
+    kind, late = ConditionType.SERVING, [child for child in observed.children if lingering.is_late(child, observed.now)]
+    if late:
+        stuck = [child for child in late if child.kind == POD] or late
+        text = f"its pods and their resources are being deleted, and not all of them go: {lingering.told(stuck)}"
+        return fails(kind, ConditionReason.PODS_STUCK, Cause(reason=ConditionReason.PODS_STUCK, message=text).advised)
+    if observed.children:
+        return fails(kind, ConditionReason.NOT_SERVED, "its pods and their resources are being deleted")
+    return fails(kind, ConditionReason.NOT_SERVED, "an earlier condition keeps it from being served")
+
+
 def removals(children: Sequence[Child]) -> tuple[Action, ...]:
-    """What is to be deleted now: what makes pods first; the network policy and the rest only once no pod is left."""
+    """What is to be deleted now: what makes pods first, and pods that nothing has made; the network policy and the rest
+    only once no pod is left."""
     workloads = [child for child in children if child.kind in WORKLOADS]
     pods = [child for child in children if child.kind == POD]
     if workloads or pods:
-        return tuple(_delete(child) for child in workloads if not child.going)
+        going = [child for child in workloads if not child.going]
+        return tuple(_delete(child) for child in (*going, *lingering.orphans(children)))
     rest = [child for child in children if not child.going]
     # Secrets are in no cache. One is written only once there is a revision, so it goes before the revisions go.
     secrets = dict.fromkeys(_secret(child) for child in rest if child.kind == CONFIG_MAP)

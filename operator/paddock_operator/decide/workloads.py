@@ -57,7 +57,9 @@ class Changes:
     """Names of the copies that get no request any more."""
     delete: Sequence[Copy] = ()
     forced: Sequence[Child] = ()
-    """Pods that nobody else will end."""
+    """Pods that nobody else will end, as their node is lost."""
+    orphans: Sequence[Child] = ()
+    """Pods that nobody else will end, as nothing there has made them."""
 
 
 def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, namespace: str) -> tuple[Action, ...]:
@@ -84,6 +86,7 @@ def actions(observed: Observed, copies: Sequence[Copy], changes: Changes, *, nam
         *applied,
         *_unpinned(observed, copies, changes, {*known}),
         *(_delete(pod, forced=True) for pod in changes.forced),
+        *(_delete(pod) for pod in changes.orphans if pod not in changes.forced),
         *(_delete(copy.workload) for copy in changes.delete if copy.workload is not None),
         *(_delete(child) for child in left_over),
     )

@@ -15,9 +15,10 @@ CLOCKS_DIFFER = 1.0
 def starved_since(look: Look, *, goal: str, former: str | None) -> float | None:
     """Since when a copy of the goal finds no devices and none are about to be free. None: there is no such copy.
 
-    Until then the copy only waits for those that make room for it, for as long as their requests take.
+    Until then the copy only waits for those that make room for it, for as long as their requests take. One that does
+    not end makes none.
     """
-    freed = any(copy.going or copy.draining for copy in look.copies)
+    freed = any((copy.going and not copy.stuck) or copy.draining for copy in look.copies)
     if freed or not any(copy.starved for copy in _own(look, goal)):
         return None
     status = look.under_way(goal=goal, former=former)
