@@ -20,6 +20,10 @@ from paddock_operator.decide.scaling_advice import Demand
 from paddock_operator.gateways import UNKNOWN, Gateways
 from paddock_operator.kinds import POD, Kind
 from paddock_operator.ports import Key, Manifest, Policy
+from paddock_operator.times import parse_time
+
+TIMES = ("At", "Since", "Until")
+"""How the names of fields end that hold a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,7 @@ def parse(document: Manifest) -> tuple[LlamaDeployment, str | None]:
     The schema refuses nonsense before it is stored; but the schema may be older or newer than this program. So may the
     operator that wrote the status: what cannot be read of it is not known, which makes no specification wrong.
     """
+    document = _timed(document)
     try:
         return msgspec.convert(document, LlamaDeployment), None
     except msgspec.ValidationError:
@@ -212,3 +217,34 @@ def _readable(status: Manifest) -> Manifest:
             msgspec.convert({name: value}, Status)
             found[name] = value
     return found
+
+
+def _timed(document: Manifest) -> Manifest:
+    """The document without times that are none, which the schema has as texts: somebody wrote the status by hand. What
+    is remembered of a copy goes as a whole: one without the time of its next try would count as given up."""
+    status = document.get("status")
+    if not isinstance(status, dict):
+        return document
+    parts = {name: value for name in ("scaling", "rollout") if isinstance(value := status.get(name), dict)}
+    kept: Manifest = {name: {k: v for k, v in part.items() if _is_read(k, v)} for name, part in parts.items()}
+    copies = status.get("copies")
+    if isinstance(copies, list):
+        kept["copies"] = [item for item in copies if not isinstance(item, dict) or _is_timed(item)]
+    return {**document, "status": {**status, **kept}}
+
+
+def _is_timed(record: Manifest) -> bool:
+    left = record.get("evidence")
+    told = [*record.items(), *(left.items() if isinstance(left, dict) else ())]
+    return all(_is_read(key, value) for key, value in told)
+
+
+def _is_read(key: str, value: object) -> bool:
+    """False for a text that should be a time and is none."""
+    if not value or not isinstance(value, str) or not (key == "at" or key.endswith(TIMES)):
+        return True
+    try:
+        parse_time(value)
+    except (ValueError, OverflowError):
+        return False
+    return True
