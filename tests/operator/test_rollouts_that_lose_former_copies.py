@@ -1,14 +1,17 @@
 """Former copies that are lost while a change does not come up: what served last is made anew, and kept."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from paddock_core.resources.llamadeployment import RolloutSpec
+from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStep
 from paddock_operator.decide.rollout.settle import Aim, Settled, settle
-from paddock_operator.decide.rollout.stages import Course, replacing
+from paddock_operator.decide.rollout.stages import Course, canary, replacing
 from paddock_operator.decide.rollout.types import CopyLook, Verdict
 
 from tests.operator.rehearsal import DRAINS, LOADS, Cluster, serving
+from tests.operator.rehearsing import until
 from tests.operator.test_rollout_by_looks import copies, look, silent
 
 STRATEGIES = ("RollingUpdate", "DrainFirst", "BlueGreen", "Canary")
@@ -25,8 +28,8 @@ def broken(strategy: str, *, wanted: int, devices: int = 100, spec: RolloutSpec 
 
 
 def play(cluster: Cluster, *, seconds: float) -> None:
-    until = cluster.now + seconds
-    while cluster.now < until:
+    end = cluster.now + seconds
+    while cluster.now < end:
         cluster.round()
         cluster.pass_time(5.0)
 
@@ -76,6 +79,16 @@ def test_a_former_copy_whose_pod_died_is_left_to_load_again(strategy: str) -> No
     assert not cluster.copies[name].look.draining
     play(cluster, seconds=AT_ONCE)
     assert cluster.answering()["a"] >= fewest(cluster.spec, 3)
+
+
+def test_after_the_switch_of_a_blue_green_change_none_is_made_anew() -> None:
+    cluster = serving(RolloutSpec(strategy="BlueGreen"), wanted=2)
+    cluster.target = "b"
+    until(cluster)
+    lose_all(cluster)
+    steps = cluster.settle()
+    assert not [new for step in steps for new in step.create]
+    assert cluster.answering() == {"b": 2}
 
 
 def test_the_change_ends_as_it_would_have_once_the_new_revision_answers() -> None:
@@ -223,6 +236,25 @@ class TestOneStep:
     def test_until_a_new_copy_answers_what_served_stays(self, made: tuple[CopyLook, ...]) -> None:
         aim = replacing(Course(look=look(*copies(a=3), *made), goal="b", former="a")).aim
         assert aim == Aim(new=3, old=3, former=3, limit=4, floor=3)
+
+    def test_a_new_copy_that_goes_is_no_answer(self) -> None:
+        (going,) = (replace(copy, draining=True) for copy in copies(b=1))
+        assert Course(look=look(*copies(a=3), going), goal="b", former="a").kept(3) == 3
+
+    def test_a_canary_keeps_them_whatever_its_share(self) -> None:
+        spec = RolloutSpec(strategy="Canary", steps=(RolloutStep(weight_percent=75, seconds=60),))
+        aim = canary(Course(look=look(*copies(a=4), wanted=4, spec=spec), goal="b", former="a")).aim
+        assert (aim.old, aim.former) == (4, 4)
+
+    def test_those_that_go_when_it_begins_are_not_counted_and_those_not_known_are(self) -> None:
+        (answers, unknown, silent_one, going) = copies(a=4)
+        seen = (
+            answers,
+            replace(unknown, answering=None),
+            replace(silent_one, answering=False),
+            replace(going, going=True),
+        )
+        assert look(*seen, *copies(b=1)).served_before("a") == 2
 
     def settled(self, *seen: CopyLook, limit: int = 5) -> Settled:
         aim = Aim(new=3, old=2, former=2, limit=limit, floor=2)
