@@ -15,6 +15,7 @@ from paddock_operator.kinds import JOB, LEADER_WORKER_SET, NAMESPACE, NODE, POD,
 from paddock_operator.ports import Clock, Manifest
 from paddock_operator.times import format_time
 
+from faults.cluster.simulated.ownership import is_orphan, settled
 from faults.cluster.simulated.scheduling import free_gpus, gpus_of, is_disliked, is_fit
 from faults.cluster.simulated.store import Change, Place, Store
 
@@ -82,7 +83,7 @@ class Controllers:
 
     def _hear(self, change: Change) -> None:
         self._dirty[change.place] = None
-        for owner in change.object["metadata"].get("ownerReferences") or ():
+        for owner in _owners(change.object) + _owners(change.old):
             for place in self._named(owner, change.place.namespace):
                 self._dirty[place] = None
         if change.type == "DELETED":
@@ -113,7 +114,7 @@ class Controllers:
         found = self.store.get(place)
         if found is None:
             return
-        if self._is_orphan(found):
+        if is_orphan(self.store, found):
             self.store.delete(place)
             return
         match place.kind.name:
@@ -129,24 +130,6 @@ class Controllers:
                 self._pod(place, found)
             case "Event":
                 self._event(place, found)
-
-    def _is_orphan(self, manifest: Manifest) -> bool:
-        owners = manifest["metadata"].get("ownerReferences") or ()
-        if not owners or "deletionTimestamp" in manifest["metadata"]:
-            return False
-        return not any(self._lives(owner, manifest["metadata"].get("namespace", "")) for owner in owners)
-
-    def _lives(self, owner: Manifest, namespace: str) -> bool:
-        for kind in (REPLICA_SET, LEADER_WORKER_SET, JOB, POD):
-            if kind.name == owner["kind"]:
-                found = self.store.get(Place(kind, namespace, owner["name"]))
-                return found is not None and found["metadata"]["uid"] == owner["uid"]
-        # Owners of other kinds (a LlamaDeployment, a ConfigMap): found by their uid among all.
-        return any(
-            self.store.get(place)["metadata"]["uid"] == owner["uid"]  # type: ignore[index]
-            for place in self.store.places()
-            if place.name == owner["name"] and place.kind.name == owner["kind"]
-        )
 
     def _namespace(self, place: Place, namespace: Manifest) -> None:
         if "deletionTimestamp" not in namespace["metadata"]:
@@ -287,7 +270,7 @@ class Controllers:
             else:
                 self._later(place, ends - self._clock.boottime())
             return
-        if status.get("phase") in ("Succeeded", "Failed"):
+        if status.get("phase") in ("Succeeded", "Failed") or not settled(self.store, place, pod):
             return
         if not spec.get("nodeName"):
             self._schedule(place, pod)
@@ -378,6 +361,10 @@ def held_gpus(store: Store) -> int:
 
 def _over_pod(pod: Manifest) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def _owners(manifest: Manifest | None) -> list[Manifest]:
+    return [] if manifest is None else list(manifest["metadata"].get("ownerReferences") or ())
 
 
 def _place(kind: Any, manifest: Manifest) -> Place:
