@@ -18,6 +18,7 @@ from paddock_operator.decide.node_faults import (
     silence_of,
 )
 from paddock_operator.decide.patients import Patient
+from paddock_operator.decide.progress import MOVING
 from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.observed import Child
 from paddock_operator.times import format_time, parse_time
@@ -185,8 +186,10 @@ def test_a_copy_on_a_node_that_is_not_believed_to_be_lost_stays_and_says_so() ->
     verdict = judged(pod("a"), found=found)
     assert (verdict.down, verdict.moves, verdict.silent) == (False, False, False)
     assert verdict.cause is not None
-    assert verdict.cause.reason == "NodeLost"
+    assert verdict.cause.reason == "NodesDoubted"
     assert "4 of 7 GPU nodes" in verdict.cause.message
+    assert "delete their Node objects" in verdict.cause.advised
+    assert verdict.cause.reason not in MOVING, "it is no matter of waiting"
 
 
 def test_copies_elsewhere_stay_as_they_are() -> None:
@@ -381,7 +384,7 @@ def test_a_gpu_that_is_not_believed_to_be_lost_is_told_of_where_a_copy_does_not_
     verdict = judged(pod("a"), found=found)
     assert (verdict.down, verdict.moves) == (False, False)
     assert verdict.cause is not None
-    assert (verdict.cause.reason, "3 of 3" in verdict.cause.message) == ("GpuLost", True)
+    assert (verdict.cause.reason, "3 of 3" in verdict.cause.message) == ("NodesDoubted", True)
     assert judged(pod("a"), found=found, answers=True).cause is None
 
 

@@ -102,6 +102,7 @@ class ConditionReason(StrEnum):
     RESTART_DELAYED = "RestartDelayed"
     NODE_LOST = "NodeLost"
     GPU_LOST = "GpuLost"
+    NODES_DOUBTED = "NodesDoubted"
     LOADING = "Loading"
     PROBE_FAILED = "ProbeFailed"
     ENGINE_HUNG = "EngineHung"

@@ -95,8 +95,8 @@ def on_silent_node(patient: Patient, verdict: Verdict, *, faults: NodeFaults) ->
         return verdict
     for node in sorted(patient.nodes & faults.doubted):
         text = f"copy {patient.name}: node {node} does not answer; {faults.distrusted}"
-        return replace(verdict, cause=Cause(reason=ConditionReason.NODE_LOST, message=text))
+        return replace(verdict, cause=Cause(reason=ConditionReason.NODES_DOUBTED, message=text))
     for node in sorted(patient.nodes & faults.doubted_gpus if not patient.answers else ()):
         text = f"copy {patient.name}: node {node} seems to have lost a GPU; {faults.distrusted}"
-        return replace(verdict, cause=Cause(reason=ConditionReason.GPU_LOST, message=text))
+        return replace(verdict, cause=Cause(reason=ConditionReason.NODES_DOUBTED, message=text))
     return verdict
