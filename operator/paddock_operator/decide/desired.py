@@ -61,7 +61,8 @@ MOST_NAMED = 5
 def decide(observed: Observed, config: Config) -> Outcome:
     """What to do and what to tell."""
     if observed.deployment is None:
-        return Outcome(actions=teardown.removals(observed.children), look_after_seconds=_again(observed.children))
+        wait = 1.0 if observed.children else None
+        return Outcome(actions=teardown.removals(observed.children), look_after_seconds=wait)
     if observed.deleting:
         text = "the object is being deleted: its pods and their resources go first"
         gone = fails(ConditionType.ACCEPTED, ConditionReason.DELETING, text)
@@ -283,7 +284,10 @@ def _unprepared(observed: Observed, config: Config, found: tuple[Finding, ...], 
     answer."""
     if prepared.refused and not any(copy.answering for copy in copies_of.of(observed)):
         return teardown.stop(observed, config, found)
-    return _hold(observed, config, found)
+    held = _hold(observed, config, found)
+    if prepared.refused or not observed.children:
+        return held
+    return _saying(held, "before WeightsReady holds no copy that is lost is made anew", statuses=(TRUE, FALSE))
 
 
 def _hold(observed: Observed, config: Config, found: tuple[Finding, ...]) -> Outcome:
@@ -338,7 +342,3 @@ def _look_within(outcome: Outcome, seconds: float) -> Outcome:
     current = outcome.look_after_seconds
     soon = max(1.0, seconds)
     return replace(outcome, look_after_seconds=soon if current is None else min(current, soon))
-
-
-def _again(children: tuple[Child, ...]) -> float | None:
-    return 1.0 if children else None

@@ -27,6 +27,7 @@ from paddock_operator.manifests.render import Rendering
 from paddock_operator.observed import Observed
 
 SECRET_ROTATION = 0
+_BAD_FILES = (ConditionReason.WEIGHTS_MISMATCH, ConditionReason.WEIGHTS_CHECKSUM_MISMATCH)
 MOST_SECONDS = 3600.0
 """Longer it is never waited for a window without a look: clocks are set."""
 
@@ -94,8 +95,10 @@ def prepare(observed: Observed, config: Config, held: Pinned, plan: Plan) -> Pre
         return fresh
     if fresh.target is not None and fresh.target.name == chosen.name:
         return replace(fresh, target=chosen)
-    if fresh.refused or files_go(observed, held, fresh):
+    if fresh.refused:
         return fresh
+    if _same_files(observed, held, fresh):
+        return fresh if files_go(observed, held, fresh) else _pinned(observed, config, held, chosen, fresh=fresh)
     return _drifted(observed, config, held, fresh, chosen)
 
 
@@ -109,12 +112,18 @@ def kept(observed: Observed, config: Config, held: Pinned) -> Prepared | None:
     current = held.known.get(served_last(observed))
     if current is None or current.going or license.denied_former(observed, current.facts.model) is not None:
         return None
-    facts = current.facts
-    return Prepared(
-        findings=(),
-        target=current,
+    return replace(_pinned(observed, config, held, current), wish=current.wish)
+
+
+def _pinned(
+    observed: Observed, config: Config, held: Pinned, revision: Revision, *, fresh: Prepared | None = None
+) -> Prepared:
+    """A revision as it was made, whatever has to be done for a `fresh` one meanwhile."""
+    facts = revision.facts
+    return replace(
+        fresh or Prepared(findings=()),
+        target=revision,
         rendering=_rendering(observed, config, held, facts.plan, facts.weights, facts.compiled),
-        wish=current.wish,
         drifted=observed.live.status.drifted,
     )
 
@@ -218,7 +227,25 @@ def _kept(fresh: Prepared, chosen: Revision) -> tuple[Finding, ...]:
 
 
 def files_go(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
-    """True if the pinned revision's own weights are not there: another digest's Job says nothing of them."""
+    """True if the pinned revision's own weights may not be there: no copy can be made of them. Files are removed only
+    after all pods that run their model, so where one answers they stayed, unless their Job says otherwise."""
+    if held.chosen is None or not _same_files(observed, held, fresh):
+        return False
+    facts, progress = held.chosen.facts, fresh.progress
+    fetched = progress is not None and progress.bytes_done < (progress.bytes_total or 0)
+    bad = any(finding.reason in _BAD_FILES for finding in fresh.findings)
+    if fetched or bad or weights.ordered(observed, facts.model) is not None:
+        return True
+    same = {name for name, item in held.known.items() if (item.facts.model, item.facts.weights) == _files_of(facts)}
+    return not any(copy.answering and copy.revision in same for copy in copies_of.of(observed))
+
+
+def _files_of(facts: revisions.Facts) -> tuple[str, str]:
+    return facts.model, facts.weights
+
+
+def _same_files(observed: Observed, held: Pinned, fresh: Prepared) -> bool:
+    """True if a Job without result is for the pinned revision's own weights: another digest's says nothing of them."""
     if fresh.result is not None or held.chosen is None:
         return False
     facts = held.chosen.facts
