@@ -30,8 +30,8 @@ LIMIT_SECONDS = 10.0
 MARK = "others.example/owner"
 FORGET_SECONDS = 660.0
 """Pods that go because of an edit are failures to who hears of it later; these are forgotten by then."""
-LEFT_OUT = (POD, SECRET)
-"""Pods are their workloads', and what a Secret holds the operator may not read: it writes that anew every 300 s."""
+LEFT_OUT = (SECRET,)
+"""What it holds the operator may not read: it writes that anew every 300 s."""
 WORKLOADS = (REPLICA_SET, LEADER_WORKER_SET)
 IMMUTABLE = ("selector", "roleRef")
 """What the API server lets nobody change."""
@@ -81,7 +81,7 @@ def play(stage: Stage, size: int) -> Outcome:
                     latest, slowest = took, edit.what
                 wrong += [f"{edit.what}: a field of others went from {place.name}" for place in unmarked(world)]
                 await world.until(lambda: serve(world), f"both to serve after: {edit.what}", seconds=900)
-                if edit.place.kind in WORKLOADS:
+                if edit.place.kind in (*WORKLOADS, POD):
                     await asyncio.sleep(FORGET_SECONDS)
         text = f"{_summary(done)}: restored within {latest:.1f} s ({slowest}); {len(wrong)} wrong"
         bad = wrong + world.errors
@@ -110,8 +110,14 @@ def objects(world: World) -> list[Place]:
     return [
         place
         for place in world.store.places()
-        if place.kind == LLAMA_DEPLOYMENT or (place.namespace == SERVING and place.kind not in LEFT_OUT)
+        if place.kind == LLAMA_DEPLOYMENT or (place.namespace == SERVING and _is_meddled_with(world, place))
     ]
+
+
+def _is_meddled_with(world: World, place: Place) -> bool:
+    """Pods of groups are their StatefulSets', which nobody plays here."""
+    owners = (world.store.get(place) or {"metadata": {}})["metadata"].get("ownerReferences") or ()
+    return place.kind not in LEFT_OUT and (place.kind != POD or any(own["kind"] == REPLICA_SET.name for own in owners))
 
 
 def mark(world: World) -> None:
@@ -164,6 +170,8 @@ def _deleted(world: World, place: Place, live: Manifest) -> Edit:
             found = [item for item in world.workloads(name) if item["metadata"]["uid"] != uid]
             return len(found) == COPIES[name]
         found_one = world.store.get(place)
+        if place.kind == POD:
+            return found_one is None
         return found_one is not None and found_one["metadata"]["uid"] != uid
 
     return Edit(f"{place.kind.name} deleted: {place.name}", place, live, again)
@@ -187,18 +195,24 @@ def _changed(world: World, place: Place, live: Manifest, path: Path) -> Edit:
 
     def again() -> bool:
         found = world.store.get(place)
+        if place.kind == POD:
+            # Its ReplicaSet has let it go, and made another one.
+            return found is None
         if found is None and place.kind in WORKLOADS:
             # Under another owner's name it was nobody's and went; another one has come.
             return len(world.workloads(name)) == COPIES[name]
         return found is not None and _at(found, path) == before
 
     part = path[1] if path[0] == "metadata" else path[0]
-    replaced = place.kind in WORKLOADS and part == "labels"
+    replaced = place.kind == POD or (place.kind in WORKLOADS and part == "labels")
     return Edit(f"{place.kind.name} {part}: {place.name} {path}", place, live, again, replaced)
 
 
 def _ours(live: Manifest) -> Iterator[Path]:
-    """Fields that may be changed, of which the operator says what they are."""
+    """Fields that may be changed, of which the operator says what they are; of a pod that by which it has an owner."""
+    if live["kind"] == POD.name:
+        yield "metadata", "labels", names.COPY
+        return
     for part in ("labels", "annotations"):
         for name in live["metadata"].get(part) or ():
             if name != MARK:
