@@ -303,3 +303,15 @@ class TestCopiesThatAreHeldBack:
         assert not self.shown(both, chat_b_0=Verdict(record=None, held=True)).copies
         lost = failed("chat-x-0", failures=1, revision="x")
         assert not self.shown(both, chat_x_0=Verdict(record=lost, held=True)).copies
+
+
+@pytest.mark.parametrize("name", ["nonsense", "chat-x", "chat-²", ""])
+def test_a_record_that_no_copy_can_have_ends_no_round(worlds: Any, name: str) -> None:
+    world = worlds.World(config=CONFIG, policy=licensed("llama3.2"), spec=DEMO)
+    world.rounds()
+    (one,) = revisions.of(world.observed())
+    later = format_time(world.now + 600)
+    world.status["copies"] = [
+        {"name": name, "revision": one.name, "failures": 1, "failedAt": format_time(world.now), "retryAt": later}
+    ]
+    assert world.round().ready_replicas == 1

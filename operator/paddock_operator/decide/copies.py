@@ -103,6 +103,12 @@ def of(observed: Observed, *, namespace: str | None = None, gpu: str = "") -> tu
     return tuple(sorted(found, key=lambda copy: (copy.revision, copy.index, copy.name)))
 
 
+def number_of(name: str) -> int:
+    """The number of a copy by its name; 0 where it has none, as what others wrote."""
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
+
+
 def revisions(observed: Observed, *, namespace: str) -> set[str]:
     """Names of the revisions of which there are copies, or pods of some."""
     found = [child for child in observed.children if child.kind in (*WORKLOADS, POD) and child.namespace == namespace]
@@ -114,13 +120,12 @@ def _copy(observed: Observed, name: str, workload: Child | None, pods: Iterable[
     staying = tuple(pod for pod in ordered if not pod.going)
     one = workload or ordered[0]
     noted = {} if workload is None else workload.manifest["metadata"].get("annotations") or {}
-    number = name.rpartition("-")[2]
     leader = _leader(staying)
     alive = [pod.manifest for pod in staying if not causes.is_over(pod.manifest)]
     return Copy(
         name=name,
         revision=label_of(one, names.REVISION),
-        index=int(number) if number.isdigit() else 0,
+        index=number_of(name),
         workload=workload,
         pods=staying,
         leaving=tuple(pod for pod in ordered if pod.going),

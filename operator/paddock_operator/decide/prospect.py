@@ -5,7 +5,7 @@ from paddock_core.resources.conditions import ConditionReason, ConditionType
 from paddock_core.resources.llamadeployment import RolloutSpec, RolloutStatus, RoutingStatus, Status
 
 from paddock_operator.decide import revisions
-from paddock_operator.decide.copies import Copy
+from paddock_operator.decide.copies import Copy, number_of
 from paddock_operator.decide.patients import quiet_since
 from paddock_operator.decide.quota import Judgement as Quota
 from paddock_operator.decide.rollout.types import CopyLook, Look, State
@@ -104,7 +104,7 @@ def _held_back(course: Course, seen: Seen) -> list[CopyLook]:
         CopyLook(
             name=name,
             revision=verdict.record.revision,
-            index=int(name.rpartition("-")[2]),
+            index=number_of(name),
             # It is given time anew: how often it may fail is what its budget is for.
             born_at=parse_time(verdict.record.failed_at),
             failed=not verdict.record.retry_at,
