@@ -9,6 +9,7 @@ import pytest
 from aiohttp import ClientSession, web
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.catalog.types import WeightSet
 from paddock_core.resources import names
@@ -82,7 +83,7 @@ def failed(words: str) -> WeightsJob:
 )
 def test_a_failed_job_is_tried_again_when_it_says(helpers: Any, words: str, reason: str, pause: float) -> None:
     seen = look(helpers, weights=failed(words))
-    early = decide(replace(seen, now=NOW + pause - 1), CONFIG)
+    early = decide(structs.replace(seen, now=NOW + pause - 1), CONFIG)
     told = finding(early)
     assert (told.status, told.reason) == ("False", reason)
     assert words.partition("\n")[0] in told.message
@@ -91,7 +92,7 @@ def test_a_failed_job_is_tried_again_when_it_says(helpers: Any, words: str, reas
     assert not [action for action in early.actions if isinstance(action, Delete)]
     assert early.look_after_seconds == 1
     assert finding(decide(seen, CONFIG)).message == told.message, "it says the same until then"
-    late = decide(replace(seen, now=NOW + pause), CONFIG)
+    late = decide(structs.replace(seen, now=NOW + pause), CONFIG)
     assert [action.uid for action in late.actions if isinstance(action, Delete)] == ["j1"]
 
 
