@@ -230,7 +230,7 @@ def _timed(document: Manifest) -> Manifest:
     copies = status.get("copies")
     if isinstance(copies, list):
         kept["copies"] = [item for item in copies if not isinstance(item, dict) or _is_timed(item)]
-    return {**document, "status": {**status, **kept}}
+    return {**document, "status": {**status, **kept}} if kept else document
 
 
 def _is_timed(record: Manifest) -> bool:

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.policy.view import PolicyView
 from paddock_core.policy.wire import Change
 from paddock_operator.decide.outcome import Config
-from paddock_operator.ports import Policy
+from paddock_operator.observed import Observed, parse
+from paddock_operator.ports import Key, Policy
 
 from tests.operator.policy_server import KINDS, accepted, registered, texts
 
@@ -50,4 +52,19 @@ def licensed(license_id: str) -> Policy:
             *accepted("platform", role="operator", license_id=license_id),
             *accepted("acme-inc", license_id=license_id),
         ]
+    )
+
+
+def looked(*, spec: dict[str, Any], status: dict[str, Any], now: float = NOW, **more: Any) -> Observed:
+    """A look at acme's deployment `chat`, which has this specification and status."""
+    metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
+    deployment, problem = parse({"metadata": metadata, "spec": spec, "status": status})
+    assert problem is None, problem
+    return Observed(
+        key=Key("acme", "chat"),
+        now=now,
+        catalog=packaged_catalog(),
+        policy=licensed("llama3.2"),
+        deployment=deployment,
+        **more,
     )

@@ -3,16 +3,14 @@
 from typing import Any
 
 import pytest
-from paddock_core.catalog.packaged import packaged_catalog
 from paddock_operator.decide.copies import Copy
 from paddock_operator.decide.draining import LOOK_SECONDS, Drain
 from paddock_operator.decide.drains import judge, of_told
 from paddock_operator.gateways import Gateways
 from paddock_operator.kinds import POD, REPLICA_SET
-from paddock_operator.observed import Child, Observed, parse
-from paddock_operator.ports import Key
+from paddock_operator.observed import Child, Observed
 
-from tests.operator.platforms import CONFIG, licensed
+from tests.operator.platforms import CONFIG, looked
 from tests.operator.test_what_gateways_say import NOW, asked, seen, view
 
 ADDRESS = "10.0.0.1"
@@ -39,17 +37,7 @@ def look(*told: str, gateways: Gateways, routed: bool = True) -> Observed:
     target = {"revision": "r", "model": "m", "tokenizer": "t", "contextLength": 1, "maxConcurrency": 1}
     endpoints = [{"pod": "p", "url": url} for url in told]
     status = {"routing": {"digest": "d1", "targets": [{**target, "endpoints": endpoints}]}} if routed else {}
-    metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
-    deployment, problem = parse({"metadata": metadata, "spec": {"model": {"id": "m"}}, "status": status})
-    assert problem is None, problem
-    return Observed(
-        key=Key("acme", "chat"),
-        now=NOW,
-        catalog=packaged_catalog(),
-        policy=licensed("llama3.2"),
-        deployment=deployment,
-        gateways=gateways,
-    )
+    return looked(spec={"model": {"id": "m"}}, status=status, now=NOW, gateways=gateways)
 
 
 class TestWhatGatewaysSay:

@@ -10,24 +10,15 @@ from paddock_operator.kinds import POD, REPLICA_SET
 from paddock_operator.observed import WeightsJob
 
 from tests.operator.platforms import CONFIG, policy_of
+from tests.operator.test_weights_jobs import PLACE, failed
 
 MODEL = "smollm2-135m-instruct"
-PLACE = {"name": "weights-x", "namespace": "paddock-weights", "uid": "j1"}
 GONE = WeightsJob(job=None)
 
 
 def running(done: int | None) -> WeightsJob:
     progress = None if done is None else WeightsStatus(bytes_done=done, bytes_total=10)
     return WeightsJob(job={"metadata": PLACE, "status": {}}, progress=progress)
-
-
-def failed(words: str) -> WeightsJob:
-    terminated = {"name": "prepare", "state": {"terminated": {"exitCode": 1, "message": words}}}
-    condition = {"type": "Failed", "status": "True", "lastTransitionTime": "2027-01-15T08:00:00Z"}
-    return WeightsJob(
-        job={"metadata": PLACE, "status": {"conditions": [condition]}},
-        pods=({"metadata": {"name": "p"}, "status": {"containerStatuses": [terminated]}},),
-    )
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from paddock_core.catalog.packaged import packaged_catalog
 from paddock_core.resources.conditions import ConditionReason
 from paddock_core.resources.llamadeployment import CopyStatus
 from paddock_operator.decide import revisions
@@ -17,11 +16,10 @@ from paddock_operator.decide.rollout.types import CopyLook, Health, Look
 from paddock_operator.decide.seen import Course, Seen
 from paddock_operator.decide.verdicts import Verdict
 from paddock_operator.kinds import POD
-from paddock_operator.observed import Child, Observed, parse
-from paddock_operator.ports import Key
+from paddock_operator.observed import Child, Observed
 from paddock_operator.times import format_time, parse_time
 
-from tests.operator.platforms import CONFIG, NOW, licensed
+from tests.operator.platforms import CONFIG, NOW, licensed, looked
 from tests.operator.test_lives_of_copies import DEMO
 from tests.operator.test_routing_at_its_edges import copy
 
@@ -44,19 +42,8 @@ def revision(one: Revision, name: str, *, made_at: str = EARLY, wish: str = "w")
 
 def observed(*, rollout: dict[str, Any] | None = None, status: dict[str, Any] | None = None, **more: Any) -> Observed:
     """Revision a serves."""
-    metadata = {"namespace": "acme", "name": "chat", "uid": "u1", "generation": 1, "resourceVersion": "5"}
     states = {"revisions": [{"name": "a", "state": "Current", "createdAt": EARLY}], **(status or {})}
-    spec = {**DEMO, "rollout": rollout or {}}
-    deployment, problem = parse({"metadata": metadata, "spec": spec, "status": states})
-    assert problem is None, problem
-    return Observed(
-        key=Key("acme", "chat"),
-        now=NOW,
-        catalog=packaged_catalog(),
-        policy=licensed("llama3.2"),
-        deployment=deployment,
-        **more,
-    )
+    return looked(spec={**DEMO, "rollout": rollout or {}}, status=states, **more)
 
 
 def course(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from paddock_core.resources import names
 
+from paddock_operator.decide.patients import node_of
 from paddock_operator.decide.revisions import WORKLOADS
 from paddock_operator.kinds import POD
 from paddock_operator.observed import Child, label_of
@@ -14,17 +15,11 @@ LATE_SECONDS = 30.0
 MOST_NAMED = 3
 
 
-def ends_at(child: Child) -> float | None:
-    """When it should be gone, Unix seconds; None where nobody has deleted it. Of a pod the API server writes here when
-    its grace will have ended."""
-    at = child.manifest["metadata"].get("deletionTimestamp")
-    return parse_time(str(at)) if at else None
-
-
 def is_late(child: Child, now: float) -> bool:
     """True if it was deleted, and should have gone long since."""
-    at = ends_at(child)
-    return at is not None and now > at + LATE_SECONDS
+    # Of a pod the API server writes here when its grace will have ended.
+    at = child.manifest["metadata"].get("deletionTimestamp")
+    return bool(at) and now > parse_time(str(at)) + LATE_SECONDS
 
 
 def orphans(children: Iterable[Child]) -> list[Child]:
@@ -50,8 +45,7 @@ def told(children: Sequence[Child]) -> str:
 
 
 def _told(child: Child) -> str:
-    metadata = child.manifest["metadata"]
-    node = str((child.manifest.get("spec") or {}).get("nodeName") or "")
+    metadata, node = child.manifest["metadata"], node_of(child)
     where = f" on {node}" if child.kind == POD and node else ""
     held = ", ".join(metadata.get("finalizers") or ())
     holds = f"the finalizers {held} hold it" if held else "it has no finalizers, so its node does not end it"

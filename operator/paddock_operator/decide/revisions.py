@@ -162,11 +162,11 @@ def failed(observed: Observed) -> dict[str, str]:
 
 def retried(observed: Observed) -> frozenset[str]:
     """The revisions that have failed and that a person wants to see tried again."""
-    failed = [item for item in observed.live.status.revisions if item.state == State.FAILED]
-    if not failed:
+    found = [item for item in observed.live.status.revisions if item.state == State.FAILED]
+    if not found:
         return frozenset()
     asked = retry_of(observed)
-    return frozenset(item.name for item in failed if item.retry != asked)
+    return frozenset(item.name for item in found if item.retry != asked)
 
 
 def retry_of(observed: Observed) -> str:
